@@ -1,0 +1,1 @@
+//! The pure BGP machine of Wayleave.
