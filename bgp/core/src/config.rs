@@ -1,0 +1,149 @@
+//! What a speaker is told to be. Values are validated where they are read (the agent's
+//! configuration); [`crate::Speaker`] checks again only what would break an invariant.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use crate::types::{Asn, Family, Prefix, RouterId};
+
+/// The whole configuration of a speaker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpeakerConfig {
+    /// The BGP identifier (RFC 6286).
+    pub router_id: RouterId,
+    /// The AS this speaker belongs to.
+    pub asn: Asn,
+    /// CLUSTER_ID for reflection (RFC 4456); the router id when unset.
+    pub cluster_id: Option<RouterId>,
+    /// Where the driver listens; empty: it does not.
+    pub listen: Vec<SocketAddr>,
+    /// Most equal paths handed to the kernel for one prefix; 1 switches multipath off.
+    pub multipath: u8,
+    /// The peers, by unique name.
+    pub peers: Vec<PeerConfig>,
+    /// Ranges from which unknown peers may connect.
+    pub ranges: Vec<ListenRange>,
+}
+
+/// Which AS a peer must be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RemoteAs {
+    /// Exactly this one.
+    Exact(Asn),
+    /// Any but our own.
+    External,
+    /// Our own.
+    Internal,
+}
+
+/// What may pass in one direction. No policy on an eBGP session lets nothing pass (RFC 8212).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// Nothing.
+    None,
+    /// Everything.
+    All,
+    /// Export only: what this speaker originates.
+    Own,
+    /// Prefixes equal to or inside one of these.
+    Within(Vec<Prefix>),
+}
+
+/// One neighbour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Unique name, for people.
+    pub name: String,
+    /// The neighbour's address.
+    pub address: IpAddr,
+    /// The interface a link-local address belongs to.
+    pub interface: Option<String>,
+    /// TCP port to connect to.
+    pub port: u16,
+    /// Local address to connect from.
+    pub local_address: Option<IpAddr>,
+    /// The AS the neighbour must be in.
+    pub remote_as: RemoteAs,
+    /// Never connect, only accept.
+    pub passive: bool,
+    /// Switched off by the operator: no connection is made or accepted.
+    pub disabled: bool,
+    /// Families to negotiate.
+    pub families: Vec<Family>,
+    /// Hold time proposed, in seconds: 0, or 3 and up (RFC 4271, 4.2).
+    pub hold_time: u16,
+    /// ConnectRetryTime before the first retry; doubled up to 120 s while the peer refuses.
+    pub connect_retry: Duration,
+    /// The neighbour is our reflection client (RFC 4456).
+    pub reflector_client: bool,
+    /// Replace the next hop of what we pass on by our own address, on iBGP too.
+    pub next_hop_self: bool,
+    /// How often our own AS may stand in a path we accept.
+    pub allow_own_as: u8,
+    /// What is accepted.
+    pub import: Policy,
+    /// What is advertised.
+    pub export: Policy,
+    /// Most prefixes accepted over all families before the session is closed (Cease, 1).
+    pub max_prefixes: Option<u32>,
+    /// Packets leave with this TTL; 1 by default on eBGP, the system's on iBGP.
+    pub ttl: Option<u8>,
+    /// GTSM: send with 255, refuse what arrives with less (RFC 5082).
+    pub ttl_security: bool,
+}
+
+impl PeerConfig {
+    /// A peer with the defaults of the field: hold time 90 s, retry after 5 s, both families,
+    /// everything in and out.
+    pub fn new(name: impl Into<String>, address: IpAddr, remote_as: RemoteAs) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            interface: None,
+            port: 179,
+            local_address: None,
+            remote_as,
+            passive: false,
+            disabled: false,
+            families: Family::ALL.to_vec(),
+            hold_time: 90,
+            connect_retry: Duration::from_secs(5),
+            reflector_client: false,
+            next_hop_self: false,
+            allow_own_as: 0,
+            import: Policy::All,
+            export: Policy::All,
+            max_prefixes: None,
+            ttl: None,
+            ttl_security: false,
+        }
+    }
+}
+
+/// A range from which peers may connect without being named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenRange {
+    /// The addresses accepted.
+    pub prefix: Prefix,
+    /// At most this many sessions at a time.
+    pub limit: u32,
+    /// What such a peer is; `address` and `name` are filled in on arrival, `passive` is implied.
+    pub template: PeerConfig,
+}
+
+impl SpeakerConfig {
+    /// A speaker without peers.
+    pub fn new(router_id: RouterId, asn: Asn) -> Self {
+        Self {
+            router_id,
+            asn,
+            cluster_id: None,
+            listen: Vec::new(),
+            multipath: 1,
+            peers: Vec::new(),
+            ranges: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the speaker hands to the other owners in the agent, and what they hand to it.
+//!
+//! A feed is a full picture, then changes. It holds at most one entry per prefix: a reader that
+//! lags gets the latest state, never a backlog.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::{
+    attributes::{Attributes, NextHop},
+    types::{Community, Family, LargeCommunity, Prefix},
+};
+
+/// Where a route came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteSource {
+    /// This speaker originated it.
+    Local,
+    /// A peer, by name.
+    Peer(Arc<str>),
+}
+
+/// One way to reach a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FeedPath {
+    /// Whose path it is.
+    pub source: RouteSource,
+    /// Where packets go.
+    pub next_hop: NextHop,
+    /// The interface of the session, when the peer is configured on one (link-local next hops).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Arc<str>>,
+}
+
+/// The best route to a prefix, with the paths as good as it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FeedRoute {
+    /// The attributes of the best path, after import policy.
+    pub attributes: Arc<Attributes>,
+    /// The best path first, then its equals up to the multipath limit; never empty.
+    pub paths: Vec<FeedPath>,
+    /// The peer of the best path is gone and its routes are kept for it (RFC 4724).
+    pub stale: bool,
+}
+
+/// A prefix now has this best route, or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouteChange {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// Its best route; `None`: gone.
+    pub route: Option<FeedRoute>,
+}
+
+/// What a subscriber receives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FeedEvent {
+    /// Prefixes whose best route changed, at most a few thousand at a time.
+    Changes(Vec<RouteChange>),
+    /// Everything known when the subscription was made, and everything the peers sent before
+    /// their End-of-RIB (or failed to send in time), has been handed over for this family.
+    /// Before this nothing may be deleted for want of a route.
+    InSync(Family),
+}
+
+/// A route of our own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Origination {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// The next hop peers are told; `None`: our address on each session.
+    pub next_hop: Option<NextHop>,
+    /// MULTI_EXIT_DISC, if any.
+    pub med: Option<u32>,
+    /// LOCAL_PREF on iBGP sessions; 100 when unset.
+    pub local_pref: Option<u32>,
+    /// Communities.
+    pub communities: Vec<Community>,
+    /// Large communities; sent sorted and without repetition.
+    pub large_communities: Vec<LargeCommunity>,
+}
+
+impl Origination {
+    /// A route with our own address as next hop and no communities.
+    pub fn new(prefix: Prefix) -> Self {
+        Self {
+            prefix,
+            next_hop: None,
+            med: None,
+            local_pref: None,
+            communities: Vec::new(),
+            large_communities: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The words every other module speaks: numbers, prefixes, communities, time.
+
+mod asn;
+mod community;
+mod prefix;
+mod time;
+
+pub use asn::{AS_TRANS, Asn, RouterId};
+pub use community::{Community, LargeCommunity};
+pub use prefix::{Family, Ipv4Prefix, Ipv6Prefix, Prefix, PrefixError};
+pub use time::Time;
