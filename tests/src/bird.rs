@@ -1,0 +1,126 @@
+//! Stock BIRD on a host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::LabError;
+use crate::host::Host;
+use crate::lab::Lab;
+use crate::need;
+use crate::process::{Process, Role};
+use crate::world;
+
+const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// A running BIRD. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bird {
+    host: Host,
+    lab: Lab,
+    socket: String,
+    config: String,
+    process: Arc<Process>,
+}
+
+impl Bird {
+    pub(crate) fn start(lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
+        let program = need::find("bird").ok_or_else(|| LabError::Missing {
+            program: "bird".to_owned(),
+            fix: "install the package bird2".to_owned(),
+        })?;
+        let name = host.name();
+        let (socket, file) = (
+            format!("{}/{name}.bird.ctl", world::ROOT),
+            format!("{}/{name}.bird.conf", world::ROOT),
+        );
+        write_config(&file, config)?;
+        let process = Process::new(
+            host,
+            "bird",
+            Role::Router,
+            program,
+            ["-f", "-c", &file, "-s", &socket],
+        );
+        lab.register(&process);
+        let bird = Self {
+            host: host.clone(),
+            lab: lab.clone(),
+            socket,
+            config: file,
+            process,
+        };
+        let viewer = bird.clone();
+        lab.view(format!("BIRD on {name}"), move || viewer.summary());
+        bird.start_again()?;
+        Ok(bird)
+    }
+
+    /// Runs a command in BIRD's shell and returns what it printed.
+    pub fn cli(&self, command: &str) -> Result<String, LabError> {
+        let words = ["birdc", "-s", &self.socket];
+        let text = self
+            .host
+            .run(words.into_iter().chain(command.split_whitespace()))?;
+        // birdc ends well whatever BIRD answered.
+        let refusals = [
+            "syntax error",
+            "Runtime error",
+            "Access denied",
+            "No protocols match",
+        ];
+        match refusals.iter().find(|refusal| text.contains(*refusal)) {
+            Some(_) => Err(LabError::shape(format!("`birdc {command}`"), text)),
+            None => Ok(text),
+        }
+    }
+
+    /// Replaces the configuration and lets BIRD read it.
+    pub fn configure(&self, config: &str) -> Result<(), LabError> {
+        write_config(&self.config, config)?;
+        let answer = self.cli("configure")?;
+        if answer.contains("Reconfigured") || answer.contains("Reconfiguration in progress") {
+            return Ok(());
+        }
+        Err(LabError::shape("`birdc configure`", answer))
+    }
+
+    /// Starts it again after its end, and waits until it answers.
+    pub fn start_again(&self) -> Result<(), LabError> {
+        self.process.start()?;
+        self.lab.until(
+            START_LIMIT,
+            &format!("{} to answer", self.process.name()),
+            || {
+                self.process.pid()?;
+                Ok(self.cli("show status")?)
+            },
+        )?;
+        Ok(())
+    }
+
+    /// The process: to kill, stop or freeze it, and for its log.
+    #[must_use]
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// The host it runs on.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn summary(&self) -> String {
+        ["show protocols", "show route all"]
+            .iter()
+            .map(|command| match self.cli(command) {
+                Ok(text) => format!("> {command}\n{text}"),
+                Err(e) => format!("> {command}\n{e}\n"),
+            })
+            .collect()
+    }
+}
+
+fn write_config(file: &str, config: &str) -> Result<(), LabError> {
+    world::write_file(file, &format!("log stderr all;\n{config}\n"))
+}

@@ -1,0 +1,5 @@
+//! The topology tests: one binary, a module per suite. Every test runs in a world of its own.
+
+mod frr_and_bird;
+mod oracle;
+mod world;

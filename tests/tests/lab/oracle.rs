@@ -1,0 +1,1 @@
+//! The oracle can find what it is there to find: every invariant is violated once on purpose.
