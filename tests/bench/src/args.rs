@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Parser;
+
+use crate::{daemon::Kind, error::Error, lifecycle::Phase, prefix::Family};
+
+/// BGP daemons side by side: the same routes in and out, timed and checked.
+///
+/// Runs as root, in network namespaces of its own. Prints one table per scenario with the ratio
+/// to the yardstick; exits with an error when a daemon lost or changed a route.
+#[derive(Debug, Parser)]
+#[command(name = "wayleave-bench", version)]
+pub(crate) struct Args {
+    /// Routes in the table.
+    #[arg(long, default_value_t = 200_000)]
+    routes: usize,
+    /// How often each daemon runs, in turns; figures are medians.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Which daemons, in this order; those not installed are skipped and named.
+    #[arg(long, value_delimiter = ',', default_value = "wire,wayleaved,bird,frr")]
+    daemons: Vec<Kind>,
+    /// What to measure over each daemon's life with the table.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "transfer,latency,withdraw,reannounce,late-joiner,peer-down"
+    )]
+    phases: Vec<Phase>,
+    /// Address families, one table each.
+    #[arg(long, value_delimiter = ',', default_value = "ipv4,ipv6")]
+    families: Vec<Family>,
+    /// Single changes to time for the latency.
+    #[arg(long, default_value_t = 2000)]
+    samples: usize,
+    /// Seconds at most for those; the report says how many were taken.
+    #[arg(long, default_value_t = 20)]
+    latency_seconds: u64,
+    /// Seed of the synthetic table.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// What ratios are relative to.
+    #[arg(long, default_value = "bird")]
+    pub(crate) yardstick: Kind,
+    /// Also write every sample as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Also write the page for the manual, as docs/benchmarks.md.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+    /// Small and short (20,000 routes, one run, 200 samples): does everything still work?
+    #[arg(long, conflicts_with_all = ["routes", "runs", "samples", "latency_seconds"])]
+    quick: bool,
+}
+
+/// What to run.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) routes: usize,
+    pub(crate) runs: usize,
+    pub(crate) daemons: Vec<Kind>,
+    pub(crate) phases: Vec<Phase>,
+    pub(crate) families: Vec<Family>,
+    pub(crate) samples: usize,
+    pub(crate) latency_budget: Duration,
+}
+
+impl Args {
+    /// Checks the numbers and settles what `--quick` means.
+    pub(crate) fn plan(&self) -> Result<Plan, Error> {
+        let plan = Plan {
+            routes: if self.quick { 20_000 } else { self.routes },
+            runs: if self.quick { 1 } else { self.runs },
+            daemons: self.daemons.clone(),
+            phases: self.phases.clone(),
+            families: self.families.clone(),
+            samples: if self.quick { 200 } else { self.samples },
+            latency_budget: Duration::from_secs(if self.quick { 2 } else { self.latency_seconds }),
+        };
+        for (name, value, most) in
+            [("routes", plan.routes, 4_000_000), ("runs", plan.runs, 1000), ("samples", plan.samples, 60_000)]
+        {
+            if value == 0 || value > most {
+                return Err(Error::Usage(format!("--{name} is {value}; it must be 1 to {most}")));
+            }
+        }
+        Ok(plan)
+    }
+}

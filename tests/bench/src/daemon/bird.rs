@@ -1,0 +1,43 @@
+//! BIRD 2: no kernel protocol, direct neighbours, everything in and out.
+
+use std::{fmt::Write as _, path::Path, process::Command};
+
+use crate::{
+    daemon::{Relation, Role, write},
+    error::Error,
+    fabric::ROUTER_ID,
+    prefix::Family,
+};
+
+pub(super) fn prepare(program: &Path, role: &Role, scratch: &Path) -> Result<Command, Error> {
+    let config = scratch.join("bird.conf");
+    write(&config, &configuration(role))?;
+    let mut command = Command::new(program);
+    command.arg("-f").arg("-c").arg(&config);
+    command.arg("-s").arg(scratch.join("bird.ctl")).arg("-P").arg(scratch.join("bird.pid"));
+    Ok(command)
+}
+
+fn configuration(role: &Role) -> String {
+    let channel = match role.family {
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
+    };
+    let client = match role.relation {
+        Relation::External => String::new(),
+        Relation::Client => format!(" direct; rr client; rr cluster id {ROUTER_ID};"),
+    };
+    let mut text =
+        format!("log stderr {{ warning, error, fatal, bug }};\nrouter id {ROUTER_ID};\nprotocol device {{ }}\n");
+    for (number, (address, asn)) in role.neighbours().enumerate() {
+        // A peer that went down may come back at once: the bench reconnects on purpose.
+        let _ = writeln!(
+            text,
+            "protocol bgp p{number} {{ local {} as {}; neighbor {address} as {asn}; passive on; \
+             error wait time 1, 2;{client} {channel} {{ import all; export all; }}; }}",
+            role.local(),
+            role.asn,
+        );
+    }
+    text
+}

@@ -1,0 +1,106 @@
+//! A daemon under test as a process: started, weighed, killed.
+
+#![allow(unsafe_code)] // One call between fork and exec: the daemon dies with the benchmark.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{Signal, killpg},
+    },
+    unistd::Pid,
+};
+
+use crate::error::Error;
+
+/// A running daemon and whatever it forked: one process group, killed on drop.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` with its output in a log under `scratch`.
+    pub(crate) fn start(mut command: Command, scratch: &Path) -> Result<Self, Error> {
+        let log = scratch.join("output.log");
+        let output = File::create(&log).map_err(Error::io("make a log file"))?;
+        let errors = output.try_clone().map_err(Error::io("share a log file"))?;
+        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        // SAFETY: prctl is async-signal-safe and touches no memory of ours.
+        unsafe {
+            command.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
+        }
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().map_err(Error::io(format!("start {name}")))?;
+        Ok(Self { child, log })
+    }
+
+    /// Whether the daemon's first process is still there.
+    pub(crate) fn alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The end of what the daemon printed.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
+    }
+
+    /// Proportional set size of the daemon's processes, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let rollup = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+        let kib = |text: String| -> Option<u64> {
+            let line = text.lines().find_map(|l| l.strip_prefix("Pss:"))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        self.members().iter().filter_map(rollup).filter_map(kib).sum::<u64>() * 1024
+    }
+
+    /// Processor time the daemon's living threads have used, user and system together.
+    pub(crate) fn cpu(&self) -> Duration {
+        let mut spent = 0;
+        for pid in self.members() {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+            for task in tasks.flatten() {
+                let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+                spent += stat.split(' ').next().and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+            }
+        }
+        Duration::from_nanos(spent)
+    }
+
+    /// Every process of the daemon's group: some fork helpers.
+    fn members(&self) -> Vec<u32> {
+        let group = self.child.id().to_string();
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+            .filter(|pid| {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                // `pid (name) state ppid pgrp ...`; the name may hold blanks and parentheses.
+                let after = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+                after.split(' ').nth(2) == Some(&group)
+            })
+            .collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let group = Pid::from_raw(self.child.id() as i32);
+        // Gone already is as good as killed.
+        let _ = killpg(group, Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
