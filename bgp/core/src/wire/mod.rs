@@ -15,7 +15,6 @@
 
 mod attribute;
 mod capability;
-pub mod fuzz;
 mod header;
 mod nlri;
 mod notification;

@@ -1,0 +1,213 @@
+//! The attributes, in one table: what each looks like and what is done when it does not.
+//!
+//! What is done belongs to the attribute's definition, never to the flags on the wire: a peer
+//! cannot choose how its mistakes are handled by how it marks them.
+//!
+//! Gaps: AIGP (RFC 7311), PMSI_TUNNEL, tunnel encapsulation, BGP-LS and ATTR_SET are handled as
+//! unknown attributes, because nothing here acts on them.
+
+use super::{
+    parse::DecodeContext,
+    path::{self, Width},
+    verdict::Problem,
+};
+
+/// The attribute need not be known by everybody (RFC 4271, 4.3).
+pub(in crate::wire) const OPTIONAL: u8 = 0x80;
+/// Passed on by those who do not know it (RFC 4271, 4.3).
+pub(super) const TRANSITIVE: u8 = 0x40;
+/// Somebody on the way did not know it (RFC 4271, 4.3).
+pub(super) const PARTIAL: u8 = 0x20;
+/// The length has two octets (RFC 4271, 4.3).
+pub(in crate::wire) const EXTENDED_LENGTH: u8 = 0x10;
+
+const WELL_KNOWN: u8 = TRANSITIVE;
+const OPTIONAL_TRANSITIVE: u8 = OPTIONAL | TRANSITIVE;
+
+pub(super) const ORIGIN: u8 = 1; // RFC 4271, 5.1.1
+pub(super) const AS_PATH: u8 = 2; // RFC 4271, 5.1.2
+pub(super) const NEXT_HOP: u8 = 3; // RFC 4271, 5.1.3
+pub(super) const MULTI_EXIT_DISC: u8 = 4; // RFC 4271, 5.1.4
+pub(super) const LOCAL_PREF: u8 = 5; // RFC 4271, 5.1.5
+pub(super) const ATOMIC_AGGREGATE: u8 = 6; // RFC 4271, 5.1.6
+pub(super) const AGGREGATOR: u8 = 7; // RFC 4271, 5.1.7
+pub(super) const COMMUNITIES: u8 = 8; // RFC 1997
+pub(super) const ORIGINATOR_ID: u8 = 9; // RFC 4456, 8
+pub(super) const CLUSTER_LIST: u8 = 10; // RFC 4456, 8
+pub(in crate::wire) const MP_REACH_NLRI: u8 = 14; // RFC 4760, 3
+pub(in crate::wire) const MP_UNREACH_NLRI: u8 = 15; // RFC 4760, 4
+pub(super) const EXTENDED_COMMUNITIES: u8 = 16; // RFC 4360, 2
+pub(super) const AS4_PATH: u8 = 17; // RFC 6793, 3
+pub(super) const AS4_AGGREGATOR: u8 = 18; // RFC 6793, 3
+pub(super) const IPV6_EXTENDED_COMMUNITIES: u8 = 25; // RFC 5701, 2
+pub(super) const LARGE_COMMUNITY: u8 = 32; // RFC 8092, 3
+pub(super) const ONLY_TO_CUSTOMER: u8 = 35; // RFC 9234, 5
+
+/// What is done when an attribute is malformed (RFC 7606, 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnMalformed {
+    Discard,
+    TreatAsWithdraw,
+    Reset,
+}
+
+/// What an external peer may do with an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum External {
+    Accept,
+    Discard,
+}
+
+/// One attribute.
+pub(super) struct Spec {
+    pub(super) code: u8,
+    pub(super) name: &'static str,
+    /// Optional and Transitive as they must be (RFC 7606, 3 c).
+    pub(super) flags: u8,
+    pub(super) on_malformed: OnMalformed,
+    pub(super) external: External,
+    /// The text that says so.
+    pub(super) section: &'static str,
+    pub(super) check: fn(&[u8], &DecodeContext) -> Result<(), Problem>,
+}
+
+use External::{Accept, Discard as NotFromExternal};
+use OnMalformed::{Discard, Reset, TreatAsWithdraw};
+
+macro_rules! table {
+    ($($code:ident $flags:ident $on:ident $external:ident $section:literal $check:expr;)*) => {
+        &[$(Spec {
+            code: $code,
+            name: stringify!($code),
+            flags: $flags,
+            on_malformed: $on,
+            external: $external,
+            section: $section,
+            check: $check,
+        }),*]
+    };
+}
+
+/// All attributes that are known, by code.
+#[rustfmt::skip]
+pub(super) static TABLE: &[Spec] = table! {
+    ORIGIN                    WELL_KNOWN          TreatAsWithdraw Accept          "RFC 7606, 7.1"  origin;
+    AS_PATH                   WELL_KNOWN          TreatAsWithdraw Accept          "RFC 7606, 7.2"  as_path;
+    NEXT_HOP                  WELL_KNOWN          TreatAsWithdraw Accept          "RFC 7606, 7.3"  next_hop;
+    MULTI_EXIT_DISC           OPTIONAL            TreatAsWithdraw Accept          "RFC 7606, 7.4"  octets::<4>;
+    LOCAL_PREF                WELL_KNOWN          TreatAsWithdraw NotFromExternal "RFC 7606, 7.5"  octets::<4>;
+    ATOMIC_AGGREGATE          WELL_KNOWN          Discard         Accept          "RFC 7606, 7.6"  octets::<0>;
+    AGGREGATOR                OPTIONAL_TRANSITIVE Discard         Accept          "RFC 7606, 7.7"  aggregator;
+    COMMUNITIES               OPTIONAL_TRANSITIVE TreatAsWithdraw Accept          "RFC 7606, 7.8"  items::<4>;
+    ORIGINATOR_ID             OPTIONAL            TreatAsWithdraw NotFromExternal "RFC 7606, 7.9"  octets::<4>;
+    CLUSTER_LIST              OPTIONAL            TreatAsWithdraw NotFromExternal "RFC 7606, 7.10" items::<4>;
+    MP_REACH_NLRI             OPTIONAL            Reset           Accept          "RFC 7606, 7.11" anything;
+    MP_UNREACH_NLRI           OPTIONAL            Reset           Accept          "RFC 7606, 7.12" anything;
+    EXTENDED_COMMUNITIES      OPTIONAL_TRANSITIVE TreatAsWithdraw Accept          "RFC 7606, 7.14" items::<8>;
+    AS4_PATH                  OPTIONAL_TRANSITIVE Discard         Accept          "RFC 6793, 6"    as4_path;
+    AS4_AGGREGATOR            OPTIONAL_TRANSITIVE Discard         Accept          "RFC 6793, 6"    as4_aggregator;
+    IPV6_EXTENDED_COMMUNITIES OPTIONAL_TRANSITIVE TreatAsWithdraw Accept          "RFC 7606, 7.15" items::<20>;
+    LARGE_COMMUNITY           OPTIONAL_TRANSITIVE TreatAsWithdraw Accept          "RFC 8092, 6"    items::<12>;
+    ONLY_TO_CUSTOMER          OPTIONAL_TRANSITIVE TreatAsWithdraw Accept          "RFC 9234, 5"    octets::<4>;
+};
+
+/// Codes past the last known one.
+const CODES: usize = 36;
+
+/// [`TABLE`] by code.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs at compile time, where a wrong index does not compile"
+)]
+static BY_CODE: [Option<&Spec>; CODES] = {
+    let mut by_code = [None; CODES];
+    let mut place = 0;
+    while place < TABLE.len() {
+        let spec = &TABLE[place];
+        by_code[spec.code as usize] = Some(spec);
+        place += 1;
+    }
+    by_code
+};
+
+/// The definition of an attribute, if it is known.
+#[inline]
+pub(super) fn spec(code: u8) -> Option<&'static Spec> {
+    *BY_CODE.get(usize::from(code))?
+}
+
+/// The name of an attribute as the RFCs spell it; `None` for unknown ones.
+pub fn attribute_name(code: u8) -> Option<&'static str> {
+    spec(code).map(|spec| spec.name)
+}
+
+fn anything(_: &[u8], _: &DecodeContext) -> Result<(), Problem> {
+    Ok(())
+}
+
+fn octets<const N: usize>(value: &[u8], _: &DecodeContext) -> Result<(), Problem> {
+    if value.len() == N {
+        Ok(())
+    } else {
+        Err(Problem::Length)
+    }
+}
+
+/// "a non-zero multiple of" (RFC 7606, 7.8 and others).
+fn items<const N: usize>(value: &[u8], _: &DecodeContext) -> Result<(), Problem> {
+    if !value.is_empty() && value.len().is_multiple_of(N) {
+        Ok(())
+    } else {
+        Err(Problem::Length)
+    }
+}
+
+fn origin(value: &[u8], _: &DecodeContext) -> Result<(), Problem> {
+    match value {
+        [0..=2] => Ok(()),
+        [_] => Err(Problem::Value),
+        _ => Err(Problem::Length),
+    }
+}
+
+fn as_path(value: &[u8], ctx: &DecodeContext) -> Result<(), Problem> {
+    let width = if ctx.as4 { Width::Four } else { Width::Two };
+    path::check(value, width, ctx.ebgp)
+}
+
+/// "syntactically incorrect ... if the NEXT_HOP attribute field does not represent a valid IP
+/// host address" (RFC 4271, 6.3).
+fn next_hop(value: &[u8], _: &DecodeContext) -> Result<(), Problem> {
+    match value {
+        [0 | 224..=255, _, _, _] => Err(Problem::NextHop),
+        [_, _, _, _] => Ok(()),
+        _ => Err(Problem::Length),
+    }
+}
+
+fn aggregator(value: &[u8], ctx: &DecodeContext) -> Result<(), Problem> {
+    match (value, ctx.as4) {
+        // RFC 7607, 2
+        ([0, 0, 0, 0, _, _, _, _], true) | ([0, 0, _, _, _, _], false) => Err(Problem::AsZero),
+        ([_, _, _, _, _, _, _, _], true) | ([_, _, _, _, _, _], false) => Ok(()),
+        _ => Err(Problem::Length),
+    }
+}
+
+fn as4_aggregator(value: &[u8], ctx: &DecodeContext) -> Result<(), Problem> {
+    if ctx.as4 {
+        return Err(Problem::FromNewSpeaker);
+    }
+    aggregator(value, &DecodeContext { as4: true, ..*ctx })
+}
+
+fn as4_path(value: &[u8], ctx: &DecodeContext) -> Result<(), Problem> {
+    if ctx.as4 {
+        return Err(Problem::FromNewSpeaker);
+    }
+    if value.len() < 6 || !value.len().is_multiple_of(2) {
+        return Err(Problem::Length);
+    }
+    // Confederation segments are not malformed here: they are left out (RFC 6793, 6).
+    path::check(value, Width::Four, false)
+}
