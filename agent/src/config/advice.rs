@@ -1,0 +1,99 @@
+//! What a correct configuration still leaves to be desired: problems an operator should know.
+
+use super::{
+    model::{Config, PolicySetting},
+    peer::passes_nothing_unasked,
+};
+use crate::problem::{Problem, Severity};
+
+/// The problems that follow from the configuration alone.
+pub fn advice(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if config.peers.is_empty() && config.ranges.is_empty() {
+        problems.push(Problem {
+            key: "config.no-peers".to_owned(),
+            severity: Severity::Warning,
+            what: "this speaker has no peers".to_owned(),
+            why: "the configuration has no [[peer]] and no [[range]]".to_owned(),
+            fix: format!(
+                "add a [[peer]] with address and asn to {}",
+                file_to_edit(config)
+            ),
+        });
+    }
+    if config.pools.is_empty() {
+        problems.push(Problem {
+            key: "config.no-pool".to_owned(),
+            severity: Severity::Warning,
+            what: "containers cannot get addresses".to_owned(),
+            why: "the configuration has no [[pool]]".to_owned(),
+            fix: format!(
+                "add a [[pool]] with cidr, and a [[block]] for this host, to {}; \
+                 a plain speaker or reflector needs none",
+                file_to_edit(config)
+            ),
+        });
+    } else if config.blocks.is_empty() {
+        problems.push(Problem {
+            key: "config.no-block".to_owned(),
+            severity: Severity::Warning,
+            what: "containers cannot get addresses on this host".to_owned(),
+            why: "there is a [[pool]], but no [[block]] of it belongs to this host".to_owned(),
+            fix: format!(
+                "add a [[block]] with a prefix that no other host has to {}",
+                file_to_edit(config)
+            ),
+        });
+    }
+    for peer in &config.peers {
+        problems.extend(policy_advice(config, &peer.name.value, &peer.options));
+    }
+    for range in &config.ranges {
+        problems.extend(policy_advice(
+            config,
+            &range.prefix.value.to_string(),
+            &range.options,
+        ));
+    }
+    problems
+}
+
+fn policy_advice(
+    config: &Config,
+    name: &str,
+    options: &super::model::PeerOptions,
+) -> Option<Problem> {
+    if passes_nothing_unasked(options) {
+        let silent = match (&options.import.value, &options.export.value) {
+            (PolicySetting::None, PolicySetting::None) => "accepts nothing and is told nothing",
+            (PolicySetting::None, _) => "accepts nothing",
+            _ => "is told nothing",
+        };
+        return Some(Problem {
+            key: format!("config.no-policy.{name}"),
+            severity: Severity::Warning,
+            what: format!("the session with {name} {silent}"),
+            why: "it is external and has no policy, so nothing may pass (RFC 8212)".to_owned(),
+            fix: format!(
+                "set role = \"host\", or import and export, for it in {}",
+                file_to_edit(config)
+            ),
+        });
+    }
+    let follows_pools =
+        [&options.import.value, &options.export.value].contains(&&PolicySetting::Pools);
+    (follows_pools && config.pools.is_empty()).then(|| Problem {
+        key: format!("config.no-pool.{name}"),
+        severity: Severity::Warning,
+        what: format!("nothing is accepted from {name}"),
+        why: "its policy passes what lies in the pools, and there are none".to_owned(),
+        fix: format!("add the [[pool]] of the fabric to {}", file_to_edit(config)),
+    })
+}
+
+fn file_to_edit(config: &Config) -> String {
+    match config.files.first() {
+        Some(file) => file.display().to_string(),
+        None => super::DEFAULT_PATH.to_owned(),
+    }
+}

@@ -1,0 +1,408 @@
+//! The validated configuration: complete, consistent, every value with its origin.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, Serializer};
+use wayleave_bgp_core::{Asn, Family, Prefix, RouterId};
+
+use super::setting::{Entry, settings};
+
+/// Everything the agent is told to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The files it was read from, in order; empty when the agent runs without any.
+    pub files: Vec<PathBuf>,
+    /// Who this host is.
+    pub node: Node,
+    /// Where things lie.
+    pub paths: Paths,
+    /// The socket of the command line.
+    pub api: Api,
+    /// The speaker as a whole.
+    pub bgp: Bgp,
+    /// Neighbours, by name.
+    pub peers: Vec<Peer>,
+    /// Ranges from which neighbours may connect, by prefix.
+    pub ranges: Vec<Range>,
+    /// Address space of the fabric, by name.
+    pub pools: Vec<Pool>,
+    /// Blocks this host owns by configuration, by prefix.
+    pub blocks: Vec<Block>,
+    /// Routes into the kernel.
+    pub fib: Fib,
+    /// The name server.
+    pub dns: Dns,
+    /// Service discovery.
+    pub discovery: Discovery,
+    /// The log.
+    pub log: Log,
+}
+
+settings! {
+    /// `[node]`: who this host is.
+    pub struct Node {
+        /// The name of the host: one DNS label, lower case.
+        name: String => NeedsRestart,
+        /// The BGP identifier.
+        router_id: RouterId => ResetsAllSessions,
+        /// Addresses under which the host itself is known; at most one per family.
+        address: Vec<IpAddr> => Live,
+    }
+}
+
+settings! {
+    /// `[paths]`: where things lie. All absolute.
+    pub struct Paths {
+        /// What must survive a reboot.
+        state: PathBuf => NeedsRestart,
+        /// The sockets.
+        run: PathBuf => NeedsRestart,
+        /// Descriptions of services on this host.
+        services: PathBuf => NeedsRestart,
+    }
+}
+
+impl Paths {
+    /// The socket of the API and the command line.
+    pub fn api_socket(&self) -> PathBuf {
+        self.run.value.join("wayleave.sock")
+    }
+
+    /// The socket of the CNI plugin.
+    pub fn cni_socket(&self) -> PathBuf {
+        self.run.value.join("cni.sock")
+    }
+}
+
+settings! {
+    /// `[api]`: the socket of the command line.
+    pub struct Api {
+        /// The group that may use it beside root.
+        group: Option<String> => NeedsRestart,
+    }
+}
+
+settings! {
+    /// `[bgp]`: the speaker as a whole.
+    pub struct Bgp {
+        /// Our AS.
+        asn: Asn => ResetsAllSessions,
+        /// CLUSTER_ID for reflection (RFC 4456); the router id when unset.
+        cluster_id: Option<RouterId> => ResetsAllSessions,
+        /// Where neighbours can connect to.
+        listen: Vec<SocketAddr> => NeedsRestart,
+        /// Hold time of peers that set none, in seconds.
+        hold_time: u16 => Live,
+        /// Pause before a connection is tried again, of peers that set none, in seconds.
+        connect_retry: u16 => Live,
+        /// Most equal paths used for one prefix; 1: the best only.
+        multipath: u8 => Live,
+        /// Prefixes this speaker originates itself.
+        originate: Vec<Prefix> => Live,
+    }
+}
+
+/// `[[peer]]`: one neighbour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its unique name.
+    pub name: super::Setting<String>,
+    /// How it is reached.
+    pub transport: Transport,
+    /// What it is to us.
+    pub options: PeerOptions,
+}
+
+settings! {
+    /// How a named neighbour is reached.
+    pub struct Transport {
+        /// Its address.
+        address: IpAddr => ResetsSession,
+        /// The TCP port to connect to.
+        port: u16 => ResetsSession,
+        /// The interface a link-local address belongs to.
+        interface: Option<String> => ResetsSession,
+        /// The address to connect from.
+        local_address: Option<IpAddr> => ResetsSession,
+        /// Wait for it to connect.
+        passive: bool => ResetsSession,
+        /// Switched off.
+        disabled: bool => ResetsSession,
+    }
+}
+
+settings! {
+    /// What a neighbour, or everyone in a range, is to us.
+    pub struct PeerOptions {
+        /// The AS it must be in.
+        asn: RemoteAsSetting => ResetsSession,
+        /// A ready-made policy that `import`, `export` and `allow_own_as` start from.
+        role: Option<Role> => Live,
+        /// What is accepted from it.
+        import: PolicySetting => Live,
+        /// What it is told.
+        export: PolicySetting => Live,
+        /// Families to negotiate.
+        families: Vec<Family> => ResetsSession,
+        /// Hold time proposed, in seconds.
+        hold_time: u16 => ResetsSession,
+        /// Pause before a connection is tried again, in seconds.
+        connect_retry: u16 => Live,
+        /// A reflection client of ours (RFC 4456).
+        reflector_client: bool => ResetsSession,
+        /// Put our own address as next hop on what is passed on.
+        next_hop_self: bool => ResetsSession,
+        /// How often our own AS may stand in a path.
+        allow_own_as: u8 => ResetsSession,
+        /// Most prefixes accepted before the session is closed.
+        max_prefixes: Option<u32> => ResetsSession,
+        /// TTL of our packets.
+        ttl: Option<u8> => ResetsSession,
+        /// GTSM (RFC 5082).
+        ttl_security: bool => ResetsSession,
+        /// It may carry service discovery.
+        discovery: bool => Live,
+    }
+}
+
+impl Peer {
+    /// Every value but the name.
+    pub fn entries(&self) -> Vec<Entry> {
+        [self.transport.entries(), self.options.entries()].concat()
+    }
+}
+
+/// `[[range]]`: where unnamed neighbours may connect from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The addresses accepted.
+    pub prefix: super::Setting<Prefix>,
+    /// At most this many sessions at a time.
+    pub limit: super::Setting<u32>,
+    /// What such a neighbour is to us.
+    pub options: PeerOptions,
+}
+
+impl Range {
+    /// Every value but the prefix.
+    pub fn entries(&self) -> Vec<Entry> {
+        let limit = Entry {
+            key: "limit",
+            value: self.limit.value.into(),
+            origin: self.limit.origin.clone(),
+            effect: super::Effect::ResetsSession,
+        };
+        std::iter::once(limit)
+            .chain(self.options.entries())
+            .collect()
+    }
+}
+
+settings! {
+    /// `[[pool]]`: address space of the fabric.
+    pub struct Pool {
+        /// Its unique name.
+        name: String => NeedsRestart,
+        /// At most one prefix per family.
+        cidr: Vec<Prefix> => NeedsRestart,
+        /// Length of the blocks the IPv4 prefix is cut into.
+        block: u8 => NeedsRestart,
+        /// Length of the blocks the IPv6 prefix is cut into.
+        block_ipv6: u8 => NeedsRestart,
+        /// Parts nobody gets an address from.
+        exclude: Vec<Prefix> => NeedsRestart,
+    }
+}
+
+settings! {
+    /// `[[block]]`: a block this host owns by configuration.
+    pub struct Block {
+        /// The block.
+        prefix: Prefix => NeedsRestart,
+        /// The pool it is a part of.
+        pool: String => NeedsRestart,
+    }
+}
+
+settings! {
+    /// `[fib]`: routes into the kernel.
+    pub struct Fib {
+        /// Whether learned routes go into the kernel at all.
+        install: bool => NeedsRestart,
+        /// The kernel's routing table.
+        table: u32 => NeedsRestart,
+        /// The metric of our routes.
+        metric: u32 => NeedsRestart,
+        /// The protocol number our routes carry.
+        protocol: u8 => NeedsRestart,
+    }
+}
+
+settings! {
+    /// `[dns]`: the name server.
+    pub struct Dns {
+        /// Where it listens; nowhere: it is off.
+        listen: Vec<SocketAddr> => NeedsRestart,
+        /// The zone it answers for.
+        zone: String => NeedsRestart,
+        /// Who is asked for all other names; nobody: they are refused.
+        upstream: Vec<SocketAddr> => NeedsRestart,
+    }
+}
+
+settings! {
+    /// `[discovery]`: services in large communities.
+    pub struct Discovery {
+        /// Global administrator of the communities: one number for the whole fabric. Unset: no
+        /// service is published or believed.
+        number: Option<u32> => NeedsRestart,
+        /// The region this host is in.
+        region: u16 => NeedsRestart,
+        /// The zone this host is in, within its region.
+        zone: u16 => NeedsRestart,
+    }
+}
+
+settings! {
+    /// `[log]`: what is logged, to standard error.
+    pub struct Log {
+        /// A level, or levels by target: `info,wayleave_bgp=debug`.
+        level: String => Live,
+        /// For people or for machines.
+        format: LogFormat => NeedsRestart,
+    }
+}
+
+/// Which AS a neighbour must be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RemoteAsSetting {
+    /// This one.
+    Exact(Asn),
+    /// Any but our own.
+    External,
+    /// Our own.
+    Internal,
+}
+
+impl RemoteAsSetting {
+    /// Whether the session is eBGP for a speaker in `ours`.
+    pub fn is_external(self, ours: Asn) -> bool {
+        match self {
+            Self::Exact(asn) => asn != ours,
+            Self::External => true,
+            Self::Internal => false,
+        }
+    }
+}
+
+impl Serialize for RemoteAsSetting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Exact(asn) => asn.serialize(serializer),
+            Self::External => serializer.serialize_str("external"),
+            Self::Internal => serializer.serialize_str("internal"),
+        }
+    }
+}
+
+/// What may pass in one direction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PolicySetting {
+    /// Everything.
+    All,
+    /// Nothing.
+    None,
+    /// Export only: what this host originates.
+    Own,
+    /// What lies in the pools.
+    Pools,
+    /// What is equal to or lies in one of these.
+    Within(Vec<Prefix>),
+}
+
+impl Serialize for PolicySetting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => serializer.serialize_str("all"),
+            Self::None => serializer.serialize_str("none"),
+            Self::Own => serializer.serialize_str("own"),
+            Self::Pools => serializer.serialize_str("pools"),
+            Self::Within(prefixes) => prefixes.serialize(serializer),
+        }
+    }
+}
+
+/// A ready-made policy (RFC 8212).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// This host is a container host and the neighbour its way to the fabric: accept what lies in
+    /// the pools, tell only what is our own, allow our AS once in a path.
+    Host,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Every table with its entries: the name of the table, what tells several of one kind apart,
+    /// and the values. The order is fixed.
+    pub fn tables(&self) -> Vec<(&'static str, Option<String>, Vec<Entry>)> {
+        let mut tables = vec![
+            ("node", None, self.node.entries()),
+            ("paths", None, self.paths.entries()),
+            ("api", None, self.api.entries()),
+            ("bgp", None, self.bgp.entries()),
+        ];
+        let peers = self.peers.iter();
+        tables.extend(peers.map(|peer| ("peer", Some(peer.name.value.clone()), peer.entries())));
+        let ranges = self.ranges.iter();
+        tables.extend(ranges.map(|range| {
+            (
+                "range",
+                Some(range.prefix.value.to_string()),
+                range.entries(),
+            )
+        }));
+        let pools = self.pools.iter();
+        tables.extend(pools.map(|pool| ("pool", Some(pool.name.value.clone()), pool.entries())));
+        let blocks = self.blocks.iter();
+        tables.extend(blocks.map(|block| {
+            (
+                "block",
+                Some(block.prefix.value.to_string()),
+                block.entries(),
+            )
+        }));
+        tables.extend([
+            ("fib", None, self.fib.entries()),
+            ("dns", None, self.dns.entries()),
+            ("discovery", None, self.discovery.entries()),
+            ("log", None, self.log.entries()),
+        ]);
+        tables
+    }
+
+    /// Whether the pools contain `prefix`.
+    pub fn in_pools(&self, prefix: Prefix) -> bool {
+        self.pools
+            .iter()
+            .flat_map(|pool| &pool.cidr.value)
+            .any(|cidr| cidr.contains(prefix))
+    }
+
+    /// The directory conf.d and services.d are looked for in, when a file was read.
+    pub fn directory(&self) -> Option<&Path> {
+        self.files.first().and_then(|file| file.parent())
+    }
+}

@@ -1,0 +1,358 @@
+//! The tables as written: every known key, optional, with the place of its value.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+use wayleave_bgp_core::{Asn, Family, Prefix, RouterId};
+
+use super::{
+    diagnostic::{Fault, Faults, nearest},
+    model::{LogFormat, PolicySetting, RemoteAsSetting, Role},
+    source::{Place, Sources},
+    value::{Found, FromToml, Reading, describe},
+};
+
+/// Defines a raw table: its keys once, for reading, for merging and for the hints.
+macro_rules! tables {
+    ($($(#[$meta:meta])* $name:ident = $table:literal { $($key:ident : $type:ty,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        pub(super) struct $name {
+            /// Where the table begins, when it is written at all.
+            pub(super) place: Option<Place>,
+            $(pub(super) $key: Option<Found<$type>>,)*
+        }
+
+        impl $name {
+            const TABLE: &'static str = $table;
+            const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+
+            fn read(
+                table: &DeTable<'_>,
+                place: Place,
+                faults: &mut Faults,
+            ) -> Self {
+                let file = place.file;
+                let mut read = Self { place: Some(place), ..Self::default() };
+                for (key, value) in table {
+                    match key.get_ref().as_ref() {
+                        $(stringify!($key) => {
+                            let name = concat!($table, ".", stringify!($key));
+                            let mut reading = Reading { file, key: name, faults };
+                            read.$key = Found::from_toml(value, &mut reading);
+                        })*
+                        unknown => {
+                            let place = Place { file, span: key.span() };
+                            let fault = unknown_key(Self::TABLE, unknown, Self::KEYS);
+                            faults.push(fault.at(&place));
+                        }
+                    }
+                }
+                read
+            }
+
+            /// What `later` sets stands, the rest stays.
+            #[allow(dead_code, reason = "lists of tables are joined, not merged")]
+            fn merge(&mut self, later: Self) {
+                self.place = self.place.take().or(later.place);
+                $(if later.$key.is_some() {
+                    self.$key = later.$key;
+                })*
+            }
+        }
+    )*};
+}
+
+tables! {
+    RawNode = "node" {
+        name: String,
+        router_id: RouterId,
+        address: Vec<Found<IpAddr>>,
+    }
+    RawPaths = "paths" {
+        state: PathBuf,
+        run: PathBuf,
+        services: PathBuf,
+    }
+    RawApi = "api" {
+        group: String,
+    }
+    RawBgp = "bgp" {
+        asn: Asn,
+        cluster_id: RouterId,
+        listen: Vec<Found<SocketAddr>>,
+        hold_time: u16,
+        connect_retry: u16,
+        multipath: u8,
+        originate: Vec<Found<Prefix>>,
+    }
+    RawPeer = "peer" {
+        name: String,
+        address: IpAddr,
+        port: u16,
+        interface: String,
+        local_address: IpAddr,
+        asn: RemoteAsSetting,
+        role: Role,
+        import: PolicySetting,
+        export: PolicySetting,
+        families: Vec<Found<Family>>,
+        passive: bool,
+        disabled: bool,
+        hold_time: u16,
+        connect_retry: u16,
+        reflector_client: bool,
+        next_hop_self: bool,
+        allow_own_as: u8,
+        max_prefixes: u32,
+        ttl: u8,
+        ttl_security: bool,
+        discovery: bool,
+    }
+    RawRange = "range" {
+        prefix: Prefix,
+        limit: u32,
+        asn: RemoteAsSetting,
+        role: Role,
+        import: PolicySetting,
+        export: PolicySetting,
+        families: Vec<Found<Family>>,
+        hold_time: u16,
+        reflector_client: bool,
+        next_hop_self: bool,
+        allow_own_as: u8,
+        max_prefixes: u32,
+        ttl: u8,
+        ttl_security: bool,
+        discovery: bool,
+    }
+    RawPool = "pool" {
+        name: String,
+        cidr: Vec<Found<Prefix>>,
+        block: u8,
+        block_ipv6: u8,
+        exclude: Vec<Found<Prefix>>,
+    }
+    RawBlock = "block" {
+        prefix: Prefix,
+        pool: String,
+    }
+    RawFib = "fib" {
+        install: bool,
+        table: u32,
+        metric: u32,
+        protocol: u8,
+    }
+    RawDns = "dns" {
+        listen: Vec<Found<SocketAddr>>,
+        zone: String,
+        upstream: Vec<Found<SocketAddr>>,
+    }
+    RawDiscovery = "discovery" {
+        number: u32,
+        region: u16,
+        zone: u16,
+    }
+    RawLog = "log" {
+        level: String,
+        format: LogFormat,
+    }
+}
+
+/// Defines the document: single tables are merged over the files, lists of tables are joined.
+macro_rules! document {
+    (
+        single { $($single:ident : $single_type:ident,)* }
+        list { $($list:ident = $list_name:literal : $list_type:ident,)* }
+    ) => {
+        /// All files as one.
+        #[derive(Debug, Default)]
+        pub(super) struct Document {
+            $(pub(super) $single: $single_type,)*
+            $(pub(super) $list: Vec<$list_type>,)*
+        }
+
+        impl Document {
+            /// Every table with its keys.
+            pub(super) const KEYS: &'static [(&'static str, &'static [&'static str])] = &[
+                $((stringify!($single), $single_type::KEYS),)*
+                $(($list_name, $list_type::KEYS),)*
+            ];
+
+            fn take(&mut self, file: usize, root: &DeTable<'_>, faults: &mut Faults) {
+                for (key, value) in root {
+                    let place = Place { file, span: key.span() };
+                    match key.get_ref().as_ref() {
+                        $(stringify!($single) => {
+                            if let Some(table) = single(file, stringify!($single), value, faults) {
+                                self.$single.merge($single_type::read(table, place, faults));
+                            }
+                        })*
+                        $($list_name => {
+                            for (table, place) in list(file, $list_name, value, faults) {
+                                self.$list.push($list_type::read(table, place, faults));
+                            }
+                        })*
+                        unknown => {
+                            let names = Self::KEYS.iter().map(|(name, _)| *name);
+                            let fault = match (nearest(unknown, names), home_of(unknown)) {
+                                (None, Some(table)) => {
+                                    Fault::new(format!("unknown key `{unknown}` outside any table"))
+                                        .help(format!("write it under {}", header(table)))
+                                }
+                                _ => unknown_table(unknown, value.get_ref()),
+                            };
+                            faults.push(fault.at(&place));
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+document! {
+    single {
+        node: RawNode,
+        paths: RawPaths,
+        api: RawApi,
+        bgp: RawBgp,
+        fib: RawFib,
+        dns: RawDns,
+        discovery: RawDiscovery,
+        log: RawLog,
+    }
+    list {
+        peers = "peer": RawPeer,
+        ranges = "range": RawRange,
+        pools = "pool": RawPool,
+        blocks = "block": RawBlock,
+    }
+}
+
+impl Document {
+    /// Parses and reads every file; what is wrong goes to `faults`, the rest is read on.
+    pub(super) fn read(sources: &Sources, faults: &mut Faults) -> Self {
+        let mut document = Self::default();
+        for (file, text) in sources.texts() {
+            let (root, errors) = DeTable::parse_recoverable(text);
+            for error in &errors {
+                let span = error.span().unwrap_or(0..0);
+                let place = Place { file, span };
+                faults.push(Fault::new(format!("not TOML: {}", error.message())).at(&place));
+            }
+            // What a broken file seems to say is not worth judging.
+            if errors.is_empty() {
+                document.take(file, root.get_ref(), faults);
+            }
+        }
+        document
+    }
+}
+
+fn single<'t, 'i>(
+    file: usize,
+    name: &str,
+    value: &'t Spanned<DeValue<'i>>,
+    faults: &mut Faults,
+) -> Option<&'t DeTable<'i>> {
+    let table = value.get_ref().as_table();
+    if table.is_none() {
+        let place = Place {
+            file,
+            span: value.span(),
+        };
+        let found = describe(value.get_ref());
+        let fault = Fault::new(format!("`{name}`: expected one table, found {found}"));
+        faults.push(fault.at(&place).help(format!("write it as [{name}], once")));
+    }
+    table
+}
+
+fn list<'t, 'i>(
+    file: usize,
+    name: &str,
+    value: &'t Spanned<DeValue<'i>>,
+    faults: &mut Faults,
+) -> Vec<(&'t DeTable<'i>, Place)> {
+    let mut tables = Vec::new();
+    let mut wrong = |value: &Spanned<DeValue<'_>>| {
+        let place = Place {
+            file,
+            span: value.span(),
+        };
+        let found = describe(value.get_ref());
+        let fault = Fault::new(format!(
+            "`{name}`: expected a list of tables, found {found}"
+        ));
+        let help = format!("write every one of them as [[{name}]]");
+        faults.push(fault.at(&place).help(help));
+    };
+    match value.get_ref().as_array() {
+        None => wrong(value),
+        Some(items) => {
+            for item in items.iter() {
+                match item.get_ref().as_table() {
+                    Some(table) => tables.push((
+                        table,
+                        Place {
+                            file,
+                            span: item.span(),
+                        },
+                    )),
+                    None => wrong(item),
+                }
+            }
+        }
+    }
+    tables
+}
+
+fn unknown_key(table: &'static str, key: &str, known: &[&'static str]) -> Fault {
+    let fault = Fault::new(format!("unknown key `{key}` in {}", header(table)));
+    if let Some(meant) = nearest(key, known.iter().copied()) {
+        return fault.help(format!("did you mean `{meant}`?"));
+    }
+    match home_of(key) {
+        Some(home) if home != table => fault.help(format!("`{key}` is a key of {}", header(home))),
+        _ => fault.help(format!("known here: {}", known.join(", "))),
+    }
+}
+
+fn unknown_table(name: &str, value: &DeValue<'_>) -> Fault {
+    let what = if value.is_table() { "table" } else { "key" };
+    let fault = Fault::new(format!("unknown {what} `{name}`"));
+    let names = Document::KEYS.iter().map(|(name, _)| *name);
+    match nearest(name, names.clone()) {
+        Some(meant) => fault.help(format!("did you mean {}?", header(meant))),
+        None => {
+            let all = names.map(header).collect::<Vec<_>>().join(", ");
+            fault.help(format!("known tables: {all}"))
+        }
+    }
+}
+
+/// The only table that has a key of this name.
+fn home_of(key: &str) -> Option<&'static str> {
+    let mut homes = Document::KEYS
+        .iter()
+        .filter(|(_, keys)| keys.contains(&key));
+    match (homes.next(), homes.next()) {
+        (Some((table, _)), None) => Some(table),
+        _ => None,
+    }
+}
+
+/// How a table is opened.
+fn header(table: &str) -> String {
+    match table {
+        "peer" | "range" | "pool" | "block" => format!("[[{table}]]"),
+        _ => format!("[{table}]"),
+    }
+}

@@ -1,0 +1,111 @@
+//! What the speaker is told, out of the agent's configuration.
+
+use std::time::Duration;
+
+use wayleave_bgp_core::{
+    Prefix,
+    config::{ListenRange, PeerConfig, Policy, RemoteAs, SpeakerConfig},
+    feed::Origination,
+};
+
+use super::model::{Config, PeerOptions, PolicySetting, RemoteAsSetting};
+
+/// The speaker's configuration.
+pub fn speaker_config(config: &Config) -> SpeakerConfig {
+    let pools: Vec<Prefix> = config
+        .pools
+        .iter()
+        .flat_map(|pool| &pool.cidr.value)
+        .copied()
+        .collect();
+    let bgp = &config.bgp;
+    let peers = config.peers.iter().map(|peer| {
+        let transport = &peer.transport;
+        let base = PeerConfig::new(
+            peer.name.value.clone(),
+            transport.address.value,
+            remote_as(peer.options.asn.value),
+        );
+        PeerConfig {
+            interface: transport.interface.value.clone(),
+            port: transport.port.value,
+            local_address: transport.local_address.value,
+            passive: transport.passive.value,
+            disabled: transport.disabled.value,
+            ..with_options(base, &peer.options, &pools)
+        }
+    });
+    let ranges = config.ranges.iter().map(|range| {
+        let prefix = range.prefix.value;
+        let base = PeerConfig::new(
+            prefix.to_string(),
+            prefix.addr(),
+            remote_as(range.options.asn.value),
+        );
+        ListenRange {
+            prefix,
+            limit: range.limit.value,
+            template: PeerConfig {
+                passive: true,
+                ..with_options(base, &range.options, &pools)
+            },
+        }
+    });
+    SpeakerConfig {
+        cluster_id: bgp.cluster_id.value,
+        listen: bgp.listen.value.clone(),
+        multipath: bgp.multipath.value,
+        peers: peers.collect(),
+        ranges: ranges.collect(),
+        ..SpeakerConfig::new(config.node.router_id.value, bgp.asn.value)
+    }
+}
+
+/// What `[bgp] originate` asks for.
+pub fn originations(config: &Config) -> Vec<Origination> {
+    config
+        .bgp
+        .originate
+        .value
+        .iter()
+        .copied()
+        .map(Origination::new)
+        .collect()
+}
+
+fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> PeerConfig {
+    PeerConfig {
+        families: options.families.value.clone(),
+        hold_time: options.hold_time.value,
+        connect_retry: Duration::from_secs(options.connect_retry.value.into()),
+        reflector_client: options.reflector_client.value,
+        next_hop_self: options.next_hop_self.value,
+        allow_own_as: options.allow_own_as.value,
+        import: policy(&options.import.value, pools),
+        export: policy(&options.export.value, pools),
+        max_prefixes: options.max_prefixes.value,
+        ttl: options.ttl.value,
+        ttl_security: options.ttl_security.value,
+        ..base
+    }
+}
+
+fn remote_as(setting: RemoteAsSetting) -> RemoteAs {
+    match setting {
+        RemoteAsSetting::Exact(asn) => RemoteAs::Exact(asn),
+        RemoteAsSetting::External => RemoteAs::External,
+        RemoteAsSetting::Internal => RemoteAs::Internal,
+    }
+}
+
+fn policy(setting: &PolicySetting, pools: &[Prefix]) -> Policy {
+    match setting {
+        PolicySetting::All => Policy::All,
+        PolicySetting::None => Policy::None,
+        PolicySetting::Own => Policy::Own,
+        PolicySetting::Pools if pools.is_empty() => Policy::None,
+        PolicySetting::Pools => Policy::Within(pools.to_vec()),
+        PolicySetting::Within(prefixes) if prefixes.is_empty() => Policy::None,
+        PolicySetting::Within(prefixes) => Policy::Within(prefixes.clone()),
+    }
+}
