@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use crate::{daemon::Kind, error::Error, lifecycle::Phase, prefix::Family};
+use crate::{daemon::Kind, error::Error, lifecycle::Phase, prefix::Family, reflect::Shape};
 
 /// BGP daemons side by side: the same routes in and out, timed and checked.
 ///
@@ -38,6 +38,13 @@ pub(crate) struct Args {
     /// Seconds at most for those; the report says how many were taken.
     #[arg(long, default_value_t = 20)]
     latency_seconds: u64,
+    /// Reflections to measure, peers times routes each; an empty list for none.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "50x1000,100x1000,250x200"
+    )]
+    reflect: Vec<Shape>,
     /// Seed of the synthetic table.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -51,8 +58,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
     /// Small and short (20,000 routes, one run, 200 samples): does everything still work?
-    #[arg(long, conflicts_with_all = ["routes", "runs", "samples", "latency_seconds"])]
-    quick: bool,
+    #[arg(long, conflicts_with_all = ["routes", "runs", "samples", "latency_seconds", "reflect"])]
+    pub(crate) quick: bool,
 }
 
 /// What to run.
@@ -65,6 +72,7 @@ pub(crate) struct Plan {
     pub(crate) families: Vec<Family>,
     pub(crate) samples: usize,
     pub(crate) latency_budget: Duration,
+    pub(crate) reflections: Vec<Shape>,
 }
 
 impl Args {
@@ -76,14 +84,26 @@ impl Args {
             daemons: self.daemons.clone(),
             phases: self.phases.clone(),
             families: self.families.clone(),
+            reflections: if self.quick {
+                vec![Shape {
+                    peers: 20,
+                    routes: 100,
+                }]
+            } else {
+                self.reflect.clone()
+            },
             samples: if self.quick { 200 } else { self.samples },
             latency_budget: Duration::from_secs(if self.quick { 2 } else { self.latency_seconds }),
         };
-        for (name, value, most) in
-            [("routes", plan.routes, 4_000_000), ("runs", plan.runs, 1000), ("samples", plan.samples, 60_000)]
-        {
+        for (name, value, most) in [
+            ("routes", plan.routes, 4_000_000),
+            ("runs", plan.runs, 1000),
+            ("samples", plan.samples, 60_000),
+        ] {
             if value == 0 || value > most {
-                return Err(Error::Usage(format!("--{name} is {value}; it must be 1 to {most}")));
+                return Err(Error::Usage(format!(
+                    "--{name} is {value}; it must be 1 to {most}"
+                )));
             }
         }
         Ok(plan)

@@ -29,7 +29,10 @@ pub(crate) enum Passage {
     /// An eBGP speaker: prepends its AS, drops MED (RFC 4271 section 5.1.4).
     Ebgp { speaker_as: u32 },
     /// A route reflector: adds ORIGINATOR_ID and CLUSTER_LIST (RFC 4456 section 8).
-    Reflector { originator: Ipv4Addr, cluster: Ipv4Addr },
+    Reflector {
+        originator: Ipv4Addr,
+        cluster: Ipv4Addr,
+    },
 }
 
 /// The routes a receiver should end with.
@@ -50,12 +53,21 @@ struct Set {
 impl Expected {
     /// Adds a table announced by `next_hop`'s owner; a speaker that rewrites the next hop puts
     /// one of `also` there.
-    pub(crate) fn add(&mut self, table: &Table, passage: Passage, next_hop: IpAddr, also: &[IpAddr]) {
+    pub(crate) fn add(
+        &mut self,
+        table: &Table,
+        passage: Passage,
+        next_hop: IpAddr,
+        also: &[IpAddr],
+    ) {
         self.index.reserve(table.routes());
         for group in &table.groups {
             let set = self.sets.len() as u32;
             let next_hops = also.iter().copied().chain([next_hop]).collect();
-            self.sets.push(Set { canonical: expected_form(&group.attributes, passage), next_hops });
+            self.sets.push(Set {
+                canonical: expected_form(&group.attributes, passage),
+                next_hops,
+            });
             for &prefix in &group.prefixes {
                 self.index.insert(prefix, self.set_of.len() as u32);
                 self.set_of.push(set);
@@ -143,7 +155,9 @@ impl<'a> Receiver<'a> {
     pub(crate) fn replay(&mut self, recording: &Recording, goal: Goal) -> Result<Reached, Fault> {
         self.goal = goal;
         let unmet = |route| self.state[route as usize] != self.target(route);
-        self.unmet = (0..self.expected.routes() as u32).filter(|&r| unmet(r)).count();
+        self.unmet = (0..self.expected.routes() as u32)
+            .filter(|&r| unmet(r))
+            .count();
         let mut reached = self.met().then_some(0);
         let (mut at, mut redundant) = (0, 0);
         while let Some(message) = message_at(recording.bytes(), at)? {
@@ -171,8 +185,13 @@ impl<'a> Receiver<'a> {
                 (false, _) => None,
             };
         }
-        let Some(offset) = reached else { return Err(self.fault()) };
-        Ok(Reached { at: recording.time_of(offset), redundant })
+        let Some(offset) = reached else {
+            return Err(self.fault());
+        };
+        Ok(Reached {
+            at: recording.time_of(offset),
+            redundant,
+        })
     }
 
     fn met(&self) -> bool {
@@ -226,7 +245,8 @@ impl<'a> Receiver<'a> {
         }
         // The first few suffice to say what is wrong.
         if let Some(form) = form.filter(|_| self.came_with.len() < 100) {
-            self.came_with.insert(route, (form.canonical.clone(), form.next_hops.clone()));
+            self.came_with
+                .insert(route, (form.canonical.clone(), form.next_hops.clone()));
         }
         from != to
     }
@@ -252,7 +272,11 @@ impl<'a> Receiver<'a> {
                 }
             }
         }
-        Fault::Routes { missing, extra, changed }
+        Fault::Routes {
+            missing,
+            extra,
+            changed,
+        }
     }
 }
 
@@ -268,7 +292,11 @@ pub(crate) enum Fault {
     /// A single change did not arrive within so many seconds.
     Lost { seconds: u64 },
     /// The receiver's routes are not what they should be.
-    Routes { missing: Vec<Prefix>, extra: Vec<Prefix>, changed: Vec<Changed> },
+    Routes {
+        missing: Vec<Prefix>,
+        extra: Vec<Prefix>,
+        changed: Vec<Changed>,
+    },
 }
 
 /// A route that arrived with other attributes than it should have.
@@ -280,7 +308,10 @@ pub(crate) struct Changed {
 
 impl Fault {
     pub(crate) fn notification(body: &[u8]) -> Self {
-        Self::Notification(body.first().copied().unwrap_or(0), body.get(1).copied().unwrap_or(0))
+        Self::Notification(
+            body.first().copied().unwrap_or(0),
+            body.get(1).copied().unwrap_or(0),
+        )
     }
 }
 
@@ -297,11 +328,18 @@ impl fmt::Display for Fault {
         match self {
             Self::Malformed(malformed) => malformed.fmt(f),
             Self::Notification(code, subcode) => {
-                write!(f, "the daemon closed the session with NOTIFICATION {code}/{subcode}")
+                write!(
+                    f,
+                    "the daemon closed the session with NOTIFICATION {code}/{subcode}"
+                )
             }
             Self::Lost { seconds } => write!(f, "a change did not arrive within {seconds} s"),
             Self::Session(error) => write!(f, "the session with the daemon broke: {error}"),
-            Self::Routes { missing, extra, changed } => {
+            Self::Routes {
+                missing,
+                extra,
+                changed,
+            } => {
                 write!(
                     f,
                     "{} routes missing, {} unexpected, {} with changed attributes",
@@ -309,9 +347,18 @@ impl fmt::Display for Fault {
                     extra.len(),
                     changed.len()
                 )?;
-                missing.iter().take(3).try_for_each(|p| write!(f, "; missing {p}"))?;
-                extra.iter().take(3).try_for_each(|p| write!(f, "; unexpected {p}"))?;
-                changed.iter().take(3).try_for_each(|c| write!(f, "; {}: {}", c.prefix, c.what))
+                missing
+                    .iter()
+                    .take(3)
+                    .try_for_each(|p| write!(f, "; missing {p}"))?;
+                extra
+                    .iter()
+                    .take(3)
+                    .try_for_each(|p| write!(f, "; unexpected {p}"))?;
+                changed
+                    .iter()
+                    .take(3)
+                    .try_for_each(|c| write!(f, "; {}: {}", c.prefix, c.what))
             }
         }
     }
@@ -344,7 +391,11 @@ impl Form {
         if next_hops.is_empty() {
             return Err(Malformed("an announcement without a next hop"));
         }
-        Ok(Self { canonical: canonical(&mut attributes), next_hops, compared: None })
+        Ok(Self {
+            canonical: canonical(&mut attributes),
+            next_hops,
+            compared: None,
+        })
     }
 
     fn matches(&mut self, number: u32, set: &Set) -> bool {
@@ -362,8 +413,10 @@ impl Form {
 
 /// The canonical form of `sent` once it has made its passage.
 fn expected_form(sent: &[Attribute], passage: Passage) -> Vec<u8> {
-    let mut attributes: Vec<(u8, u8, Cow<'_, [u8]>)> =
-        sent.iter().map(|a| (a.flags, a.code, Cow::Borrowed(&a.value[..]))).collect();
+    let mut attributes: Vec<(u8, u8, Cow<'_, [u8]>)> = sent
+        .iter()
+        .map(|a| (a.flags, a.code, Cow::Borrowed(&a.value[..])))
+        .collect();
     match passage {
         Passage::Wire => {}
         Passage::Ebgp { speaker_as } => {
@@ -375,8 +428,12 @@ fn expected_form(sent: &[Attribute], passage: Passage) -> Vec<u8> {
                 attribute.2 = Cow::Owned(path);
             }
         }
-        Passage::Reflector { originator, cluster } => {
-            let optional = |code, id: Ipv4Addr| (attr::OPTIONAL, code, Cow::Owned(id.octets().to_vec()));
+        Passage::Reflector {
+            originator,
+            cluster,
+        } => {
+            let optional =
+                |code, id: Ipv4Addr| (attr::OPTIONAL, code, Cow::Owned(id.octets().to_vec()));
             attributes.push(optional(attr::ORIGINATOR_ID, originator));
             attributes.push(optional(attr::CLUSTER_LIST, cluster));
         }
@@ -452,7 +509,9 @@ fn difference(set: &Set, came: &[u8], hops: &[IpAddr]) -> String {
         match came.get(code) {
             None => said.push(format!("attribute {code} is gone")),
             Some(other) if other != value => {
-                said.push(format!("attribute {code} is {other:02x?} instead of {value:02x?}"));
+                said.push(format!(
+                    "attribute {code} is {other:02x?} instead of {value:02x?}"
+                ));
             }
             Some(_) => {}
         }
@@ -461,7 +520,10 @@ fn difference(set: &Set, came: &[u8], hops: &[IpAddr]) -> String {
         said.push(format!("attribute {code} was added"));
     }
     if !hops.iter().all(|hop| set.next_hops.contains(hop)) {
-        said.push(format!("the next hop is {hops:?} instead of one of {:?}", set.next_hops));
+        said.push(format!(
+            "the next hop is {hops:?} instead of one of {:?}",
+            set.next_hops
+        ));
     }
     said.join(", ")
 }
@@ -514,22 +576,34 @@ mod tests {
         out
     }
 
+    fn full(sent: &Table, hop: IpAddr) -> Recording {
+        Recording::of(sent.announcement(Family::Ipv4, hop).expect("short sets"))
+    }
+
     fn verdict(sent: &Table, passage: Passage, hop: IpAddr) -> Result<Reached, Fault> {
-        let stream = sent.announcement(Family::Ipv4, hop).expect("short sets");
-        let expected = expected(passage);
-        Receiver::new(&expected).replay(&Recording::of(stream), Goal::Full)
+        Receiver::new(&expected(passage)).replay(&full(sent, hop), Goal::Full)
     }
 
     fn routes(fault: Fault) -> (Vec<Prefix>, Vec<Prefix>, Vec<Changed>) {
-        match fault {
-            Fault::Routes { missing, extra, changed } => (missing, extra, changed),
-            other => panic!("{other}"),
-        }
+        let Fault::Routes {
+            missing,
+            extra,
+            changed,
+        } = fault
+        else {
+            panic!("{fault}")
+        };
+        (missing, extra, changed)
     }
 
     #[test]
     fn an_honest_speaker_passes_and_repeats_are_counted() {
-        assert_eq!(verdict(&table(), Passage::Wire, HOP).expect("unchanged").redundant, 0);
+        assert_eq!(
+            verdict(&table(), Passage::Wire, HOP)
+                .expect("unchanged")
+                .redundant,
+            0
+        );
         let mut sent = through_ebgp(&table());
         sent.groups.push(sent.groups[0].clone());
         let reached = verdict(&sent, EBGP, SPEAKER).expect("prepended");
@@ -555,7 +629,8 @@ mod tests {
 
     #[test]
     fn a_changed_a_lost_and_an_added_attribute_are_named() {
-        let edits: [(fn(&mut Vec<Attribute>), &str); 4] = [
+        type Edit = fn(&mut Vec<Attribute>);
+        let edits: [(Edit, &str); 4] = [
             (
                 |set| {
                     let found = set.iter_mut().find(|a| a.code == attr::COMMUNITIES);
@@ -563,22 +638,40 @@ mod tests {
                 },
                 "attribute 8 is",
             ),
-            (|set| set.retain(|a| a.code != attr::COMMUNITIES), "attribute 8 is gone"),
             (
-                |set| set.insert(2, Attribute::new(attr::WELL_KNOWN, attr::LOCAL_PREF, vec![0; 4])),
+                |set| set.retain(|a| a.code != attr::COMMUNITIES),
+                "attribute 8 is gone",
+            ),
+            (
+                |set| {
+                    set.insert(
+                        2,
+                        Attribute::new(attr::WELL_KNOWN, attr::LOCAL_PREF, vec![0; 4]),
+                    )
+                },
                 "attribute 5 was added",
             ),
-            (|set| set[0].flags = attr::OPTIONAL_TRANSITIVE, "attribute 1 is"),
+            (
+                |set| set[0].flags = attr::OPTIONAL_TRANSITIVE,
+                "attribute 1 is",
+            ),
         ];
         for (edit, says) in edits {
             let mut sent = through_ebgp(&table());
             let holds = |g: &&mut Group| g.attributes.iter().any(|a| a.code == attr::COMMUNITIES);
-            let group = sent.groups.iter_mut().find(holds).expect("some set has communities");
+            let group = sent
+                .groups
+                .iter_mut()
+                .find(holds)
+                .expect("some set has communities");
             edit(&mut group.attributes);
             let prefixes = group.prefixes.clone();
             let (missing, extra, changed) = routes(verdict(&sent, EBGP, HOP).expect_err("changed"));
             assert_eq!((missing.len(), extra.len()), (0, 0));
-            assert_eq!(changed.iter().map(|c| c.prefix).collect::<Vec<_>>(), prefixes);
+            assert_eq!(
+                changed.iter().map(|c| c.prefix).collect::<Vec<_>>(),
+                prefixes
+            );
             assert!(changed[0].what.starts_with(says), "{}", changed[0].what);
         }
     }
@@ -597,20 +690,31 @@ mod tests {
     fn communities_may_be_reordered_and_path_sequences_split() {
         let sent = [
             Attribute::new(attr::WELL_KNOWN, attr::AS_PATH, as_sequence(&[1, 2, 3])),
-            Attribute::new(attr::OPTIONAL_TRANSITIVE, attr::COMMUNITIES, vec![0, 1, 0, 2, 0, 1, 0, 1]),
+            Attribute::new(
+                attr::OPTIONAL_TRANSITIVE,
+                attr::COMMUNITIES,
+                vec![0, 1, 0, 2, 0, 1, 0, 1],
+            ),
         ];
         let split = [as_sequence(&[1]), as_sequence(&[2, 3])].concat();
         let other = [
-            Attribute::new(attr::OPTIONAL_TRANSITIVE, attr::COMMUNITIES, vec![0, 1, 0, 1, 0, 1, 0, 2]),
+            Attribute::new(
+                attr::OPTIONAL_TRANSITIVE,
+                attr::COMMUNITIES,
+                vec![0, 1, 0, 1, 0, 1, 0, 2],
+            ),
             Attribute::new(attr::WELL_KNOWN, attr::AS_PATH, split),
         ];
-        assert_eq!(expected_form(&sent, Passage::Wire), expected_form(&other, Passage::Wire));
+        assert_eq!(
+            expected_form(&sent, Passage::Wire),
+            expected_form(&other, Passage::Wire)
+        );
     }
 
     #[test]
     fn withdrawals_empty_the_receiver_and_one_left_behind_is_named() {
         let (expected, prefixes) = (expected(Passage::Wire), table().prefixes());
-        let full = Recording::of(table().announcement(Family::Ipv4, HOP).expect("short sets"));
+        let full = full(&table(), HOP);
         for kept in [0, 1] {
             let mut receiver = Receiver::new(&expected);
             receiver.replay(&full, Goal::Full).expect("unchanged");
@@ -628,25 +732,56 @@ mod tests {
     fn own_routes_that_come_back_are_counted_and_a_dead_peers_must_go() {
         let mut expected = Expected::default();
         let mut stream = Vec::new();
-        let reflect = Passage::Reflector { originator: Ipv4Addr::LOCALHOST, cluster: Ipv4Addr::BROADCAST };
-        let prefixes: Vec<_> =
-            (0..3).map(|n| Prefix::v4(Ipv4Addr::new(11, n, 0, 0), 16)).collect();
+        let reflect = Passage::Reflector {
+            originator: Ipv4Addr::LOCALHOST,
+            cluster: Ipv4Addr::BROADCAST,
+        };
+        let prefixes: Vec<_> = (0..3)
+            .map(|n| Prefix::v4(Ipv4Addr::new(11, n, 0, 0), 16))
+            .collect();
         let sent = vec![Attribute::new(attr::WELL_KNOWN, attr::ORIGIN, vec![0])];
         let mut got = sent.clone();
-        got.push(Attribute::new(attr::OPTIONAL, attr::ORIGINATOR_ID, vec![127, 0, 0, 1]));
-        got.push(Attribute::new(attr::OPTIONAL, attr::CLUSTER_LIST, vec![255; 4]));
+        got.push(Attribute::new(
+            attr::OPTIONAL,
+            attr::ORIGINATOR_ID,
+            vec![127, 0, 0, 1],
+        ));
+        got.push(Attribute::new(
+            attr::OPTIONAL,
+            attr::CLUSTER_LIST,
+            vec![255; 4],
+        ));
         for &prefix in &prefixes {
-            let group = Group { attributes: sent.clone(), prefixes: vec![prefix] };
-            expected.add(&Table { groups: vec![group] }, reflect, HOP, &[]);
+            let group = Group {
+                attributes: sent.clone(),
+                prefixes: vec![prefix],
+            };
+            expected.add(
+                &Table {
+                    groups: vec![group],
+                },
+                reflect,
+                HOP,
+                &[],
+            );
             announce(&got, HOP, &[prefix], &mut stream).expect("short");
         }
         let mut receiver = Receiver::with_own(&expected, 1..2);
-        receiver.replay(&Recording::of(stream), Goal::Full).expect("all reflected");
+        receiver
+            .replay(&Recording::of(stream), Goal::Full)
+            .expect("all reflected");
         assert_eq!(receiver.echoed(), 1);
         let mut stream = Vec::new();
         withdraw(Family::Ipv4, &prefixes[..1], &mut stream);
         let gone = Recording::of(stream);
-        assert!(receiver.replay(&gone, Goal::Without(2..3)).is_err(), "the wrong one went");
-        assert!(receiver.replay(&Recording::of(Vec::new()), Goal::Without(0..1)).is_ok());
+        assert!(
+            receiver.replay(&gone, Goal::Without(2..3)).is_err(),
+            "the wrong one went"
+        );
+        assert!(
+            receiver
+                .replay(&Recording::of(Vec::new()), Goal::Without(0..1))
+                .is_ok()
+        );
     }
 }

@@ -35,7 +35,9 @@ pub(crate) struct Message<'a> {
 /// When the marker or the length is wrong.
 pub(crate) fn message_at(stream: &[u8], at: usize) -> Result<Option<Message<'_>>, Malformed> {
     let rest = &stream[at.min(stream.len())..];
-    let Some(header) = rest.first_chunk::<HEADER>() else { return Ok(None) };
+    let Some(header) = rest.first_chunk::<HEADER>() else {
+        return Ok(None);
+    };
     if header[..16] != [0xff; 16] {
         return Err(Malformed("the marker is not all ones"));
     }
@@ -43,8 +45,14 @@ pub(crate) fn message_at(stream: &[u8], at: usize) -> Result<Option<Message<'_>>
     if !(HEADER..=MAX_MESSAGE).contains(&len) {
         return Err(Malformed("the length is outside 19..4096"));
     }
-    let Some(body) = rest.get(HEADER..len) else { return Ok(None) };
-    Ok(Some(Message { kind: header[18], body, end: at + len }))
+    let Some(body) = rest.get(HEADER..len) else {
+        return Ok(None);
+    };
+    Ok(Some(Message {
+        kind: header[18],
+        body,
+        end: at + len,
+    }))
 }
 
 /// The parts of an UPDATE that name routes, both families, and its attributes.
@@ -75,7 +83,10 @@ impl<'a> Update<'a> {
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
         let (withdrawn, rest) = counted(body).ok_or(Malformed("withdrawn routes length"))?;
         let (attributes, nlri) = counted(rest).ok_or(Malformed("path attribute length"))?;
-        let mut update = Self { attributes, ..Self::default() };
+        let mut update = Self {
+            attributes,
+            ..Self::default()
+        };
         update.withdrawn.v4 = withdrawn;
         update.announced.v4 = nlri;
         for attribute in Attributes(attributes) {
@@ -83,10 +94,15 @@ impl<'a> Update<'a> {
             match code {
                 attr::NEXT_HOP => update.next_hop = Some(value),
                 attr::MP_REACH => {
-                    let (head, rest) =
-                        value.split_first_chunk::<4>().ok_or(Malformed("MP_REACH_NLRI"))?;
-                    let hop = rest.get(..usize::from(head[3])).ok_or(Malformed("next hop"))?;
-                    let nlri = rest.get(hop.len() + 1..).ok_or(Malformed("MP_REACH_NLRI"))?;
+                    let (head, rest) = value
+                        .split_first_chunk::<4>()
+                        .ok_or(Malformed("MP_REACH_NLRI"))?;
+                    let hop = rest
+                        .get(..usize::from(head[3]))
+                        .ok_or(Malformed("next hop"))?;
+                    let nlri = rest
+                        .get(hop.len() + 1..)
+                        .ok_or(Malformed("MP_REACH_NLRI"))?;
                     match head[..3] {
                         [0, 2, 1] => {
                             update.next_hop_v6 = Some(hop);
@@ -100,8 +116,9 @@ impl<'a> Update<'a> {
                     }
                 }
                 attr::MP_UNREACH => {
-                    let (head, nlri) =
-                        value.split_first_chunk::<3>().ok_or(Malformed("MP_UNREACH_NLRI"))?;
+                    let (head, nlri) = value
+                        .split_first_chunk::<3>()
+                        .ok_or(Malformed("MP_UNREACH_NLRI"))?;
                     match head {
                         [0, 2, 1] => update.withdrawn.v6 = nlri,
                         [0, 1, 1] => update.withdrawn.v4 = nlri,
@@ -123,8 +140,14 @@ impl<'a> Routes<'a> {
 
     /// Every prefix, IPv4 first.
     pub(crate) fn prefixes(self) -> impl Iterator<Item = Result<Prefix, Malformed>> + 'a {
-        Nlri { family: Family::Ipv4, rest: self.v4 }
-            .chain(Nlri { family: Family::Ipv6, rest: self.v6 })
+        Nlri {
+            family: Family::Ipv4,
+            rest: self.v4,
+        }
+        .chain(Nlri {
+            family: Family::Ipv6,
+            rest: self.v6,
+        })
     }
 }
 
@@ -178,7 +201,9 @@ impl Iterator for Nlri<'_> {
         let valid = len <= self.family.max_len();
         let Some((address, rest)) = rest.split_at_checked(bytes).filter(|_| valid) else {
             self.rest = &[];
-            return Some(Err(Malformed("a prefix is longer than its family or its field")));
+            return Some(Err(Malformed(
+                "a prefix is longer than its family or its field",
+            )));
         };
         self.rest = rest;
         let mut bits = [0; 16];
@@ -218,8 +243,13 @@ mod tests {
             .collect();
         let attributes = [Attribute::new(attr::WELL_KNOWN, attr::ORIGIN, vec![0])];
         let mut stream = Vec::new();
-        encode::announce(&attributes, IpAddr::V6(Ipv6Addr::LOCALHOST), &prefixes, &mut stream)
-            .expect("fits");
+        encode::announce(
+            &attributes,
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+            &prefixes,
+            &mut stream,
+        )
+        .expect("fits");
         let (mut at, mut read) = (0, Vec::new());
         while let Some(message) = message_at(&stream, at).expect("well formed") {
             assert_eq!(message.kind, kind::UPDATE);
@@ -237,7 +267,11 @@ mod tests {
     #[test]
     fn a_truncated_message_is_awaited_and_a_wrong_one_refused() {
         let keepalive = encode::keepalive();
-        assert!(message_at(&keepalive[..18], 0).expect("no error yet").is_none());
+        assert!(
+            message_at(&keepalive[..18], 0)
+                .expect("no error yet")
+                .is_none()
+        );
         assert!(message_at(&[0; 19], 0).is_err());
         let mut short = keepalive;
         short[17] = 18;

@@ -108,18 +108,14 @@ pub(crate) fn keepalive() -> Vec<u8> {
     message(kind::KEEPALIVE, &[])
 }
 
-/// A NOTIFICATION of Cease, administrative shutdown (RFC 4486).
-pub(crate) fn cease() -> Vec<u8> {
-    message(kind::NOTIFICATION, &[6, 2])
-}
-
 /// The End-of-RIB marker of a family (RFC 4724 section 2).
 pub(crate) fn end_of_rib(family: Family) -> Vec<u8> {
     match family {
         Family::Ipv4 => message(kind::UPDATE, &[0, 0, 0, 0]),
-        Family::Ipv6 => {
-            message(kind::UPDATE, &[0, 0, 0, 6, attr::OPTIONAL, attr::MP_UNREACH, 3, 0, 2, 1])
-        }
+        Family::Ipv6 => message(
+            kind::UPDATE,
+            &[0, 0, 0, 6, attr::OPTIONAL, attr::MP_UNREACH, 3, 0, 2, 1],
+        ),
     }
 }
 
@@ -140,9 +136,13 @@ pub(crate) fn announce(
         IpAddr::V4(hop) => {
             let hop = Attribute::new(attr::WELL_KNOWN, attr::NEXT_HOP, hop.octets().to_vec());
             let split = attributes.partition_point(|a| a.code < attr::NEXT_HOP);
-            attributes[..split].iter().for_each(|a| a.encode(&mut block));
+            attributes[..split]
+                .iter()
+                .for_each(|a| a.encode(&mut block));
             hop.encode(&mut block);
-            attributes[split..].iter().for_each(|a| a.encode(&mut block));
+            attributes[split..]
+                .iter()
+                .for_each(|a| a.encode(&mut block));
             let room = (MAX_MESSAGE - HEADER - 4).saturating_sub(block.len());
             for batch in batches(prefixes, room)? {
                 let mut body = vec![0, 0];
@@ -272,7 +272,7 @@ mod tests {
             4, // version
             0x5b, 0xa0, // AS_TRANS: 4200000001 does not fit
             0, 180, // hold time
-            192, 0, 2, 7, // identifier
+            192, 0, 2, 7,  // identifier
             14, // optional parameters length
             2, 12, // parameter: capabilities
             1, 4, 0, 2, 0, 1, // multiprotocol, AFI 2, SAFI 1
@@ -288,15 +288,24 @@ mod tests {
         let attributes = [
             Attribute::new(attr::WELL_KNOWN, attr::ORIGIN, vec![0]),
             Attribute::new(attr::WELL_KNOWN, attr::AS_PATH, as_sequence(&[65001, 3356])),
-            Attribute::new(attr::OPTIONAL_TRANSITIVE, attr::COMMUNITIES, vec![0, 1, 0, 2]),
+            Attribute::new(
+                attr::OPTIONAL_TRANSITIVE,
+                attr::COMMUNITIES,
+                vec![0, 1, 0, 2],
+            ),
         ];
         let prefixes = [
             Prefix::v4(Ipv4Addr::new(198, 51, 100, 0), 24),
             Prefix::v4(Ipv4Addr::new(203, 0, 112, 0), 20),
         ];
         let mut out = Vec::new();
-        announce(&attributes, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), &prefixes, &mut out)
-            .expect("fits");
+        announce(
+            &attributes,
+            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            &prefixes,
+            &mut out,
+        )
+        .expect("fits");
         let body = [
             0, 0, // withdrawn routes length
             0, 31, // total path attribute length
@@ -330,23 +339,44 @@ mod tests {
     #[test]
     fn withdrawals_and_end_of_rib_match_the_rfc() {
         let mut out = Vec::new();
-        withdraw(Family::Ipv4, &[Prefix::v4(Ipv4Addr::new(10, 0, 0, 0), 8)], &mut out);
+        withdraw(
+            Family::Ipv4,
+            &[Prefix::v4(Ipv4Addr::new(10, 0, 0, 0), 8)],
+            &mut out,
+        );
         assert_eq!(out, framed(2, &[0, 2, 8, 10, 0, 0]));
         out.clear();
-        withdraw(Family::Ipv6, &[Prefix::v6(Ipv6Addr::UNSPECIFIED, 0)], &mut out);
+        withdraw(
+            Family::Ipv6,
+            &[Prefix::v6(Ipv6Addr::UNSPECIFIED, 0)],
+            &mut out,
+        );
         assert_eq!(out, framed(2, &[0, 0, 0, 7, 0x80, 15, 4, 0, 2, 1, 0]));
         assert_eq!(end_of_rib(Family::Ipv4), framed(2, &[0, 0, 0, 0]));
-        assert_eq!(end_of_rib(Family::Ipv6), framed(2, &[0, 0, 0, 6, 0x80, 15, 3, 0, 2, 1]));
+        assert_eq!(
+            end_of_rib(Family::Ipv6),
+            framed(2, &[0, 0, 0, 6, 0x80, 15, 3, 0, 2, 1])
+        );
     }
 
     #[test]
     fn long_attributes_use_the_extended_length_and_no_message_exceeds_4096_bytes() {
-        let attributes = [Attribute::new(attr::OPTIONAL_TRANSITIVE, attr::COMMUNITIES, vec![7; 400])];
+        let attributes = [Attribute::new(
+            attr::OPTIONAL_TRANSITIVE,
+            attr::COMMUNITIES,
+            vec![7; 400],
+        )];
         let prefixes: Vec<_> = (0..3000u32)
             .map(|n| Prefix::v4(Ipv4Addr::from_bits(0x0100_0000 + (n << 8)), 24))
             .collect();
         let mut out = Vec::new();
-        announce(&attributes, IpAddr::V4(Ipv4Addr::LOCALHOST), &prefixes, &mut out).expect("fits");
+        announce(
+            &attributes,
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            &prefixes,
+            &mut out,
+        )
+        .expect("fits");
         assert_eq!(out[19 + 4 + 7..19 + 4 + 11], [0xd0, 8, 1, 144]);
         let (mut at, mut messages) = (0, 0);
         while at < out.len() {
@@ -360,8 +390,11 @@ mod tests {
 
     #[test]
     fn attributes_that_fill_a_message_are_refused() {
-        let attributes =
-            [Attribute::new(attr::OPTIONAL_TRANSITIVE, attr::COMMUNITIES, vec![7; 4064])];
+        let attributes = [Attribute::new(
+            attr::OPTIONAL_TRANSITIVE,
+            attr::COMMUNITIES,
+            vec![7; 4064],
+        )];
         let prefix = Prefix::v4(Ipv4Addr::new(10, 0, 0, 0), 24);
         let hop = IpAddr::V4(Ipv4Addr::LOCALHOST);
         assert!(announce(&attributes, hop, &[prefix], &mut Vec::new()).is_err());

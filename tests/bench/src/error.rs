@@ -1,6 +1,6 @@
 //! Why a benchmark could not run, for the person who started it.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, process::ExitStatus};
 
 use crate::check::Fault;
 
@@ -16,11 +16,19 @@ pub(crate) enum Error {
     )]
     Namespaces { source: io::Error },
     #[error("no session with the daemon within {seconds} s ({last}); its log ends with:\n{log}")]
-    NoSession { seconds: u64, last: String, log: String },
+    NoSession {
+        seconds: u64,
+        last: String,
+        log: String,
+    },
     #[error("{step}: {fault}")]
     Fault { step: &'static str, fault: Fault },
-    #[error("{step}: the daemon's process is gone; its log ends with:\n{log}")]
-    Died { step: &'static str, log: String },
+    #[error("{step}: the daemon ended ({status}); its log ends with:\n{log}")]
+    Died {
+        step: &'static str,
+        status: ExitStatus,
+        log: String,
+    },
     #[error("{} is not a feed this can read: {why}", path.display())]
     Feed { path: PathBuf, why: String },
     #[error("{0}")]
@@ -29,7 +37,10 @@ pub(crate) enum Error {
 
 impl Error {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        |source| Self::Io { what: what.into(), source }
+        |source| Self::Io {
+            what: what.into(),
+            source,
+        }
     }
 
     pub(crate) fn fault(step: &'static str) -> impl FnOnce(Fault) -> Self {
@@ -39,6 +50,9 @@ impl Error {
 
 impl From<nix::Error> for Error {
     fn from(errno: nix::Error) -> Self {
-        Self::Io { what: "use a socket".to_owned(), source: errno.into() }
+        Self::Io {
+            what: "use a socket".to_owned(),
+            source: errno.into(),
+        }
     }
 }

@@ -40,8 +40,14 @@ impl Fabric {
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
             .map_err(|e| Error::Namespaces { source: e.into() })?;
-        mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
-            .map_err(|e| Error::Namespaces { source: e.into() })?;
+        mount(
+            Some("tmpfs"),
+            "/run",
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("mode=755"),
+        )
+        .map_err(|e| Error::Namespaces { source: e.into() })?;
         let scratch = PathBuf::from("/run/wayleave-bench");
         fs::create_dir_all(&scratch).map_err(Error::io("make a scratch directory"))?;
 
@@ -52,11 +58,21 @@ impl Fabric {
         ip("link add peers type veth peer name daemon")?;
         let path = format!("/proc/{}/fd/{}", std::process::id(), daemon.as_raw_fd());
         ip(&format!("link set daemon netns {path}"))?;
-        let fabric = Self { daemon, peers: peer_side, scratch };
+        let fabric = Self {
+            daemon,
+            peers: peer_side,
+            scratch,
+        };
         fabric.in_daemons(|| {
             ip("link set daemon up")?;
-            ip(&format!("address add {}/16 dev daemon", daemon_address(Family::Ipv4)))?;
-            ip(&format!("address add {}/64 dev daemon nodad", daemon_address(Family::Ipv6)))
+            ip(&format!(
+                "address add {}/16 dev daemon",
+                daemon_address(Family::Ipv4)
+            ))?;
+            ip(&format!(
+                "address add {}/64 dev daemon nodad",
+                daemon_address(Family::Ipv6)
+            ))
         })??;
         let mut batch = String::from("link set peers up\n");
         for peer in 0..peers {

@@ -41,7 +41,9 @@ pub(crate) fn sample(
         Family::Ipv4 => Prefix::v4(Ipv4Addr::new(192, 0, 2, 0), 24),
         Family::Ipv6 => Prefix::v6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 48),
     };
-    sink.stream.set_read_timeout(Some(LOST)).map_err(Fault::Session)?;
+    sink.stream
+        .set_read_timeout(Some(LOST))
+        .map_err(Fault::Session)?;
     let begun = Instant::now();
     let mut taken = Vec::with_capacity(sampling.samples);
     let mut recording = Recording::with_room(sampling.samples * 128);
@@ -50,8 +52,16 @@ pub(crate) fn sample(
         let tag = (NEIGHBOUR_AS << 16) | (taken.len() as u32 & 0xffff);
         let attributes = [
             Attribute::new(attr::WELL_KNOWN, attr::ORIGIN, vec![0]),
-            Attribute::new(attr::WELL_KNOWN, attr::AS_PATH, as_sequence(&[NEIGHBOUR_AS])),
-            Attribute::new(attr::OPTIONAL_TRANSITIVE, attr::COMMUNITIES, tag.to_be_bytes().into()),
+            Attribute::new(
+                attr::WELL_KNOWN,
+                attr::AS_PATH,
+                as_sequence(&[NEIGHBOUR_AS]),
+            ),
+            Attribute::new(
+                attr::OPTIONAL_TRANSITIVE,
+                attr::COMMUNITIES,
+                tag.to_be_bytes().into(),
+            ),
         ];
         let mut change = Vec::with_capacity(128);
         encode::announce(&attributes, peer_address(family, 0), &[prefix], &mut change)
@@ -59,7 +69,9 @@ pub(crate) fn sample(
         std::thread::sleep(PAUSE);
         let sent = Instant::now();
         source.send(&change).map_err(Fault::Session)?;
-        let seen = await_update(sink, &mut recording, &mut at, |update| carries(update, prefix, tag))?;
+        let seen = await_update(sink, &mut recording, &mut at, |update| {
+            carries(update, prefix, tag)
+        })?;
         taken.push(seen.duration_since(sent));
     }
     let mut change = Vec::new();
@@ -70,7 +82,11 @@ pub(crate) fn sample(
     })?;
     taken.sort_unstable();
     let quantile = |q: f64| taken[((taken.len() - 1) as f64 * q).round() as usize];
-    Ok(Latency { p50: quantile(0.5), p99: quantile(0.99), samples: taken.len() })
+    Ok(Latency {
+        p50: quantile(0.5),
+        p99: quantile(0.99),
+        samples: taken.len(),
+    })
 }
 
 /// Reads until an UPDATE answers to `wanted`; when that was read.
@@ -89,7 +105,11 @@ fn await_update(
         }
         match recording.take(&mut sink.stream) {
             Ok(true) => {}
-            Ok(false) => return Err(Fault::Lost { seconds: LOST.as_secs() }),
+            Ok(false) => {
+                return Err(Fault::Lost {
+                    seconds: LOST.as_secs(),
+                });
+            }
             Err(error) => return Err(closing(recording, error)),
         }
     }

@@ -73,7 +73,9 @@ impl Workload {
         let mut over_wire = Expected::default();
         over_wire.add(table, Passage::Wire, hop, &[]);
         let mut through_speaker = Expected::default();
-        let ebgp = Passage::Ebgp { speaker_as: SPEAKER_AS };
+        let ebgp = Passage::Ebgp {
+            speaker_as: SPEAKER_AS,
+        };
         // On a shared subnet a speaker may leave the next hop alone (RFC 4271 section 5.1.3).
         through_speaker.add(table, ebgp, hop, &[daemon_address(family)]);
         Ok(Self {
@@ -88,10 +90,6 @@ impl Workload {
 
     pub(crate) fn routes(&self) -> usize {
         self.routes
-    }
-
-    pub(crate) fn family(&self) -> Family {
-        self.family
     }
 
     /// Bytes a receiver may be sent for the table; a guess that a longer stream outgrows.
@@ -119,14 +117,10 @@ pub(crate) fn run(
 ) -> Result<(), Error> {
     let mut life = Life::begin(fabric, kind, workload, out)?;
     let done = life.phases(phases, sampling);
-    if let (Err(Error::Fault { step, fault: Fault::Session(_) }), Some(process)) =
-        (&done, &mut life.process)
-    {
-        if !process.alive() {
-            return Err(Error::Died { step, log: process.log_tail() });
-        }
+    match &mut life.process {
+        Some(process) => done.map_err(|error| process.explain(error)),
+        None => done,
     }
-    done
 }
 
 struct Life<'a> {
@@ -148,7 +142,12 @@ impl<'a> Life<'a> {
         out: &'a mut Vec<Measurement>,
     ) -> Result<Self, Error> {
         let family = workload.family;
-        let role = Role { family, asn: SPEAKER_AS, peers: 3, relation: Relation::External };
+        let role = Role {
+            family,
+            asn: SPEAKER_AS,
+            peers: 3,
+            relation: Relation::External,
+        };
         let (process, source, sink) = if kind == Kind::Wire {
             let listener = fabric
                 .in_daemons(|| TcpListener::bind(daemon_socket(family)))?
@@ -167,7 +166,16 @@ impl<'a> Life<'a> {
             Kind::Wayleaved | Kind::Bird | Kind::Frr => &workload.through_speaker,
         };
         let receiver = Receiver::new(expected);
-        Ok(Self { kind, workload, role, process, source, sink, receiver, out })
+        Ok(Self {
+            kind,
+            workload,
+            role,
+            process,
+            source,
+            sink,
+            receiver,
+            out,
+        })
     }
 
     fn phases(&mut self, phases: &[Phase], sampling: Sampling) -> Result<(), Error> {
@@ -216,7 +224,10 @@ impl<'a> Life<'a> {
         };
         let room = self.workload.room();
         let (source, sink) = (&mut self.source, &mut self.sink);
-        let mut echoes = source.stream.try_clone().map(|stream| Session { stream, ..*source });
+        let mut echoes = source
+            .stream
+            .try_clone()
+            .map(|stream| Session { stream, ..*source });
         let stop = AtomicBool::new(false);
         let (started, recording) = thread::scope(|scope| {
             // The recording's memory is there before the clock starts.
@@ -237,7 +248,10 @@ impl<'a> Life<'a> {
             (started, sent.and(recording))
         });
         let recording = recording.map_err(Error::fault(step))?;
-        let reached = self.receiver.replay(&recording, goal).map_err(Error::fault(step))?;
+        let reached = self
+            .receiver
+            .replay(&recording, goal)
+            .map_err(Error::fault(step))?;
         Ok((reached.at.duration_since(started).as_secs_f64(), reached))
     }
 
@@ -253,16 +267,22 @@ impl<'a> Life<'a> {
     }
 
     fn joiner_and_death(&mut self, death: bool) -> Result<(), Error> {
-        let Some(process) = &self.process else { return Ok(()) };
+        let Some(process) = &self.process else {
+            return Ok(());
+        };
         let routes = self.workload.routes;
         let recording = Recording::with_room(self.workload.room());
         let mut joiner = connect(process, &self.role, 2)?;
         let recording = record(&mut joiner.stream, recording, enough(routes, 0))
             .map_err(Error::fault("late joiner"))?;
         let mut joined = Receiver::new(&self.workload.through_speaker);
-        let reached =
-            joined.replay(&recording, Goal::Full).map_err(Error::fault("late joiner"))?;
-        self.note(Metric::LateJoiner, reached.at.duration_since(joiner.connecting).as_secs_f64());
+        let reached = joined
+            .replay(&recording, Goal::Full)
+            .map_err(Error::fault("late joiner"))?;
+        self.note(
+            Metric::LateJoiner,
+            reached.at.duration_since(joiner.connecting).as_secs_f64(),
+        );
         self.settle("late joiner")?;
         if !death {
             return Ok(());
@@ -275,18 +295,33 @@ impl<'a> Life<'a> {
             let first = scope.spawn(reader(sink));
             let second = scope.spawn(reader(&mut joiner.stream));
             let died = Instant::now();
-            let closed = source.shutdown(std::net::Shutdown::Both).map_err(Fault::Session);
+            let closed = source
+                .shutdown(std::net::Shutdown::Both)
+                .map_err(Fault::Session);
             let joined = |handle: thread::ScopedJoinHandle<'_, Result<Recording, Fault>>| {
-                handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                handle
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
             (closed.map(|()| died), joined(first), joined(second))
         });
         let step = "peer down";
         let died = died.map_err(Error::fault(step))?;
-        let (first, second) = (first.map_err(Error::fault(step))?, second.map_err(Error::fault(step))?);
-        let one = self.receiver.replay(&first, Goal::Empty).map_err(Error::fault(step))?;
-        let other = joined.replay(&second, Goal::Empty).map_err(Error::fault(step))?;
-        self.note(Metric::PeerDown, one.at.max(other.at).duration_since(died).as_secs_f64());
+        let (first, second) = (
+            first.map_err(Error::fault(step))?,
+            second.map_err(Error::fault(step))?,
+        );
+        let one = self
+            .receiver
+            .replay(&first, Goal::Empty)
+            .map_err(Error::fault(step))?;
+        let other = joined
+            .replay(&second, Goal::Empty)
+            .map_err(Error::fault(step))?;
+        self.note(
+            Metric::PeerDown,
+            one.at.max(other.at).duration_since(died).as_secs_f64(),
+        );
         Ok(())
     }
 
@@ -320,11 +355,20 @@ pub(crate) fn connect(process: &Process, role: &Role, peer: usize) -> Result<Ses
     let seconds = 20;
     let deadline = Instant::now() + Duration::from_secs(seconds);
     Session::establish(role.family, peer, role.peer_as(peer), deadline).map_err(|last| {
-        Error::NoSession { seconds, last: last.to_string(), log: process.log_tail() }
+        Error::NoSession {
+            seconds,
+            last: last.to_string(),
+            log: process.log_tail(),
+        }
     })
 }
 
 /// Reads until so much has come and it is quiet.
 pub(crate) fn enough(announced: usize, withdrawn: usize) -> Until {
-    Until { announced, withdrawn, quiet: QUIET, stalled: STALLED }
+    Until {
+        announced,
+        withdrawn,
+        quiet: QUIET,
+        stalled: STALLED,
+    }
 }

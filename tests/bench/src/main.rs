@@ -15,6 +15,7 @@ mod prefix;
 mod process;
 mod random;
 mod record;
+mod reflect;
 mod report;
 mod session;
 mod table;
@@ -24,13 +25,14 @@ use std::{fs, process::ExitCode, time::Instant};
 use clap::Parser;
 
 use crate::{
-    args::Args,
+    args::{Args, Plan},
     daemon::Kind,
     error::Error,
     fabric::Fabric,
-    lifecycle::{NEIGHBOUR_AS, Sampling, Workload},
-    measure::Section,
+    lifecycle::{NEIGHBOUR_AS, Phase, Sampling, Workload},
+    measure::{Measurement, Section},
     prefix::Family,
+    reflect::Reflection,
     report::Report,
     table::Table,
 };
@@ -68,10 +70,34 @@ fn run(args: &Args) -> Result<bool, Error> {
         }
     }
     // Writing to the host's files comes after; the namespaces hide only /run.
-    let fabric = Fabric::raise(3)?;
+    let most = plan.reflections.iter().map(|shape| shape.peers).max();
+    let fabric = Fabric::raise(most.unwrap_or(0).max(3))?;
     let kinds: Vec<Kind> = report.versions.iter().map(|v| v.0).collect();
-    for &family in &plan.families {
-        report.sections.push(life_with_a_table(&fabric, &plan, family, args.seed, &kinds)?);
+    for (number, &family) in plan.families.iter().enumerate() {
+        // In a hurry one family shows all phases, the other that it works at all.
+        let phases = if args.quick && number > 0 {
+            &[Phase::Transfer][..]
+        } else {
+            &plan.phases
+        };
+        report.sections.push(life_with_a_table(
+            &fabric, &plan, family, phases, args.seed, &kinds,
+        )?);
+    }
+    for &shape in &plan.reflections {
+        let Some(&family) = plan.families.first() else {
+            continue;
+        };
+        let reflection = Reflection::new(family, shape)?;
+        let mut section = Section {
+            title: format!("Reflector, {shape}, {family}"),
+            key: format!("reflect-{family}-{}x{}", shape.peers, shape.routes).to_lowercase(),
+            ..Section::default()
+        };
+        in_turns(&plan, &kinds, &mut section, |kind, measured| {
+            reflect::run(&fabric, kind, &reflection, measured)
+        });
+        report.sections.push(section);
     }
     print(&report.markdown());
     if let Some(path) = &args.json {
@@ -82,13 +108,17 @@ fn run(args: &Args) -> Result<bool, Error> {
         let said = format!("write {}", path.display());
         fs::write(path, report.page()).map_err(Error::io(said))?;
     }
-    Ok(report.sections.iter().all(|section| section.failures.is_empty()))
+    Ok(report
+        .sections
+        .iter()
+        .all(|section| section.failures.is_empty()))
 }
 
 fn life_with_a_table(
     fabric: &Fabric,
-    plan: &args::Plan,
+    plan: &Plan,
     family: Family,
+    phases: &[Phase],
     seed: u64,
     kinds: &[Kind],
 ) -> Result<Section, Error> {
@@ -97,30 +127,53 @@ fn life_with_a_table(
     let workload = Workload::new(family, &table)?;
     drop(table);
     let mut section = Section {
-        title: format!("{} {family} routes, {sets} attribute sets", workload.routes()),
+        title: format!(
+            "{} {family} routes, {sets} attribute sets",
+            workload.routes()
+        ),
         key: format!("table-{family}-{}", workload.routes()).to_lowercase(),
         ..Section::default()
     };
-    let sampling = Sampling { samples: plan.samples, budget: plan.latency_budget };
-    for round in 0..plan.runs {
+    let sampling = Sampling {
+        samples: plan.samples,
+        budget: plan.latency_budget,
+    };
+    in_turns(plan, kinds, &mut section, |kind, measured| {
+        lifecycle::run(fabric, kind, &workload, phases, sampling, measured)
+    });
+    Ok(section)
+}
+
+/// Runs the daemons one after the other, again and again: what disturbs the machine for a while
+/// hits all of them. A daemon that failed is not tried again.
+fn in_turns(
+    plan: &Plan,
+    kinds: &[Kind],
+    section: &mut Section,
+    mut run: impl FnMut(Kind, &mut Vec<Measurement>) -> Result<(), Error>,
+) {
+    for round in 1..=plan.runs {
         for &kind in kinds {
+            if section.failures.iter().any(|(failed, _)| *failed == kind) {
+                continue;
+            }
             let begun = Instant::now();
             let mut measured = Vec::new();
-            let done =
-                lifecycle::run(fabric, kind, &workload, &plan.phases, sampling, &mut measured);
+            let done = run(kind, &mut measured);
             section.add(kind, &measured);
+            let (name, title) = (kind.name(), &section.title);
             let took = begun.elapsed().as_secs_f64();
-            let (name, family) = (kind.name(), workload.family());
             match done {
-                Ok(()) => eprintln!("{name} {family}, run {} of {}: {took:.1} s", round + 1, plan.runs),
+                Ok(()) => eprintln!("{title}: {name}, run {round} of {}: {took:.1} s", plan.runs),
                 Err(error) => {
-                    eprintln!("{name} {family}, run {}: FAILED: {error}", round + 1);
-                    section.failures.push((kind, format!("run {}: {error}", round + 1)));
+                    eprintln!("{title}: {name}, run {round} FAILED: {error}");
+                    section
+                        .failures
+                        .push((kind, format!("run {round}: {error}")));
                 }
             }
         }
     }
-    Ok(section)
 }
 
 #[allow(clippy::print_stdout, reason = "the report is this program's output")]

@@ -98,7 +98,12 @@ pub(crate) struct Section {
 impl Section {
     pub(crate) fn add(&mut self, kind: Kind, measured: &[Measurement]) {
         for one in measured {
-            self.figures.entry(one.metric).or_default().entry(kind).or_default().push(one.value);
+            self.figures
+                .entry(one.metric)
+                .or_default()
+                .entry(kind)
+                .or_default()
+                .push(one.value);
         }
     }
 
@@ -109,7 +114,9 @@ impl Section {
 
     /// A figure as it is printed, with its ratio to the yardstick's.
     pub(crate) fn cell(&self, metric: Metric, kind: Kind, yardstick: Kind) -> String {
-        let Some(value) = self.median(metric, kind) else { return "-".to_owned() };
+        let Some(value) = self.median(metric, kind) else {
+            return "-".to_owned();
+        };
         let value_text = format!("{value:.*}", metric.digits());
         let base = self.median(metric, yardstick).filter(|base| *base > 0.0);
         match base.filter(|_| kind != yardstick && metric.compared()) {
@@ -128,7 +135,9 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     if values.len() % 2 == 1 {
         return Some(upper);
     }
-    values.get(middle.wrapping_sub(1)).map(|lower| f64::midpoint(*lower, upper))
+    values
+        .get(middle.wrapping_sub(1))
+        .map(|lower| f64::midpoint(*lower, upper))
 }
 
 #[cfg(test)]

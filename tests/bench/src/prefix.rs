@@ -59,8 +59,16 @@ impl Prefix {
     /// The prefix of `len` bits around left-aligned `bits`; host bits are cleared.
     pub(crate) fn new(family: Family, bits: u128, len: u8) -> Self {
         let len = len.min(family.max_len());
-        let mask = if len == 0 { 0 } else { u128::MAX << (128 - u32::from(len)) };
-        Self { family, len, bits: bits & mask }
+        let mask = if len == 0 {
+            0
+        } else {
+            u128::MAX << (128 - u32::from(len))
+        };
+        Self {
+            family,
+            len,
+            bits: bits & mask,
+        }
     }
 
     /// The IPv4 prefix `address/len`.
@@ -96,7 +104,12 @@ impl Hash for Prefix {
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.family {
-            Family::Ipv4 => write!(f, "{}/{}", Ipv4Addr::from_bits((self.bits >> 96) as u32), self.len),
+            Family::Ipv4 => write!(
+                f,
+                "{}/{}",
+                Ipv4Addr::from_bits((self.bits >> 96) as u32),
+                self.len
+            ),
             Family::Ipv6 => write!(f, "{}/{}", Ipv6Addr::from_bits(self.bits), self.len),
         }
     }
@@ -137,9 +150,18 @@ mod tests {
     #[test]
     fn a_prefix_takes_only_the_bytes_its_length_needs() {
         for (prefix, wire) in [
-            (Prefix::v4(Ipv4Addr::new(10, 1, 2, 3), 32), vec![32, 10, 1, 2, 3]),
-            (Prefix::v4(Ipv4Addr::new(10, 1, 2, 3), 24), vec![24, 10, 1, 2]),
-            (Prefix::v4(Ipv4Addr::new(10, 255, 2, 3), 9), vec![9, 10, 128]),
+            (
+                Prefix::v4(Ipv4Addr::new(10, 1, 2, 3), 32),
+                vec![32, 10, 1, 2, 3],
+            ),
+            (
+                Prefix::v4(Ipv4Addr::new(10, 1, 2, 3), 24),
+                vec![24, 10, 1, 2],
+            ),
+            (
+                Prefix::v4(Ipv4Addr::new(10, 255, 2, 3), 9),
+                vec![9, 10, 128],
+            ),
             (Prefix::v4(Ipv4Addr::UNSPECIFIED, 0), vec![0]),
             (
                 Prefix::v6(Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1), 48),

@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::error::Error;
+use crate::{check::Fault, error::Error};
 
 /// A running daemon and whatever it forked: one process group, killed on drop.
 #[derive(Debug)]
@@ -34,19 +34,38 @@ impl Process {
         let log = scratch.join("output.log");
         let output = File::create(&log).map_err(Error::io("make a log file"))?;
         let errors = output.try_clone().map_err(Error::io("share a log file"))?;
-        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .process_group(0);
         // SAFETY: prctl is async-signal-safe and touches no memory of ours.
         unsafe {
             command.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
         }
         let name = command.get_program().to_string_lossy().into_owned();
-        let child = command.spawn().map_err(Error::io(format!("start {name}")))?;
+        let child = command
+            .spawn()
+            .map_err(Error::io(format!("start {name}")))?;
         Ok(Self { child, log })
     }
 
-    /// Whether the daemon's first process is still there.
-    pub(crate) fn alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    /// A session that broke because the daemon is gone is told as that.
+    pub(crate) fn explain(&mut self, error: Error) -> Error {
+        match (error, self.child.try_wait()) {
+            (
+                Error::Fault {
+                    step,
+                    fault: Fault::Session(_),
+                },
+                Ok(Some(status)),
+            ) => Error::Died {
+                step,
+                status,
+                log: self.log_tail(),
+            },
+            (error, _) => error,
+        }
     }
 
     /// The end of what the daemon printed.
@@ -63,17 +82,28 @@ impl Process {
             let line = text.lines().find_map(|l| l.strip_prefix("Pss:"))?;
             line.split_whitespace().next()?.parse().ok()
         };
-        self.members().iter().filter_map(rollup).filter_map(kib).sum::<u64>() * 1024
+        self.members()
+            .iter()
+            .filter_map(rollup)
+            .filter_map(kib)
+            .sum::<u64>()
+            * 1024
     }
 
     /// Processor time the daemon's living threads have used, user and system together.
     pub(crate) fn cpu(&self) -> Duration {
         let mut spent = 0;
         for pid in self.members() {
-            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+                continue;
+            };
             for task in tasks.flatten() {
                 let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-                spent += stat.split(' ').next().and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+                spent += stat
+                    .split(' ')
+                    .next()
+                    .and_then(|f| f.parse::<u64>().ok())
+                    .unwrap_or(0);
             }
         }
         Duration::from_nanos(spent)
@@ -82,7 +112,9 @@ impl Process {
     /// Every process of the daemon's group: some fork helpers.
     fn members(&self) -> Vec<u32> {
         let group = self.child.id().to_string();
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
         entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())

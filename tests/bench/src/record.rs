@@ -102,7 +102,10 @@ impl Recording {
         }
         let end = self.buffer.len().min(self.len + READ);
         match stream.read(&mut self.buffer[self.len..end]) {
-            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the daemon closed it")),
+            Ok(0) => Err(io::Error::new(
+                ErrorKind::UnexpectedEof,
+                "the daemon closed it",
+            )),
             Ok(read) => {
                 self.len += read;
                 self.reads.push((self.len, Instant::now()));
@@ -148,7 +151,9 @@ pub(crate) fn record(
     recording.started = Instant::now();
     // Short enough to notice quiet in time, long enough not to matter.
     let tick = Duration::from_millis(20);
-    stream.set_read_timeout(Some(tick)).map_err(Fault::Session)?;
+    stream
+        .set_read_timeout(Some(tick))
+        .map_err(Fault::Session)?;
     loop {
         match recording.take(stream) {
             Ok(true) => continue,
@@ -157,9 +162,8 @@ pub(crate) fn record(
         }
         let idle = recording.last().elapsed();
         let (announced, withdrawn) = recording.counts();
-        let enough = announced >= until.announced
-            && withdrawn >= until.withdrawn
-            && recording.at_boundary();
+        let enough =
+            announced >= until.announced && withdrawn >= until.withdrawn && recording.at_boundary();
         if (enough && idle >= until.quiet) || idle >= until.stalled {
             return Ok(recording);
         }

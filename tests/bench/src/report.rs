@@ -28,7 +28,12 @@ impl Report {
         for section in &self.sections {
             let _ = writeln!(text, "### {}\n\n{}", section.title, self.table(section));
             for (kind, why) in &section.failures {
-                let _ = writeln!(text, "- **{} failed**: {}", kind.name(), why.replace('\n', "\n  "));
+                let _ = writeln!(
+                    text,
+                    "- **{} failed**: {}",
+                    kind.name(),
+                    why.replace('\n', "\n  ")
+                );
             }
             if !section.failures.is_empty() {
                 text.push('\n');
@@ -50,11 +55,20 @@ impl Report {
         rows[0].extend(kinds.iter().map(head));
         for &metric in section.figures.keys() {
             let mut row = vec![metric.title().to_owned()];
-            row.extend(kinds.iter().map(|kind| section.cell(metric, *kind, self.yardstick)));
+            row.extend(
+                kinds
+                    .iter()
+                    .map(|kind| section.cell(metric, *kind, self.yardstick)),
+            );
             rows.push(row);
         }
         let columns = rows[0].len();
-        let width = |at: usize| rows.iter().map(|r| r[at].chars().count()).max().unwrap_or(0);
+        let width = |at: usize| {
+            rows.iter()
+                .map(|r| r[at].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<_> = (0..columns).map(width).collect();
         let mut text = String::new();
         for (number, row) in rows.iter().enumerate() {
@@ -113,7 +127,9 @@ impl Report {
             })
             .collect();
         let named = |list: &[(Kind, String)]| -> serde_json::Map<String, Value> {
-            list.iter().map(|(kind, said)| (kind.name().to_owned(), json!(said))).collect()
+            list.iter()
+                .map(|(kind, said)| (kind.name().to_owned(), json!(said)))
+                .collect()
         };
         json!({
             "date": date(),
@@ -146,8 +162,16 @@ fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or("unknown processor", |(_, model)| model);
-    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+    let cores = cpuinfo
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel.trim().split('-').next().unwrap_or_default().to_owned();
+    let kernel = kernel
+        .trim()
+        .split('-')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     format!("{cores} cores ({model}), Linux {kernel}")
 }

@@ -14,7 +14,6 @@ use nix::sys::socket::{
 
 use crate::{
     encode::{self, HEADER, kind},
-    error::Error,
     fabric::{daemon_socket, peer_address, peer_id},
     prefix::Family,
 };
@@ -44,10 +43,11 @@ impl Session {
         let open = encode::open(asn, 0, peer_id(peer), family);
         loop {
             let connecting = Instant::now();
-            let tried = dial(peer_address(family, peer), daemon_socket(family)).and_then(|stream| {
-                handshake(&stream, &open)?;
-                Ok(Self { stream, connecting })
-            });
+            let tried =
+                dial(peer_address(family, peer), daemon_socket(family)).and_then(|stream| {
+                    handshake(&stream, &open)?;
+                    Ok(Self { stream, connecting })
+                });
             match tried {
                 Err(error) if Instant::now() > deadline => return Err(error),
                 // Nothing tells when a daemon begins to listen.
@@ -68,7 +68,16 @@ impl Session {
         let (far, _) = listener.accept()?;
         enlarge(&far)?;
         far.set_nodelay(true)?;
-        Ok((Self { stream: near, connecting }, Self { stream: far, connecting }))
+        Ok((
+            Self {
+                stream: near,
+                connecting,
+            },
+            Self {
+                stream: far,
+                connecting,
+            },
+        ))
     }
 
     /// Sends a prepared stream.
@@ -78,7 +87,8 @@ impl Session {
 
     /// Reads and drops until `stop` is set and nothing more comes.
     pub(crate) fn drain(&mut self, stop: &AtomicBool) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(Duration::from_millis(20)))?;
+        self.stream
+            .set_read_timeout(Some(Duration::from_millis(20)))?;
         let mut scratch = vec![0; 64 * 1024];
         loop {
             match self.stream.read(&mut scratch) {
@@ -98,9 +108,16 @@ impl Session {
 
 /// A TCP connection from a given address, without delay, with large buffers.
 fn dial(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let family = if from.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let family = if from.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
     let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(from, 0)))?;
+    bind(
+        fd.as_raw_fd(),
+        &SockaddrStorage::from(SocketAddr::new(from, 0)),
+    )?;
     let stream = TcpStream::from(fd);
     enlarge(&stream)?;
     stream.set_nodelay(true)?;
@@ -131,9 +148,12 @@ fn expect(mut stream: &TcpStream, wanted: u8) -> io::Result<()> {
     stream.read_exact(&mut body)?;
     match header[18] {
         found if found == wanted => Ok(()),
-        kind::NOTIFICATION => {
-            Err(io::Error::other(format!("it answered with NOTIFICATION {:?}", body.get(..2))))
-        }
-        found => Err(io::Error::other(format!("it sent message type {found} for {wanted}"))),
+        kind::NOTIFICATION => Err(io::Error::other(format!(
+            "it answered with NOTIFICATION {:?}",
+            body.get(..2)
+        ))),
+        found => Err(io::Error::other(format!(
+            "it sent message type {found} for {wanted}"
+        ))),
     }
 }

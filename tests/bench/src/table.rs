@@ -48,7 +48,10 @@ impl Table {
                     prefixes.push(prefix);
                 }
             }
-            groups.push(Group { attributes, prefixes });
+            groups.push(Group {
+                attributes,
+                prefixes,
+            });
         }
         Self { groups }
     }
@@ -58,14 +61,21 @@ impl Table {
     }
 
     pub(crate) fn prefixes(&self) -> Vec<Prefix> {
-        self.groups.iter().flat_map(|g| g.prefixes.iter().copied()).collect()
+        self.groups
+            .iter()
+            .flat_map(|g| g.prefixes.iter().copied())
+            .collect()
     }
 
     /// The byte stream that announces the table, End-of-RIB included.
     ///
     /// # Errors
     /// When an attribute set fills a message on its own.
-    pub(crate) fn announcement(&self, family: Family, next_hop: IpAddr) -> Result<Vec<u8>, TooLong> {
+    pub(crate) fn announcement(
+        &self,
+        family: Family,
+        next_hop: IpAddr,
+    ) -> Result<Vec<u8>, TooLong> {
         let mut stream = Vec::with_capacity(self.groups.len() * 90 + self.routes() * 5);
         for group in &self.groups {
             encode::announce(&group.attributes, next_hop, &group.prefixes, &mut stream)?;
@@ -144,7 +154,11 @@ fn attribute_set(random: &mut Random, neighbour_as: u32) -> Vec<Attribute> {
     for hop in 1..hops {
         path.push(if hop + 1 == hops {
             // The origin: 60,000 of them, most of the younger ones with 32-bit numbers.
-            if random.chance(0.45) { 196_608 + random.below(80_000) } else { 1000 + random.below(62_000) }
+            if random.chance(0.45) {
+                196_608 + random.below(80_000)
+            } else {
+                1000 + random.below(62_000)
+            }
         } else if hop == 1 {
             // A dozen and a half of transit-free networks.
             174 + 617 * random.below(18)
@@ -167,15 +181,27 @@ fn attribute_set(random: &mut Random, neighbour_as: u32) -> Vec<Attribute> {
     ];
     if random.chance(0.064) {
         let med = random.weighted(&[(0, 0.5), (10, 0.2), (100, 0.2), (4_294_967_294, 0.1)]);
-        set.push(Attribute::new(attr::OPTIONAL, attr::MED, u32::to_be_bytes(med).to_vec()));
+        set.push(Attribute::new(
+            attr::OPTIONAL,
+            attr::MED,
+            u32::to_be_bytes(med).to_vec(),
+        ));
     }
     if random.chance(0.05) {
-        set.push(Attribute::new(attr::WELL_KNOWN, attr::ATOMIC_AGGREGATE, Vec::new()));
+        set.push(Attribute::new(
+            attr::WELL_KNOWN,
+            attr::ATOMIC_AGGREGATE,
+            Vec::new(),
+        ));
     }
     if random.chance(0.065) {
         let mut value = path[path.len() - 1].to_be_bytes().to_vec();
         value.extend_from_slice(&(0x0b00_0000 | random.below(1 << 20)).to_be_bytes());
-        set.push(Attribute::new(attr::OPTIONAL_TRANSITIVE, attr::AGGREGATOR, value));
+        set.push(Attribute::new(
+            attr::OPTIONAL_TRANSITIVE,
+            attr::AGGREGATOR,
+            value,
+        ));
     }
     let upstream = path[path.len().min(2) - 1] & 0xffff;
     let communities = (0..random.weighted(&COMMUNITY_COUNTS))
@@ -214,7 +240,11 @@ fn push_set<const N: usize>(
     values.sort_unstable();
     values.dedup();
     if !values.is_empty() {
-        set.push(Attribute::new(attr::OPTIONAL_TRANSITIVE, code, values.concat()));
+        set.push(Attribute::new(
+            attr::OPTIONAL_TRANSITIVE,
+            code,
+            values.concat(),
+        ));
     }
 }
 
@@ -307,19 +337,28 @@ mod tests {
         let quantile = |q: f64| sizes[(sizes.len() as f64 * q) as usize];
         assert!((1..=2).contains(&quantile(0.5)));
         assert!((8..=11).contains(&quantile(0.9)), "p90 {}", quantile(0.9));
-        assert!((50..=80).contains(&quantile(0.99)), "p99 {}", quantile(0.99));
+        assert!(
+            (50..=80).contains(&quantile(0.99)),
+            "p99 {}",
+            quantile(0.99)
+        );
         assert!(sizes[sizes.len() - 1] > 500, "a heavy tail");
 
         let hops = mean_elements(&table, attr::AS_PATH, 4);
         assert!((4.2..5.6).contains(&hops), "{hops} hops");
         let communities = mean_elements(&table, attr::COMMUNITIES, 4);
-        assert!((1.6..2.4).contains(&communities), "{communities} communities");
+        assert!(
+            (1.6..2.4).contains(&communities),
+            "{communities} communities"
+        );
         let with_med = share(&table, |g| g.attributes.iter().any(|a| a.code == attr::MED));
         assert!((0.05..0.08).contains(&with_med), "MED on {with_med}");
 
         let long: HashSet<_> = table.prefixes().into_iter().collect();
         assert_eq!(long.len(), 200_000, "prefixes are distinct");
-        let slash_24 = long.iter().filter(|p| p.wire_len() == 4 && p.to_string().ends_with("/24"));
+        let slash_24 = long
+            .iter()
+            .filter(|p| p.wire_len() == 4 && p.to_string().ends_with("/24"));
         let slash_24 = slash_24.count() as f64 / 200_000.0;
         assert!((0.54..0.58).contains(&slash_24), "/24 are {slash_24}");
     }
@@ -340,7 +379,10 @@ mod tests {
     fn no_route_covers_the_fabric_or_the_probe() {
         for group in Table::synthetic(Family::Ipv4, 50_000, 65001, 3).groups {
             for prefix in group.prefixes.iter().map(ToString::to_string) {
-                assert!(!prefix.starts_with("10.") && !prefix.starts_with("192.0."), "{prefix}");
+                assert!(
+                    !prefix.starts_with("10.") && !prefix.starts_with("192.0."),
+                    "{prefix}"
+                );
             }
         }
     }

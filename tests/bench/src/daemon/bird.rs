@@ -14,7 +14,11 @@ pub(super) fn prepare(program: &Path, role: &Role, scratch: &Path) -> Result<Com
     write(&config, &configuration(role))?;
     let mut command = Command::new(program);
     command.arg("-f").arg("-c").arg(&config);
-    command.arg("-s").arg(scratch.join("bird.ctl")).arg("-P").arg(scratch.join("bird.pid"));
+    command
+        .arg("-s")
+        .arg(scratch.join("bird.ctl"))
+        .arg("-P")
+        .arg(scratch.join("bird.pid"));
     Ok(command)
 }
 
@@ -27,8 +31,9 @@ fn configuration(role: &Role) -> String {
         Relation::External => String::new(),
         Relation::Client => format!(" direct; rr client; rr cluster id {ROUTER_ID};"),
     };
-    let mut text =
-        format!("log stderr {{ warning, error, fatal, bug }};\nrouter id {ROUTER_ID};\nprotocol device {{ }}\n");
+    let mut text = format!(
+        "log stderr {{ warning, error, fatal, bug }};\nrouter id {ROUTER_ID};\nprotocol device {{ }}\n"
+    );
     for (number, (address, asn)) in role.neighbours().enumerate() {
         // A peer that went down may come back at once: the bench reconnects on purpose.
         let _ = writeln!(

@@ -14,8 +14,22 @@ pub(super) fn prepare(program: &Path, role: &Role, scratch: &Path) -> Result<Com
     write(&config, &configuration(role))?;
     let mut command = Command::new(program);
     // -n: no kernel, -Z: no zebra, -S: stay root, vty only on a socket of its own.
-    command.args(["-n", "-Z", "-S", "-P", "0", "--log", "stdout", "--log-level", "warnings"]);
-    command.arg("-f").arg(&config).arg("-i").arg(scratch.join("bgpd.pid"));
+    command.args([
+        "-n",
+        "-Z",
+        "-S",
+        "-P",
+        "0",
+        "--log",
+        "stdout",
+        "--log-level",
+        "warnings",
+    ]);
+    command
+        .arg("-f")
+        .arg(&config)
+        .arg("-i")
+        .arg(scratch.join("bgpd.pid"));
     command.arg("--vty_socket").arg(scratch);
     Ok(command)
 }

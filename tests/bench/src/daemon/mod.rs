@@ -32,8 +32,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Wire, Self::Wayleaved, Self::Bird, Self::Frr];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Wire => "wire",
@@ -50,27 +48,42 @@ impl Kind {
             Self::Wire => return Ok(PathBuf::new()),
             Self::Wayleaved => ("WAYLEAVED", &[], None),
             Self::Bird => ("BIRD", &["/usr/sbin/bird"], Some("bird2")),
-            Self::Frr => ("BGPD", &["/usr/lib/frr/bgpd", "/usr/sbin/bgpd"], Some("frr")),
+            Self::Frr => (
+                "BGPD",
+                &["/usr/lib/frr/bgpd", "/usr/sbin/bgpd"],
+                Some("frr"),
+            ),
         };
         if let Some(path) = env::var_os(variable).map(PathBuf::from) {
             return if path.is_file() {
                 Ok(path)
             } else {
-                Err(format!("{variable} names {}, which is no file", path.display()))
+                Err(format!(
+                    "{variable} names {}, which is no file",
+                    path.display()
+                ))
             };
         }
-        let beside = env::current_exe().ok().map(|exe| exe.with_file_name(self.name()));
+        let beside = env::current_exe()
+            .ok()
+            .map(|exe| exe.with_file_name(self.name()));
         let beside = beside.filter(|_| self == Self::Wayleaved);
         let mut found = beside.into_iter().chain(places.iter().map(PathBuf::from));
-        found.find(|path| path.is_file()).ok_or_else(|| match package {
-            Some(package) => format!("not installed (package {package}; {variable} may name it)"),
-            None => format!("not built beside the benchmark; {variable} may name it"),
-        })
+        found
+            .find(|path| path.is_file())
+            .ok_or_else(|| match package {
+                Some(package) => {
+                    format!("not installed (package {package}; {variable} may name it)")
+                }
+                None => format!("not built beside the benchmark; {variable} may name it"),
+            })
     }
 
     /// The version it states.
     pub(crate) fn version(self) -> String {
-        let Ok(program) = self.program() else { return String::new() };
+        let Ok(program) = self.program() else {
+            return String::new();
+        };
         if self == Self::Wire {
             return String::new();
         }
@@ -79,7 +92,9 @@ impl Kind {
         };
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
-        let version = said.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
+        let version = said
+            .split_whitespace()
+            .find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
         version.unwrap_or("unknown").to_owned()
     }
 }

@@ -6,12 +6,10 @@ use crate::{
     daemon::{Relation, Role, write},
     error::Error,
     fabric::{PORT, ROUTER_ID},
+    prefix::Family,
 };
 
 pub(super) fn prepare(program: &Path, role: &Role, scratch: &Path) -> Result<Command, Error> {
-    if role.relation == Relation::Client {
-        return Err(Error::Usage("wayleaved has no reflector role yet".to_owned()));
-    }
     let config = scratch.join("wayleave.toml");
     write(&config, &configuration(role, scratch))?;
     let mut command = Command::new(program);
@@ -30,11 +28,19 @@ fn configuration(role: &Role, scratch: &Path) -> String {
         scratch.join("run").display(),
         role.asn,
     );
+    let family = match role.family {
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
+    };
+    let client = match role.relation {
+        Relation::External => "",
+        Relation::Client => "reflector_client = true\n",
+    };
     for (number, (address, asn)) in role.neighbours().enumerate() {
         let _ = write!(
             text,
             "\n[[peer]]\nname = \"p{number}\"\naddress = \"{address}\"\nasn = {asn}\n\
-             passive = true\nimport = \"all\"\nexport = \"all\"\n",
+             families = [\"{family}\"]\npassive = true\nimport = \"all\"\nexport = \"all\"\n{client}",
         );
     }
     text
