@@ -164,7 +164,8 @@ impl LabTest {
             match output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     seen |= line.trim_end() == passed;
-                    eprint!("{line}");
+                    // Marked, so that nobody takes the inner harness's words for the outer one's.
+                    eprint!("| {line}");
                 }
                 Err(RecvTimeoutError::Disconnected) => break false,
                 Err(RecvTimeoutError::Timeout) => break true,
