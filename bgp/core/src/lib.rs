@@ -14,10 +14,16 @@
 pub mod attributes;
 pub mod config;
 pub mod feed;
+mod out;
+mod rib;
+mod session;
+mod speaker;
 pub mod types;
 pub mod view;
 pub mod wire;
 
+pub use session::{ConnId, Down};
+pub use speaker::{Action, ConnInfo, FeedId, QueryError, Speaker};
 pub use types::{
     Asn, Community, Family, Ipv4Prefix, Ipv6Prefix, LargeCommunity, Prefix, RouterId, Time,
 };

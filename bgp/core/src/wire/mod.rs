@@ -15,6 +15,7 @@
 
 mod attribute;
 mod capability;
+pub mod fuzz;
 mod header;
 mod nlri;
 mod notification;

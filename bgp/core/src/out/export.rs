@@ -1,0 +1,166 @@
+//! What may leave towards a group of peers, and in which form.
+
+use std::net::Ipv4Addr;
+
+use crate::{
+    attributes::NextHop,
+    config::Policy,
+    rib::{
+        Shared,
+        attr::AttrId,
+        key::PrefixKey,
+        source::Slot,
+        table::{Path, Table},
+    },
+    types::{Asn, Family, RouterId},
+    wire::{AttrFacts, Egress, Reflect, egress_attributes},
+};
+
+/// Everything that changes what peers are sent, or its bytes. Peers with equal keys share one
+/// group: what they are sent is decided and encoded once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GroupKey {
+    /// Negotiated, by [`Family::index`].
+    pub(crate) families: [bool; 2],
+    pub(crate) as4: bool,
+    pub(crate) ebgp: bool,
+    /// Members are our reflection clients.
+    pub(crate) client: bool,
+    pub(crate) next_hop_self: bool,
+    pub(crate) local_asn: Asn,
+    pub(crate) cluster_id: RouterId,
+    /// Our own address as a next hop on these sessions, by [`Family::index`]; a family without
+    /// one cannot be sent routes that need it.
+    pub(crate) own_next_hop: [Option<NextHop>; 2],
+    /// IPv4 prefixes may have IPv6 next hops (RFC 8950).
+    pub(crate) ipv6_next_hop_for_ipv4: bool,
+    /// Longest message.
+    pub(crate) max_message: usize,
+    pub(crate) export: Policy,
+}
+
+impl GroupKey {
+    /// What the group is told about `dest`: attributes and the peer they came from; none when
+    /// nothing may be sent.
+    pub(crate) fn desired<P: PrefixKey>(
+        &self,
+        shared: &Shared,
+        table: &Table<P>,
+        dest: u32,
+    ) -> (AttrId, Slot) {
+        match table.best(dest) {
+            Some(path) if self.exports(shared, path, || table.prefix(dest)) => {
+                (path.attr, path.peer)
+            }
+            _ => (AttrId::NONE, Slot::LOCAL),
+        }
+    }
+
+    fn exports<P: PrefixKey>(
+        &self,
+        shared: &Shared,
+        path: &Path,
+        prefix: impl FnOnce() -> P,
+    ) -> bool {
+        if !self.families[P::FAMILY.index()] {
+            return false;
+        }
+        let flags = shared.attrs.key(path.attr).flags;
+        if flags & AttrFacts::NO_ADVERTISE != 0 {
+            return false;
+        }
+        let outside = AttrFacts::NO_EXPORT | AttrFacts::NO_EXPORT_SUBCONFED;
+        if self.ebgp && flags & outside != 0 {
+            return false;
+        }
+        let source = &shared.sources[path.peer.index()];
+        let internal = path.peer != Slot::LOCAL && !source.ebgp;
+        // RFC 4456, 6: what a non-client sent goes to clients only.
+        if internal && !self.ebgp && !source.client && !self.client {
+            return false;
+        }
+        if self
+            .next_hop(P::FAMILY, internal, shared.attrs.next_hop(path.attr))
+            .is_none()
+        {
+            return false;
+        }
+        match &self.export {
+            Policy::All => true,
+            Policy::None => false,
+            Policy::Own => path.peer == Slot::LOCAL,
+            Policy::Within(within) => {
+                let prefix = prefix().into();
+                within.iter().any(|outer| outer.contains(prefix))
+            }
+        }
+    }
+
+    /// The next hop as sent (RFC 4271, 5.1.3): our own on eBGP and for what we originate without
+    /// one, unchanged otherwise.
+    fn next_hop(
+        &self,
+        family: Family,
+        internal: bool,
+        next_hop: Option<NextHop>,
+    ) -> Option<NextHop> {
+        let own = self.own_next_hop[family.index()];
+        match next_hop {
+            None => own,
+            Some(_) if self.ebgp || self.next_hop_self => own,
+            Some(kept) => {
+                let _ = internal;
+                let native = family == Family::Ipv6Unicast || kept.addr.is_ipv4();
+                (native || self.ipv6_next_hop_for_ipv4).then_some(kept)
+            }
+        }
+    }
+
+    /// Writes the attributes of an UPDATE for routes of `family` with this set, learned from
+    /// `source`; the next hop goes into MP_REACH_NLRI when it is returned.
+    pub(crate) fn encode(
+        &self,
+        shared: &Shared,
+        family: Family,
+        attr: AttrId,
+        slot: Slot,
+        out: &mut Vec<u8>,
+    ) -> Option<Encoded> {
+        let source = &shared.sources[slot.index()];
+        let internal = slot != Slot::LOCAL && !source.ebgp;
+        let reflected = internal && !self.ebgp;
+        let next_hop = self.next_hop(family, internal, shared.attrs.next_hop(attr))?;
+        let egress = Egress {
+            as4: self.as4,
+            prepend: self.ebgp.then_some(self.local_asn),
+            keep_local_pref: !self.ebgp,
+            set_local_pref: (!self.ebgp).then_some(crate::rib::attr::DEFAULT_LOCAL_PREF),
+            // RFC 4271, 5.1.4: a MED from one neighbouring AS is not passed to another.
+            keep_med: !self.ebgp || slot == Slot::LOCAL,
+            reflect: reflected.then(|| Reflect {
+                originator: RouterId::from(source.router_id),
+                cluster_id: self.cluster_id,
+            }),
+            strip_reflection: self.ebgp,
+        };
+        let classic = match (family, next_hop.addr) {
+            (Family::Ipv4Unicast, std::net::IpAddr::V4(addr)) => Some(addr),
+            (Family::Ipv4Unicast | Family::Ipv6Unicast, _) => None,
+        };
+        out.clear();
+        egress_attributes(shared.attrs.bytes(attr), classic, &egress, out);
+        Some(match classic {
+            Some(addr) => Encoded::Classic(addr),
+            None => Encoded::MultiProtocol(next_hop),
+        })
+    }
+}
+
+/// How a set was encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoded {
+    /// NEXT_HOP among the attributes, prefixes in the NLRI field.
+    Classic(Ipv4Addr),
+    /// Prefixes in MP_REACH_NLRI with this next hop.
+    MultiProtocol(NextHop),
+}

@@ -1,0 +1,449 @@
+//! A group of peers: comparing what it was told with what is best now, and telling it.
+
+use std::io::IoSlice;
+
+use super::{
+    Progress,
+    batch::{Batch, Pack, Sink},
+    export::GroupKey,
+    log::{Audience, LOG_LIMIT, Log},
+    outbox::Outbox,
+    told::Told,
+    walk::{FamilyWalk, Walk},
+};
+use crate::{
+    rib::{Shared, attr::AttrId, key::PrefixKey, source::Slot, table::Table},
+    types::{Family, Ipv4Prefix, Ipv6Prefix},
+    wire,
+};
+
+/// Both families' tables.
+#[derive(Debug)]
+pub(crate) struct Families {
+    pub(crate) v4: Table<Ipv4Prefix>,
+    pub(crate) v6: Table<Ipv6Prefix>,
+}
+
+impl Families {
+    pub(crate) fn new() -> Self {
+        Self {
+            v4: Table::new(),
+            v6: Table::new(),
+        }
+    }
+
+    pub(crate) fn bounds(&self) -> [u32; 2] {
+        [self.v4.dest_bound(), self.v6.dest_bound()]
+    }
+}
+
+/// A member of a group, by slot.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) slot: Slot,
+    pub(crate) progress: Progress,
+    /// Messages for this peer alone: what its walk produced. Whole messages, written in order.
+    pub(crate) private: Outbox,
+}
+
+/// Peers that are sent the same.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) key: GroupKey,
+    pub(crate) members: Vec<Member>,
+    pub(crate) told: [Told; 2],
+    pub(crate) log: Log,
+    batch: Batch,
+    /// New sources that are members and hold what the group held before, with that destination:
+    /// they alone get a withdrawal.
+    turned: Vec<(Slot, u32)>,
+}
+
+/// Destinations a walk handles at a time.
+const WALK_STEP: usize = 2_048;
+
+/// A walker with this much unwritten waits.
+const PRIVATE_LIMIT: usize = 64 << 10;
+
+/// Destinations filled in at a time.
+const FILL_STEP: u32 = 16_384;
+
+impl Group {
+    pub(crate) fn new(key: GroupKey) -> Self {
+        Self {
+            key,
+            members: Vec::new(),
+            told: [Told::default(), Told::default()],
+            log: Log::default(),
+            batch: Batch::default(),
+            turned: Vec::new(),
+        }
+    }
+
+    pub(crate) fn join(&mut self, slot: Slot) {
+        let walk = Walk::fresh(self.key.families);
+        let progress = Progress::Walking(Box::new(walk));
+        self.members.push(Member {
+            slot,
+            progress,
+            private: Outbox::default(),
+        });
+    }
+
+    pub(crate) fn leave(&mut self, slot: Slot) {
+        self.members.retain(|member| member.slot != slot);
+    }
+
+    pub(crate) fn member(&self, slot: Slot) -> Option<&Member> {
+        self.members.iter().find(|member| member.slot == slot)
+    }
+
+    pub(crate) fn member_mut(&mut self, slot: Slot) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.slot == slot)
+    }
+
+    /// Queues whole messages for `slot` alone, ahead of what it has not begun to read.
+    pub(crate) fn send_private(&mut self, slot: Slot, write: impl FnOnce(&mut Vec<u8>)) {
+        let Self { members, log, .. } = self;
+        let Some(member) = members.iter_mut().find(|member| member.slot == slot) else {
+            return;
+        };
+        if let Progress::Following(cursor) = &mut member.progress
+            && member.private.is_empty()
+        {
+            let rest = log.rest_of_message(*cursor);
+            member.private.buffer().extend_from_slice(rest);
+            *cursor = log.advance(*cursor, slot, rest.len());
+        }
+        write(member.private.buffer());
+    }
+
+    /// What `slot` has to write now.
+    pub(crate) fn slices<'a>(&'a self, slot: Slot, most: usize, slices: &mut Vec<IoSlice<'a>>) {
+        let Some(member) = self.member(slot) else {
+            return;
+        };
+        if !member.private.is_empty() {
+            slices.push(IoSlice::new(member.private.pending()));
+        }
+        if let Progress::Following(cursor) = member.progress {
+            self.log.slices(cursor, slot, most, slices);
+        }
+    }
+
+    /// Notes that `slot` wrote `count` bytes of these.
+    pub(crate) fn written(&mut self, slot: Slot, count: usize) {
+        let Self { members, log, .. } = self;
+        let Some(member) = members.iter_mut().find(|member| member.slot == slot) else {
+            return;
+        };
+        let count = member.private.consume(count);
+        if let Progress::Following(cursor) = &mut member.progress {
+            *cursor = log.advance(*cursor, slot, count);
+        }
+    }
+
+    /// The rest of the message that `slot` has written in part.
+    pub(crate) fn rest_of_message(&self, slot: Slot) -> &[u8] {
+        match self.member(slot) {
+            Some(member) if !member.private.is_empty() => member.private.rest_of_message(),
+            Some(Member {
+                progress: Progress::Following(cursor),
+                ..
+            }) => self.log.rest_of_message(*cursor),
+            Some(_) | None => &[],
+        }
+    }
+
+    /// Sends `family` to `slot` again.
+    pub(crate) fn refresh(&mut self, slot: Slot, family: Family, bounds: [u32; 2]) {
+        let index = family.index();
+        self.drop_behind(slot, bounds);
+        let negotiated = self.key.families[index];
+        if let Some(member) = self.member_mut(slot)
+            && let Progress::Walking(walk) = &mut member.progress
+            && negotiated
+        {
+            walk.again(index, true);
+        }
+    }
+
+    /// Compares what the group was told about `dests` with what is best, and appends the
+    /// difference to the log.
+    pub(crate) fn flush<P: Pack>(&mut self, shared: &mut Shared, table: &Table<P>, dests: &[u32]) {
+        let index = P::FAMILY.index();
+        if !self.key.families[index] {
+            return;
+        }
+        let following = self
+            .members
+            .iter()
+            .any(|member| matches!(member.progress, Progress::Following(_)));
+        for &dest in dests {
+            if !self.told[index].covers(dest) {
+                continue;
+            }
+            let new = self.key.desired(shared, table, dest);
+            let Some(old) = self.told[index].set(shared, dest, new) else {
+                continue;
+            };
+            for member in &mut self.members {
+                if let Progress::Walking(walk) = &mut member.progress {
+                    walk.families[index].changed(dest);
+                }
+            }
+            if !following {
+                continue;
+            }
+            let source = if new.0.is_none() { old.1 } else { new.1 };
+            self.batch.push(dest, new.0, source);
+            let held = !old.0.is_none() && !new.0.is_none() && old.1 != new.1;
+            if held && new.1 != Slot::LOCAL {
+                self.turned.push((new.1, dest));
+            }
+        }
+        self.append(shared, table);
+    }
+
+    fn append<P: Pack>(&mut self, shared: &Shared, table: &Table<P>) {
+        let (turn, family) = (shared.turn, P::FAMILY.index());
+        if !self.batch.is_empty() {
+            let mut sink = LogSink {
+                log: &mut self.log,
+                turn,
+                family,
+            };
+            self.batch.encode(&self.key, shared, table, &mut sink);
+        }
+        self.turned.sort_unstable();
+        let turned = std::mem::take(&mut self.turned);
+        for of_one in turned.chunk_by(|a, b| a.0 == b.0) {
+            let Some(&(slot, _)) = of_one.first() else {
+                continue;
+            };
+            if self.member(slot).is_none() {
+                continue;
+            }
+            let dests: Vec<u32> = of_one.iter().map(|&(_, dest)| dest).collect();
+            let prefixes = dests.iter().map(|&dest| table.prefix(dest));
+            P::pack_withdraw(self.log.open(turn), prefixes, self.key.max_message);
+            self.log.close_segment(Audience::Only(slot), family, &dests);
+        }
+        self.turned = turned;
+        self.turned.clear();
+    }
+
+    /// Looks at destinations the group has not covered yet; whether there are more.
+    pub(crate) fn fill<P: PrefixKey>(&mut self, shared: &mut Shared, table: &Table<P>) -> bool {
+        let index = P::FAMILY.index();
+        if !self.key.families[index] || self.told[index].is_complete() {
+            return false;
+        }
+        let from = self.told[index].filled();
+        let bound = table.dest_bound();
+        let to = bound.min(from.saturating_add(FILL_STEP));
+        for dest in from..to {
+            if table.is_live(dest) {
+                let new = self.key.desired(shared, table, dest);
+                self.told[index].set(shared, dest, new);
+            }
+        }
+        self.told[index].set_filled(to, bound);
+        !self.told[index].is_complete()
+    }
+
+    /// Moves the walks of this group on; whether one of them could go on at once.
+    pub(crate) fn walk(&mut self, shared: &Shared, tables: &Families) -> bool {
+        let mut more = false;
+        let Self {
+            key,
+            members,
+            told,
+            log,
+            batch,
+            ..
+        } = self;
+        for member in members {
+            let Member {
+                slot,
+                progress,
+                private,
+            } = member;
+            let Progress::Walking(walk) = progress else {
+                continue;
+            };
+            let mut step = Step {
+                key,
+                shared,
+                slot: *slot,
+                private,
+                batch,
+            };
+            step.go(&mut walk.families[0], &told[0], &tables.v4);
+            step.go(&mut walk.families[1], &told[1], &tables.v6);
+            if walk.is_done() {
+                *progress = Progress::Following(log.end());
+            } else if private.len() < PRIVATE_LIMIT {
+                more = true;
+            }
+        }
+        more
+    }
+
+    /// Forgets what all have read. When the log is too long all the same, those furthest behind
+    /// walk.
+    pub(crate) fn trim(&mut self, bounds: [u32; 2]) {
+        let Self { members, log, .. } = self;
+        for member in members {
+            // Who has nothing to read does not hold the log back.
+            if let Progress::Following(cursor) = &mut member.progress {
+                *cursor = log.advance(*cursor, member.slot, 0);
+            }
+        }
+        loop {
+            let least = self
+                .members
+                .iter()
+                .filter_map(|member| match member.progress {
+                    Progress::Following(cursor) => Some((cursor, member.slot)),
+                    Progress::Walking(_) => None,
+                })
+                .min();
+            self.log
+                .trim(least.map_or(self.log.end(), |(cursor, _)| cursor));
+            match least {
+                Some((_, slot)) if self.log.bytes_held() > LOG_LIMIT => {
+                    self.drop_behind(slot, bounds);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Makes a follower a walker that owes what it has not read.
+    fn drop_behind(&mut self, slot: Slot, bounds: [u32; 2]) {
+        let Self { members, log, .. } = self;
+        let Some(member) = members.iter_mut().find(|member| member.slot == slot) else {
+            return;
+        };
+        let Progress::Following(cursor) = member.progress else {
+            return;
+        };
+        let mut walk = Walk::behind(bounds);
+        log.unread(cursor, slot, |family, dests| {
+            for &dest in dests {
+                walk.families[family].changed(dest);
+            }
+        });
+        member
+            .private
+            .buffer()
+            .extend_from_slice(log.rest_of_message(cursor));
+        member.progress = Progress::Walking(Box::new(walk));
+    }
+
+    /// Whether a member must still hear of `dest` through its walk, or the group was told of it.
+    pub(crate) fn awaits(&self, family: usize, dest: u32) -> bool {
+        let walks = |member: &Member| match &member.progress {
+            Progress::Following(_) => false,
+            Progress::Walking(walk) => walk.awaits(family, dest),
+        };
+        !self.told[family].get(dest).0.is_none() || self.members.iter().any(walks)
+    }
+
+    /// Lets go of everything it holds.
+    pub(crate) fn dissolve(&mut self, shared: &mut Shared) {
+        for told in &mut self.told {
+            told.clear(shared);
+        }
+    }
+}
+
+/// Appends to the log: a stretch is read by everybody but its source.
+struct LogSink<'a> {
+    log: &'a mut Log,
+    turn: u64,
+    family: usize,
+}
+
+impl Sink for LogSink<'_> {
+    fn open(&mut self) -> &mut Vec<u8> {
+        self.log.open(self.turn)
+    }
+
+    fn close(&mut self, source: Slot, dests: &[u32]) {
+        self.log
+            .close_segment(Audience::AllBut(source), self.family, dests);
+    }
+}
+
+/// Appends to one member's own messages.
+struct PrivateSink<'a>(&'a mut Vec<u8>);
+
+impl Sink for PrivateSink<'_> {
+    fn open(&mut self) -> &mut Vec<u8> {
+        self.0
+    }
+
+    fn close(&mut self, _: Slot, _: &[u32]) {}
+}
+
+/// One step of one member's walk.
+struct Step<'a> {
+    key: &'a GroupKey,
+    shared: &'a Shared,
+    slot: Slot,
+    private: &'a mut Outbox,
+    batch: &'a mut Batch,
+}
+
+impl Step<'_> {
+    fn go<P: Pack>(&mut self, walk: &mut FamilyWalk, told: &Told, table: &Table<P>) {
+        if walk.done || self.private.len() >= PRIVATE_LIMIT {
+            return;
+        }
+        let mut budget = WALK_STEP;
+        while budget > 0
+            && let Some(dest) = walk.behind.pop_first()
+        {
+            budget -= 1;
+            self.tell(told, dest, true);
+        }
+        let bound = table.dest_bound();
+        while budget > 0 && walk.position < bound {
+            if !told.covers(walk.position) {
+                break;
+            }
+            let dest = walk.position;
+            walk.position += 1;
+            if table.is_live(dest) {
+                budget -= 1;
+                self.tell(told, dest, walk.explicit);
+            }
+        }
+        self.batch.encode(
+            self.key,
+            self.shared,
+            table,
+            &mut PrivateSink(self.private.buffer()),
+        );
+        if walk.position >= bound && told.is_complete() {
+            if std::mem::take(&mut walk.end_of_rib) {
+                wire::end_of_rib(P::FAMILY, self.private.buffer());
+            }
+            walk.explicit = false;
+            walk.done = walk.behind.is_empty();
+        }
+    }
+
+    fn tell(&mut self, told: &Told, dest: u32, withdraw: bool) {
+        let (attr, source) = told.get(dest);
+        if attr.is_none() || source == self.slot {
+            if withdraw {
+                self.batch.push(dest, AttrId::NONE, Slot::LOCAL);
+            }
+        } else {
+            self.batch.push(dest, attr, source);
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! What a group has been told, as encoded messages, for its members to write out each at its own
+//! pace.
+//!
+//! A member is a *cursor*: an offset counted from the beginning of the log's life. Each segment
+//! says who is to read it; a peer never reads what came from itself.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use super::outbox::message_boundary;
+use crate::rib::source::Slot;
+
+/// Who reads a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Everybody but the peer the routes came from ([`Slot::LOCAL`] is no member).
+    AllBut(Slot),
+    /// One peer.
+    Only(Slot),
+}
+
+impl Audience {
+    pub(crate) fn includes(self, member: Slot) -> bool {
+        match self {
+            Self::AllBut(slot) => slot != member,
+            Self::Only(slot) => slot == member,
+        }
+    }
+}
+
+/// Whole messages for one audience.
+#[derive(Debug)]
+struct Segment {
+    /// Offset of its end in the block.
+    end: usize,
+    audience: Audience,
+    family: usize,
+    /// The destinations in it: what a member that is dropped behind must be told again.
+    dests: Box<[u32]>,
+}
+
+/// What one turn added.
+#[derive(Debug)]
+struct Block {
+    start: u64,
+    turn: u64,
+    bytes: Vec<u8>,
+    segments: Vec<Segment>,
+}
+
+impl Block {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// The segments as (offset from, offset to, segment).
+    fn parts(&self) -> impl Iterator<Item = (usize, usize, &Segment)> {
+        let mut from = 0;
+        self.segments.iter().map(move |segment| {
+            let begin = std::mem::replace(&mut from, segment.end);
+            (begin, segment.end, segment)
+        })
+    }
+}
+
+/// Most bytes kept for slow members; past this the slowest are dropped behind.
+pub(crate) const LOG_LIMIT: usize = 8 << 20;
+
+/// A block is closed when it is this long.
+const BLOCK: usize = 64 << 10;
+
+/// The log of one group.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    blocks: VecDeque<Block>,
+    end: u64,
+    held: usize,
+}
+
+impl Log {
+    /// The offset at which the next segment begins.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.held
+    }
+
+    /// The turn of the oldest segment still kept.
+    pub(crate) fn oldest_turn(&self) -> Option<u64> {
+        self.blocks.front().map(|block| block.turn)
+    }
+
+    /// The buffer to append messages to; [`Self::close_segment`] ends what was appended.
+    pub(crate) fn open(&mut self, turn: u64) -> &mut Vec<u8> {
+        let full = self
+            .blocks
+            .back()
+            .is_none_or(|block| block.bytes.len() >= BLOCK || block.turn != turn);
+        if full {
+            let start = self.end;
+            let block = Block {
+                start,
+                turn,
+                bytes: Vec::new(),
+                segments: Vec::new(),
+            };
+            self.blocks.push_back(block);
+        }
+        &mut self
+            .blocks
+            .back_mut()
+            .expect("pushed above when there was none")
+            .bytes
+    }
+
+    pub(crate) fn close_segment(&mut self, audience: Audience, family: usize, dests: &[u32]) {
+        let Some(block) = self.blocks.back_mut() else {
+            return;
+        };
+        let begin = block.segments.last().map_or(0, |segment| segment.end);
+        let end = block.bytes.len();
+        if end == begin {
+            return;
+        }
+        block.segments.push(Segment {
+            end,
+            audience,
+            family,
+            dests: dests.into(),
+        });
+        let added = end - begin;
+        self.end += added as u64;
+        self.held += added;
+    }
+
+    /// Index of the block `cursor` is in, or past the last.
+    fn block_at(&self, cursor: u64) -> usize {
+        self.blocks.partition_point(|block| block.end() <= cursor)
+    }
+
+    /// Adds what `member` reads from `cursor` on to `slices`, up to `most` of them.
+    pub(crate) fn slices<'a>(
+        &'a self,
+        cursor: u64,
+        member: Slot,
+        most: usize,
+        slices: &mut Vec<IoSlice<'a>>,
+    ) {
+        for block in self.blocks.range(self.block_at(cursor)..) {
+            // Neighbouring segments for this member become one slice.
+            let mut run: Option<(usize, usize)> = None;
+            for (from, to, segment) in block.parts() {
+                if block.start + to as u64 <= cursor {
+                    continue;
+                }
+                let skipped = usize::try_from(cursor.saturating_sub(block.start)).unwrap_or(0);
+                let from = from.max(skipped);
+                if segment.audience.includes(member) {
+                    run = Some((run.map_or(from, |(begin, _)| begin), to));
+                } else if let Some((begin, end)) = run.take() {
+                    slices.push(IoSlice::new(&block.bytes[begin..end]));
+                    if slices.len() >= most {
+                        return;
+                    }
+                }
+            }
+            if let Some((begin, end)) = run {
+                slices.push(IoSlice::new(&block.bytes[begin..end]));
+            }
+            if slices.len() >= most {
+                return;
+            }
+        }
+    }
+
+    /// The cursor after `member` has written `count` bytes from `cursor`, past what it is not to
+    /// read.
+    pub(crate) fn advance(&self, mut cursor: u64, member: Slot, mut count: usize) -> u64 {
+        for block in self.blocks.range(self.block_at(cursor)..) {
+            for (_, to, segment) in block.parts() {
+                let to = block.start + to as u64;
+                if to <= cursor {
+                    continue;
+                }
+                if segment.audience.includes(member) {
+                    let left = usize::try_from(to - cursor).unwrap_or(usize::MAX);
+                    if count < left {
+                        return cursor + count as u64;
+                    }
+                    count -= left;
+                }
+                cursor = to;
+            }
+        }
+        cursor
+    }
+
+    /// The rest of the message `cursor` stands in; empty at a message's beginning.
+    pub(crate) fn rest_of_message(&self, cursor: u64) -> &[u8] {
+        let Some(block) = self.blocks.get(self.block_at(cursor)) else {
+            return &[];
+        };
+        let offset = usize::try_from(cursor - block.start).unwrap_or(0);
+        // Segments are whole messages, one after the other.
+        let at = message_boundary(&block.bytes, offset);
+        block.bytes.get(offset..at).unwrap_or(&[])
+    }
+
+    /// Calls `each` with the family and the destinations of what `member` has yet to read.
+    pub(crate) fn unread(&self, cursor: u64, member: Slot, mut each: impl FnMut(usize, &[u32])) {
+        for block in self.blocks.range(self.block_at(cursor)..) {
+            for (_, to, segment) in block.parts() {
+                if block.start + to as u64 > cursor && segment.audience.includes(member) {
+                    each(segment.family, &segment.dests);
+                }
+            }
+        }
+    }
+
+    /// Forgets what every cursor is past.
+    pub(crate) fn trim(&mut self, least_cursor: u64) {
+        while let Some(block) = self.blocks.front() {
+            if block.end() > least_cursor {
+                break;
+            }
+            self.held -= block.bytes.len();
+            self.blocks.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(fill: u8, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0xff; 16];
+        bytes.extend(u16::try_from(len).unwrap().to_be_bytes());
+        bytes.resize(len, fill);
+        bytes
+    }
+
+    fn log() -> Log {
+        let mut log = Log::default();
+        for (turn, audience, fill) in [
+            (1, Audience::AllBut(Slot(1)), b'a'),
+            (1, Audience::Only(Slot(1)), b'b'),
+            (1, Audience::AllBut(Slot(2)), b'c'),
+            (2, Audience::AllBut(Slot(0)), b'd'),
+        ] {
+            log.open(turn).extend(message(fill, 30));
+            log.close_segment(audience, 0, &[u32::from(fill)]);
+        }
+        log
+    }
+
+    fn read(log: &Log, member: Slot, step: usize) -> Vec<u8> {
+        let mut cursor = 0;
+        let mut seen = Vec::new();
+        loop {
+            let mut slices = Vec::new();
+            log.slices(cursor, member, 8, &mut slices);
+            let bytes: Vec<u8> = slices
+                .iter()
+                .flat_map(|slice| slice.iter().copied())
+                .take(step)
+                .collect();
+            if bytes.is_empty() {
+                return seen;
+            }
+            cursor = log.advance(cursor, member, bytes.len());
+            seen.extend(bytes);
+        }
+    }
+
+    #[test]
+    fn each_member_reads_its_own_segments_in_order_however_short_its_writes_are() {
+        let log = log();
+        for step in [1, 7, 30, 1_000] {
+            let fills = |member| {
+                let bytes = read(&log, Slot(member), step);
+                bytes
+                    .chunks(30)
+                    .map(|chunk| char::from(chunk[29]))
+                    .collect::<String>()
+            };
+            assert_eq!(fills(1), "bcd");
+            assert_eq!(fills(2), "ad");
+            assert_eq!(fills(3), "acd");
+        }
+    }
+
+    #[test]
+    fn a_cursor_inside_a_message_finds_its_rest() {
+        let log = log();
+        assert_eq!(log.rest_of_message(0), b"");
+        assert_eq!(log.rest_of_message(25), b"aaaaa");
+        assert_eq!(log.rest_of_message(30), b"");
+        assert_eq!(log.rest_of_message(30 + 29), b"b");
+        assert_eq!(log.rest_of_message(log.end()), b"");
+    }
+
+    #[test]
+    fn what_a_member_has_not_read_is_named_and_what_all_have_read_is_forgotten() {
+        let mut log = log();
+        let mut dests = Vec::new();
+        log.unread(45, Slot(1), |_, unread| dests.extend_from_slice(unread));
+        assert_eq!(dests, [u32::from(b'b'), u32::from(b'c'), u32::from(b'd')]);
+        log.trim(89);
+        assert_eq!(log.bytes_held(), 120);
+        log.trim(90);
+        assert_eq!((log.bytes_held(), log.oldest_turn()), (30, Some(2)));
+        log.trim(120);
+        assert_eq!((log.bytes_held(), log.oldest_turn()), (0, None));
+        assert_eq!(log.advance(120, Slot(1), 0), 120);
+    }
+}

@@ -1,0 +1,83 @@
+//! Whole messages for one connection, and how far they have been written.
+
+/// Bytes to write, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Outbox {
+    /// The buffer to append whole messages to.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Notes that up to `count` bytes were written; returns what is left of `count`.
+    pub(crate) fn consume(&mut self, count: usize) -> usize {
+        let taken = count.min(self.len());
+        self.written += taken;
+        if self.written == self.bytes.len() {
+            self.written = 0;
+            self.bytes.clear();
+            // A walk through a big table leaves a big buffer behind.
+            if self.bytes.capacity() > 256 << 10 {
+                self.bytes = Vec::new();
+            }
+        }
+        count - taken
+    }
+
+    /// The rest of the message that was written in part.
+    pub(crate) fn rest_of_message(&self) -> &[u8] {
+        let end = message_boundary(&self.bytes, self.written);
+        self.bytes.get(self.written..end).unwrap_or(&[])
+    }
+}
+
+/// The first beginning of a message at or after `offset`, in `bytes` that are whole messages;
+/// lengths lead from one to the next (RFC 4271, 4.1).
+pub(crate) fn message_boundary(bytes: &[u8], offset: usize) -> usize {
+    let mut at = 0;
+    while at < offset {
+        let length = bytes
+            .get(at + 16..at + 18)
+            .and_then(|length| length.try_into().ok())
+            .map_or(0, |length| usize::from(u16::from_be_bytes(length)));
+        if length == 0 {
+            return offset;
+        }
+        at += length;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::keepalive;
+
+    #[test]
+    fn writing_in_pieces_keeps_the_order_and_knows_the_rest_of_a_message() {
+        let mut outbox = Outbox::default();
+        outbox.buffer().extend(keepalive());
+        outbox.buffer().extend(keepalive());
+        assert_eq!(outbox.rest_of_message(), b"");
+        assert_eq!(outbox.consume(25), 0);
+        assert_eq!(outbox.rest_of_message(), &keepalive()[6..]);
+        assert_eq!(outbox.consume(20), 7);
+        assert!(outbox.is_empty());
+    }
+}

@@ -1,0 +1,76 @@
+//! Going through the table for one peer.
+
+use crate::rib::bits::Bits;
+
+/// One family's part of a walk.
+#[derive(Debug, Default)]
+pub(crate) struct FamilyWalk {
+    /// The family is not negotiated, or there is nothing left to do.
+    pub(crate) done: bool,
+    /// Destinations below this have been told.
+    pub(crate) position: u32,
+    /// Destinations below `position` that changed since.
+    pub(crate) behind: Bits,
+    /// What the peer does not get is withdrawn explicitly: it may still hold it.
+    pub(crate) explicit: bool,
+    /// End-of-RIB follows the pass (RFC 4724, 2).
+    pub(crate) end_of_rib: bool,
+}
+
+impl FamilyWalk {
+    /// Notes that `dest` changed, if it has been passed already.
+    pub(crate) fn changed(&mut self, dest: u32) {
+        if dest < self.position {
+            self.behind.insert(dest);
+        }
+    }
+}
+
+/// The walk of one peer through both families.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    pub(crate) families: [FamilyWalk; 2],
+}
+
+impl Walk {
+    /// From the beginning: a peer that has just reached Established holds nothing.
+    pub(crate) fn fresh(negotiated: [bool; 2]) -> Self {
+        let family = |index: usize| FamilyWalk {
+            done: !negotiated[index],
+            end_of_rib: true,
+            ..FamilyWalk::default()
+        };
+        Self {
+            families: [family(0), family(1)],
+        }
+    }
+
+    /// Only what changes behind: a peer that holds everything but what will be marked.
+    pub(crate) fn behind(bounds: [u32; 2]) -> Self {
+        let family = |bound| FamilyWalk {
+            position: bound,
+            ..FamilyWalk::default()
+        };
+        Self {
+            families: [family(bounds[0]), family(bounds[1])],
+        }
+    }
+
+    /// Starts `family` again from the beginning (ROUTE-REFRESH, RFC 2918).
+    pub(crate) fn again(&mut self, family: usize, explicit: bool) {
+        self.families[family] = FamilyWalk {
+            explicit,
+            end_of_rib: self.families[family].end_of_rib && !self.families[family].done,
+            ..FamilyWalk::default()
+        };
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.families.iter().all(|family| family.done)
+    }
+
+    /// Whether the peer must still hear of `dest`.
+    pub(crate) fn awaits(&self, family: usize, dest: u32) -> bool {
+        self.families[family].behind.contains(dest)
+    }
+}

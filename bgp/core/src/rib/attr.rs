@@ -1,0 +1,297 @@
+//! Interned attribute sets.
+//!
+//! A set is its canonical bytes (see [`crate::wire`]) and its next hop; routes hold a `u32` to it.
+//! What the decision compares is extracted once into [`AttrKey`]. Counts are plain numbers, held
+//! by paths and by what groups of peers were told; a set whose count is zero is freed by
+//! [`AttrArena::collect`] at the end of a turn, so that ids stay valid within one.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::{attributes::NextHop, wire::AttrFacts};
+
+/// An interned attribute set; [`AttrId::NONE`] stands for "no route".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AttrId(pub(crate) u32);
+
+impl AttrId {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+}
+
+/// An interned next hop; [`NextHopId::OWN`] stands for our own address on each session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NextHopId(u32);
+
+impl NextHopId {
+    pub(crate) const OWN: Self = Self(0);
+}
+
+/// LOCAL_PREF where none was sent (RFC 4271, 9.1.1 leaves the value to the speaker; 100 is what
+/// every implementation takes).
+pub(crate) const DEFAULT_LOCAL_PREF: u32 = 100;
+
+/// What the decision process compares, in 28 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AttrKey {
+    pub(crate) local_pref: u32,
+    /// 0 when absent: the lowest, as RFC 4271, 9.1.2.2 c has it.
+    pub(crate) med: u32,
+    pub(crate) neighbor_as: u32,
+    /// 0 when absent.
+    pub(crate) originator_id: u32,
+    pub(crate) as_path_len: u16,
+    pub(crate) flags: u16,
+    pub(crate) origin: u8,
+    pub(crate) cluster_len: u8,
+}
+
+impl AttrKey {
+    fn new(facts: &AttrFacts) -> Self {
+        Self {
+            local_pref: facts.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
+            med: facts.med.unwrap_or(0),
+            neighbor_as: facts.neighbor_as,
+            originator_id: facts.originator_id.unwrap_or(0),
+            as_path_len: facts.as_path_len,
+            flags: facts.flags,
+            origin: facts.origin,
+            cluster_len: facts.cluster_len,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AttrSet {
+    bytes: Box<[u8]>,
+    key: AttrKey,
+    next_hop: NextHopId,
+    /// Holders; [`FREE`] while the slot is on the free list.
+    refs: u32,
+}
+
+const FREE: u32 = u32::MAX;
+
+/// All attribute sets of a speaker.
+#[derive(Debug)]
+pub(crate) struct AttrArena {
+    sets: Vec<AttrSet>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    free: Vec<u32>,
+    /// Sets whose count is or was zero since the last collection.
+    idle: Vec<u32>,
+    next_hops: NextHops,
+}
+
+impl AttrArena {
+    pub(crate) fn new() -> Self {
+        let none = AttrSet {
+            bytes: Box::default(),
+            key: AttrKey::default(),
+            next_hop: NextHopId::OWN,
+            refs: 1,
+        };
+        Self {
+            sets: vec![none],
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            free: Vec::new(),
+            idle: Vec::new(),
+            next_hops: NextHops::default(),
+        }
+    }
+
+    /// The id of this set, made when it is new. Valid until the next [`Self::collect`] unless
+    /// held.
+    pub(crate) fn intern(
+        &mut self,
+        bytes: &[u8],
+        next_hop: Option<NextHop>,
+        facts: &AttrFacts,
+    ) -> AttrId {
+        let next_hop = next_hop.map_or(NextHopId::OWN, |next_hop| self.next_hops.intern(next_hop));
+        let hash = self.hasher.hash_one((bytes, next_hop));
+        let sets = &self.sets;
+        let same = |&id: &u32| {
+            let set = &sets[id as usize];
+            set.next_hop == next_hop && *set.bytes == *bytes
+        };
+        if let Some(&id) = self.index.find(hash, same) {
+            return AttrId(id);
+        }
+        let set = AttrSet {
+            bytes: bytes.into(),
+            key: AttrKey::new(facts),
+            next_hop,
+            refs: 0,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.sets[id as usize] = set;
+                id
+            }
+            None => {
+                self.sets.push(set);
+                u32::try_from(self.sets.len() - 1).expect("fewer than 2^32 attribute sets")
+            }
+        };
+        let (sets, hasher) = (&self.sets, &self.hasher);
+        self.index.insert_unique(hash, id, |&id| {
+            let set = &sets[id as usize];
+            hasher.hash_one((&*set.bytes, set.next_hop))
+        });
+        self.idle.push(id);
+        AttrId(id)
+    }
+
+    pub(crate) fn bytes(&self, id: AttrId) -> &[u8] {
+        &self.sets[id.0 as usize].bytes
+    }
+
+    pub(crate) fn key(&self, id: AttrId) -> &AttrKey {
+        &self.sets[id.0 as usize].key
+    }
+
+    /// The next hop of a set; `None`: our own address.
+    pub(crate) fn next_hop(&self, id: AttrId) -> Option<NextHop> {
+        self.next_hops.get(self.sets[id.0 as usize].next_hop)
+    }
+
+    pub(crate) fn hold(&mut self, id: AttrId) {
+        self.hold_many(id, 1);
+    }
+
+    pub(crate) fn hold_many(&mut self, id: AttrId, count: u32) {
+        if !id.is_none() {
+            self.sets[id.0 as usize].refs += count;
+        }
+    }
+
+    pub(crate) fn release(&mut self, id: AttrId) {
+        if id.is_none() {
+            return;
+        }
+        let set = &mut self.sets[id.0 as usize];
+        debug_assert!(
+            set.refs > 0 && set.refs != FREE,
+            "released more often than held"
+        );
+        set.refs -= 1;
+        if set.refs == 0 {
+            self.idle.push(id.0);
+        }
+    }
+
+    /// Frees the sets nobody holds.
+    pub(crate) fn collect(&mut self) {
+        while let Some(id) = self.idle.pop() {
+            let set = &mut self.sets[id as usize];
+            if set.refs != 0 {
+                continue;
+            }
+            let hash = self.hasher.hash_one((&*set.bytes, set.next_hop));
+            set.refs = FREE;
+            set.bytes = Box::default();
+            if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
+                entry.remove();
+            }
+            self.free.push(id);
+        }
+    }
+
+    /// Sets in use.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+}
+
+/// Next hops are few: one table for both families, never freed. A peer that sends millions of
+/// distinct ones costs 40 bytes each; its maximum prefix bounds that.
+#[derive(Debug, Default)]
+struct NextHops {
+    all: Vec<NextHop>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl NextHops {
+    fn intern(&mut self, next_hop: NextHop) -> NextHopId {
+        let hash = self.hasher.hash_one(next_hop);
+        let all = &self.all;
+        if let Some(&id) = self
+            .index
+            .find(hash, |&id| all[id as usize - 1] == next_hop)
+        {
+            return NextHopId(id);
+        }
+        self.all.push(next_hop);
+        let id = u32::try_from(self.all.len()).expect("fewer than 2^32 next hops");
+        let (all, hasher) = (&self.all, &self.hasher);
+        self.index
+            .insert_unique(hash, id, |&id| hasher.hash_one(all[id as usize - 1]));
+        NextHopId(id)
+    }
+
+    fn get(&self, id: NextHopId) -> Option<NextHop> {
+        (id != NextHopId::OWN).then(|| self.all[id.0 as usize - 1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(med: u32) -> AttrFacts {
+        AttrFacts {
+            med: Some(med),
+            ..AttrFacts::default()
+        }
+    }
+
+    #[test]
+    fn equal_sets_share_an_id_and_the_next_hop_is_part_of_the_set() {
+        let mut arena = AttrArena::new();
+        let hop = NextHop::from(std::net::IpAddr::from([192, 0, 2, 1]));
+        let first = arena.intern(b"abc", None, &facts(1));
+        assert_eq!(first, arena.intern(b"abc", None, &facts(1)));
+        let second = arena.intern(b"abc", Some(hop), &facts(1));
+        assert_ne!(first, second);
+        assert_eq!(arena.next_hop(first), None);
+        assert_eq!(arena.next_hop(second), Some(hop));
+        assert_eq!(arena.len(), 2);
+    }
+
+    #[test]
+    fn a_set_is_freed_when_the_last_holder_lets_go_and_not_before_the_collection() {
+        let mut arena = AttrArena::new();
+        let id = arena.intern(b"abc", None, &facts(1));
+        arena.hold(id);
+        arena.hold(id);
+        arena.collect();
+        assert_eq!(arena.bytes(id), b"abc");
+        arena.release(id);
+        arena.release(id);
+        assert_eq!(arena.bytes(id), b"abc");
+        arena.collect();
+        assert_eq!(arena.len(), 0);
+        let again = arena.intern(b"xyz", None, &facts(2));
+        assert_eq!(again, id, "the slot is used again");
+        assert_eq!(arena.bytes(again), b"xyz");
+    }
+
+    #[test]
+    fn a_set_that_was_interned_but_never_held_does_not_leak() {
+        let mut arena = AttrArena::new();
+        for n in 0..100_u8 {
+            arena.intern(&[n], None, &facts(1));
+            arena.collect();
+        }
+        assert_eq!(arena.len(), 0);
+        assert_eq!(arena.sets.len(), 2);
+    }
+}

@@ -1,0 +1,195 @@
+//! The decision process (RFC 4271, 9.1.2; RFC 4456, 9).
+//!
+//! Steps eliminate candidates from the whole set, as the RFC has it, so that the result does not
+//! depend on the order in which paths came ("deterministic MED").
+
+use super::{
+    attr::{AttrArena, AttrKey},
+    key::PrefixKey,
+    source::{Slot, Source},
+    table::{NONE, Path, Table},
+};
+
+/// The step that decided between two paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step {
+    Local,
+    LocalPref,
+    AsPathLength,
+    Origin,
+    Med,
+    ExternalOverInternal,
+    RouterId,
+    ClusterListLength,
+    PeerAddress,
+    Equal,
+}
+
+impl Step {
+    /// Why the winner of this step is preferred, in words.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Local => "originated here",
+            Self::LocalPref => "higher LOCAL_PREF",
+            Self::AsPathLength => "shorter AS_PATH",
+            Self::Origin => "lower ORIGIN",
+            Self::Med => "lower MULTI_EXIT_DISC",
+            Self::ExternalOverInternal => "eBGP before iBGP",
+            Self::RouterId => "lower BGP identifier",
+            Self::ClusterListLength => "shorter CLUSTER_LIST",
+            Self::PeerAddress => "lower peer address",
+            Self::Equal => "only path",
+        }
+    }
+}
+
+/// The sources of paths, by slot.
+pub(crate) struct Sources<'a> {
+    pub(crate) attrs: &'a AttrArena,
+    pub(crate) sources: &'a [Source],
+}
+
+impl Sources<'_> {
+    fn source(&self, slot: Slot) -> &Source {
+        &self.sources[slot.index()]
+    }
+
+    /// Whether a path takes part: accepted, and its peer's session is the one it came in.
+    pub(crate) fn is_candidate(&self, path: &Path) -> bool {
+        !path.attr.is_none() && self.source(path.peer).epoch == path.epoch
+    }
+
+    fn key(&self, path: &Path) -> &AttrKey {
+        self.attrs.key(path.attr)
+    }
+
+    /// BGP identifier for the tie-break: the originator's, when reflected (RFC 4456, 9).
+    fn identifier(&self, path: &Path) -> u32 {
+        match self.key(path).originator_id {
+            0 => self.source(path.peer).router_id,
+            originator => originator,
+        }
+    }
+
+    /// The best path to `dest`, or [`NONE`]. `scratch` is working space.
+    pub(crate) fn decide<P: PrefixKey>(
+        &self,
+        table: &Table<P>,
+        dest: u32,
+        scratch: &mut Vec<u32>,
+    ) -> u32 {
+        scratch.clear();
+        scratch.extend(
+            table
+                .paths_of(dest)
+                .filter(|(_, path)| self.is_candidate(path))
+                .map(|(id, _)| id),
+        );
+        self.up_to_equal_cost(table, scratch);
+        if scratch.len() > 1 {
+            keep_min(scratch, |id| self.identifier(table.path(id)));
+            keep_min(scratch, |id| self.key(table.path(id)).cluster_len);
+            keep_min(scratch, |id| self.source(table.path(id).peer).address);
+        }
+        scratch.first().copied().unwrap_or(NONE)
+    }
+
+    /// Steps a to e: what is left in `candidates` is equally good for forwarding.
+    fn up_to_equal_cost<P: PrefixKey>(&self, table: &Table<P>, candidates: &mut Vec<u32>) {
+        if candidates.len() < 2 {
+            return;
+        }
+        let key = |id: u32| self.key(table.path(id));
+        keep_min(candidates, |id| table.path(id).peer != Slot::LOCAL);
+        keep_min(candidates, |id| u32::MAX - key(id).local_pref);
+        keep_min(candidates, |id| key(id).as_path_len);
+        keep_min(candidates, |id| key(id).origin);
+        self.drop_worse_med(table, candidates);
+        keep_min(candidates, |id| !self.source(table.path(id).peer).ebgp);
+    }
+
+    /// Step c: MED compares only among paths of one neighbouring AS.
+    fn drop_worse_med<P: PrefixKey>(&self, table: &Table<P>, candidates: &mut Vec<u32>) {
+        let key = |id: u32| self.key(table.path(id));
+        if candidates.len() < 2 || candidates.iter().all(|&id| key(id).med == 0) {
+            return;
+        }
+        candidates.sort_by_key(|&id| (key(id).neighbor_as, key(id).med, id));
+        let mut lowest: Option<(u32, u32)> = None;
+        candidates.retain(|&id| {
+            let (neighbor, med) = (key(id).neighbor_as, key(id).med);
+            match lowest {
+                Some((seen, least)) if seen == neighbor => med == least,
+                _ => {
+                    lowest = Some((neighbor, med));
+                    true
+                }
+            }
+        });
+    }
+
+    /// The paths used beside `best` when up to `limit` may be, in a stable order, `best` first.
+    pub(crate) fn multipath<P: PrefixKey>(
+        &self,
+        table: &Table<P>,
+        dest: u32,
+        limit: u8,
+        into: &mut Vec<u32>,
+    ) {
+        into.clear();
+        let best = table.best_id(dest);
+        if best == NONE {
+            return;
+        }
+        if limit > 1 && table.path(best).peer != Slot::LOCAL {
+            into.extend(
+                table
+                    .paths_of(dest)
+                    .filter(|(_, path)| self.is_candidate(path))
+                    .map(|(id, _)| id),
+            );
+            self.up_to_equal_cost(table, into);
+            into.retain(|&id| id != best);
+            into.sort_by_key(|&id| (self.identifier(table.path(id)), table.path(id).peer));
+        }
+        into.insert(0, best);
+        into.truncate(usize::from(limit.max(1)));
+    }
+
+    /// The first step that tells two candidates apart.
+    pub(crate) fn step_between(&self, one: &Path, other: &Path) -> Step {
+        let (a, b) = (self.key(one), self.key(other));
+        let (from, to) = (self.source(one.peer), self.source(other.peer));
+        if (one.peer == Slot::LOCAL) != (other.peer == Slot::LOCAL) {
+            Step::Local
+        } else if a.local_pref != b.local_pref {
+            Step::LocalPref
+        } else if a.as_path_len != b.as_path_len {
+            Step::AsPathLength
+        } else if a.origin != b.origin {
+            Step::Origin
+        } else if a.neighbor_as == b.neighbor_as && a.med != b.med {
+            Step::Med
+        } else if from.ebgp != to.ebgp {
+            Step::ExternalOverInternal
+        } else if self.identifier(one) != self.identifier(other) {
+            Step::RouterId
+        } else if a.cluster_len != b.cluster_len {
+            Step::ClusterListLength
+        } else if from.address != to.address {
+            Step::PeerAddress
+        } else {
+            Step::Equal
+        }
+    }
+}
+
+/// Keeps the candidates with the least value; order is kept.
+fn keep_min<K: Ord>(candidates: &mut Vec<u32>, value: impl Fn(u32) -> K) {
+    if candidates.len() < 2 {
+        return;
+    }
+    if let Some(least) = candidates.iter().map(|&id| value(id)).min() {
+        candidates.retain(|&id| value(id) == least);
+    }
+}

@@ -1,0 +1,152 @@
+//! The routing information base: what peers sent, which of it is best, and who must hear of it.
+
+pub(crate) mod attr;
+pub(crate) mod bits;
+pub(crate) mod decision;
+pub(crate) mod key;
+pub(crate) mod source;
+pub(crate) mod table;
+
+#[cfg(test)]
+mod tests;
+
+use self::{
+    attr::{AttrArena, AttrId},
+    decision::Sources,
+    key::PrefixKey,
+    source::{Slot, Source},
+    table::{NONE, Replaced, Table},
+};
+
+/// What a change to one path did to its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) dest: u32,
+    /// Peers may have to hear of it: the best path is another, or has other attributes.
+    pub(crate) best_changed: bool,
+    /// Change in the number of paths of the peer: +1, 0, -1.
+    pub(crate) received: i8,
+    /// The same for accepted ones.
+    pub(crate) accepted: i8,
+}
+
+/// The working space and shared tables that a change to a family's table needs.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) attrs: AttrArena,
+    pub(crate) sources: Vec<Source>,
+    /// Turns of the machine so far.
+    pub(crate) turn: u64,
+    scratch: Vec<u32>,
+}
+
+impl Shared {
+    pub(crate) fn new(local: Source) -> Self {
+        Self {
+            attrs: AttrArena::new(),
+            sources: vec![local],
+            turn: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(crate) fn sources(&self) -> Sources<'_> {
+        Sources {
+            attrs: &self.attrs,
+            sources: &self.sources,
+        }
+    }
+
+    /// `peer` announces `prefix` with these attributes (`attr` none: refused by policy).
+    pub(crate) fn announce<P: PrefixKey>(
+        &mut self,
+        table: &mut Table<P>,
+        prefix: P,
+        peer: Slot,
+        received: AttrId,
+        attr: AttrId,
+        since: u32,
+    ) -> Outcome {
+        let epoch = self.sources[peer.index()].epoch;
+        let dest = table.find_or_add(prefix);
+        self.attrs.hold(received);
+        self.attrs.hold(attr);
+        let new = Replaced {
+            received,
+            attr,
+            epoch,
+        };
+        let (id, old) = table.put_path(dest, peer, new, since);
+        let mut outcome = Outcome {
+            dest,
+            best_changed: false,
+            received: 1,
+            accepted: 0,
+        };
+        outcome.accepted = i8::from(!attr.is_none());
+        if let Some(old) = old {
+            self.attrs.release(old.received);
+            self.attrs.release(old.attr);
+            // A path of an earlier session was taken off the peer's counts when that ended.
+            if old.epoch == epoch {
+                outcome.received = 0;
+                outcome.accepted -= i8::from(!old.attr.is_none());
+                if old == new {
+                    return outcome;
+                }
+            }
+        }
+        outcome.best_changed = self.decide_again(table, dest, Some(id));
+        outcome
+    }
+
+    /// `peer` withdraws `prefix`; `None` when it had no path to it.
+    pub(crate) fn withdraw<P: PrefixKey>(
+        &mut self,
+        table: &mut Table<P>,
+        prefix: P,
+        peer: Slot,
+    ) -> Option<Outcome> {
+        let dest = table.find(prefix)?;
+        let id = table.path_of(dest, peer)?;
+        Some(self.remove(table, id))
+    }
+
+    /// Removes a path, whoever's it is.
+    pub(crate) fn remove<P: PrefixKey>(&mut self, table: &mut Table<P>, id: u32) -> Outcome {
+        let path = *table.path(id);
+        let current = self.sources[path.peer.index()].epoch == path.epoch;
+        let old = table.remove_path(id);
+        self.attrs.release(old.received);
+        self.attrs.release(old.attr);
+        let best_changed = self.decide_again(table, path.dest, Some(id));
+        if !table.has_paths(path.dest) {
+            table.enter_limbo(path.dest, self.turn);
+        }
+        Outcome {
+            dest: path.dest,
+            best_changed,
+            received: -i8::from(current),
+            accepted: -i8::from(current && !old.attr.is_none()),
+        }
+    }
+
+    /// Decides for `dest` after the path `touched` changed or went; whether the best did.
+    fn decide_again<P: PrefixKey>(
+        &mut self,
+        table: &mut Table<P>,
+        dest: u32,
+        touched: Option<u32>,
+    ) -> bool {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let best = self.sources().decide(table, dest, &mut scratch);
+        self.scratch = scratch;
+        let old = table.best_id(dest);
+        table.set_best(dest, best);
+        let changed = best != old || (best != NONE && touched == Some(best));
+        if changed {
+            table.mark_dirty(dest);
+        }
+        changed
+    }
+}

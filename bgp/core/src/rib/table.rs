@@ -1,0 +1,447 @@
+//! The routes of one family: destinations and their paths in two arenas joined by `u32` ids.
+//!
+//! Nothing is allocated or counted per route beyond its 16 (IPv4) or 28 (IPv6) bytes of
+//! destination and 24 bytes per path. Adj-RIB-in is the paths with the attributes as received,
+//! loc-RIB is the mark `best`; nothing is stored twice.
+
+use std::{collections::VecDeque, hash::BuildHasher};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::{attr::AttrId, key::PrefixKey, source::Slot};
+
+/// "No destination", "no path".
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A prefix and the list of its paths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dest<A> {
+    addr: A,
+    /// First path, or [`NONE`]. On the free list: the next free destination.
+    pub(crate) head: u32,
+    /// Best path, or [`NONE`].
+    pub(crate) best: u32,
+    len: u8,
+    flags: u8,
+}
+
+const DIRTY: u8 = 1;
+const IN_LIMBO: u8 = 2;
+const FREED: u8 = 4;
+
+/// One path to a destination.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path {
+    pub(crate) dest: u32,
+    /// Next path of the destination, or [`NONE`]. On the free list: the next free path.
+    pub(crate) next: u32,
+    /// The attributes as received.
+    pub(crate) received: AttrId,
+    /// The attributes after import policy; none: refused.
+    pub(crate) attr: AttrId,
+    /// Seconds of the driver's clock when it last changed.
+    pub(crate) since: u32,
+    pub(crate) peer: Slot,
+    /// Epoch of the peer in which it was last announced.
+    pub(crate) epoch: u8,
+    flags: u8,
+}
+
+const PATH_FREED: u8 = 1;
+
+/// What a path was before it was replaced or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replaced {
+    pub(crate) received: AttrId,
+    pub(crate) attr: AttrId,
+    pub(crate) epoch: u8,
+}
+
+/// All routes of one family.
+#[derive(Debug)]
+pub(crate) struct Table<P: PrefixKey> {
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    dests: Vec<Dest<P::Addr>>,
+    paths: Vec<Path>,
+    free_dest: u32,
+    free_path: u32,
+    live_paths: u32,
+    live_best: u32,
+    /// Destinations whose best path changed and that groups have not looked at since.
+    dirty: Vec<u32>,
+    /// Destinations without paths that somebody may still have to hear about, with the turn in
+    /// which they lost the last one; oldest first.
+    limbo: VecDeque<(u32, u64)>,
+}
+
+impl<P: PrefixKey> Table<P> {
+    pub(crate) fn new() -> Self {
+        Self {
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            dests: Vec::new(),
+            paths: Vec::new(),
+            free_dest: NONE,
+            free_path: NONE,
+            live_paths: 0,
+            live_best: 0,
+            dirty: Vec::new(),
+            limbo: VecDeque::new(),
+        }
+    }
+
+    /// Ids run from 0 to below this; some of them may be free.
+    pub(crate) fn dest_bound(&self) -> u32 {
+        u32::try_from(self.dests.len()).expect("ids are u32")
+    }
+
+    pub(crate) fn path_bound(&self) -> u32 {
+        u32::try_from(self.paths.len()).expect("ids are u32")
+    }
+
+    pub(crate) fn paths_len(&self) -> u32 {
+        self.live_paths
+    }
+
+    /// Prefixes with a best path.
+    pub(crate) fn best_len(&self) -> u32 {
+        self.live_best
+    }
+
+    pub(crate) fn prefix(&self, dest: u32) -> P {
+        let dest = &self.dests[dest as usize];
+        P::join(dest.addr, dest.len)
+    }
+
+    /// Whether this id stands for a prefix at all.
+    pub(crate) fn is_live(&self, dest: u32) -> bool {
+        self.dests
+            .get(dest as usize)
+            .is_some_and(|dest| dest.flags & FREED == 0)
+    }
+
+    pub(crate) fn find(&self, prefix: P) -> Option<u32> {
+        let (addr, len) = prefix.split();
+        let same = |&id: &u32| {
+            let dest = &self.dests[id as usize];
+            dest.addr == addr && dest.len == len
+        };
+        self.index
+            .find(self.hasher.hash_one((addr, len)), same)
+            .copied()
+    }
+
+    /// The destination of `prefix`, made when it is new.
+    pub(crate) fn find_or_add(&mut self, prefix: P) -> u32 {
+        let (addr, len) = prefix.split();
+        let hash = self.hasher.hash_one((addr, len));
+        let dests = &self.dests;
+        let same = |&id: &u32| {
+            let dest = &dests[id as usize];
+            dest.addr == addr && dest.len == len
+        };
+        if let Some(&id) = self.index.find(hash, same) {
+            return id;
+        }
+        let dest = Dest {
+            addr,
+            head: NONE,
+            best: NONE,
+            len,
+            flags: 0,
+        };
+        let id = if self.free_dest == NONE {
+            self.dests.push(dest);
+            self.dest_bound() - 1
+        } else {
+            let id = self.free_dest;
+            self.free_dest = self.dests[id as usize].head;
+            self.dests[id as usize] = dest;
+            id
+        };
+        let (dests, hasher) = (&self.dests, &self.hasher);
+        self.index.insert_unique(hash, id, |&id| {
+            let dest = &dests[id as usize];
+            hasher.hash_one((dest.addr, dest.len))
+        });
+        id
+    }
+
+    pub(crate) fn path(&self, id: u32) -> &Path {
+        &self.paths[id as usize]
+    }
+
+    /// The path, unless the slot is free.
+    pub(crate) fn live_path(&self, id: u32) -> Option<&Path> {
+        self.paths
+            .get(id as usize)
+            .filter(|path| path.flags & PATH_FREED == 0)
+    }
+
+    pub(crate) fn best(&self, dest: u32) -> Option<&Path> {
+        let best = self.dests[dest as usize].best;
+        (best != NONE).then(|| &self.paths[best as usize])
+    }
+
+    pub(crate) fn best_id(&self, dest: u32) -> u32 {
+        self.dests[dest as usize].best
+    }
+
+    pub(crate) fn set_best(&mut self, dest: u32, best: u32) {
+        let old = std::mem::replace(&mut self.dests[dest as usize].best, best);
+        match (old == NONE, best == NONE) {
+            (true, false) => self.live_best += 1,
+            (false, true) => self.live_best -= 1,
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// The paths of a destination with their ids.
+    pub(crate) fn paths_of(&self, dest: u32) -> impl Iterator<Item = (u32, &Path)> {
+        let mut at = self.dests[dest as usize].head;
+        std::iter::from_fn(move || {
+            let path = self.paths.get(at as usize)?;
+            let id = std::mem::replace(&mut at, path.next);
+            Some((id, path))
+        })
+    }
+
+    pub(crate) fn has_paths(&self, dest: u32) -> bool {
+        self.dests[dest as usize].head != NONE
+    }
+
+    /// Puts the path of `peer` to `dest` in place. The caller moves the attribute counts.
+    pub(crate) fn put_path(
+        &mut self,
+        dest: u32,
+        peer: Slot,
+        new: Replaced,
+        since: u32,
+    ) -> (u32, Option<Replaced>) {
+        let mut at = self.dests[dest as usize].head;
+        while at != NONE {
+            let path = &mut self.paths[at as usize];
+            if path.peer == peer {
+                let old = Replaced {
+                    received: path.received,
+                    attr: path.attr,
+                    epoch: path.epoch,
+                };
+                if (old.received, old.attr) != (new.received, new.attr) || old.epoch != new.epoch {
+                    path.since = since;
+                }
+                path.received = new.received;
+                path.attr = new.attr;
+                path.epoch = new.epoch;
+                return (at, Some(old));
+            }
+            at = path.next;
+        }
+        let path = Path {
+            dest,
+            next: self.dests[dest as usize].head,
+            received: new.received,
+            attr: new.attr,
+            since,
+            peer,
+            epoch: new.epoch,
+            flags: 0,
+        };
+        let id = if self.free_path == NONE {
+            self.paths.push(path);
+            self.path_bound() - 1
+        } else {
+            let id = self.free_path;
+            self.free_path = self.paths[id as usize].next;
+            self.paths[id as usize] = path;
+            id
+        };
+        self.dests[dest as usize].head = id;
+        self.live_paths += 1;
+        (id, None)
+    }
+
+    /// The id of the path of `peer` to `dest`.
+    pub(crate) fn path_of(&self, dest: u32, peer: Slot) -> Option<u32> {
+        self.paths_of(dest)
+            .find(|(_, path)| path.peer == peer)
+            .map(|(id, _)| id)
+    }
+
+    /// Takes a path out of its destination's list. The caller moves counts and decides again.
+    pub(crate) fn remove_path(&mut self, id: u32) -> Replaced {
+        let path = self.paths[id as usize];
+        debug_assert!(path.flags & PATH_FREED == 0, "a path is removed once");
+        let head = self.dests[path.dest as usize].head;
+        if head == id {
+            self.dests[path.dest as usize].head = path.next;
+        } else {
+            let mut at = head;
+            while self.paths[at as usize].next != id {
+                at = self.paths[at as usize].next;
+            }
+            self.paths[at as usize].next = path.next;
+        }
+        let slot = &mut self.paths[id as usize];
+        slot.flags = PATH_FREED;
+        slot.next = self.free_path;
+        self.free_path = id;
+        self.live_paths -= 1;
+        Replaced {
+            received: path.received,
+            attr: path.attr,
+            epoch: path.epoch,
+        }
+    }
+
+    /// Notes that the best path of `dest` changed, once until it is taken.
+    pub(crate) fn mark_dirty(&mut self, dest: u32) {
+        let flags = &mut self.dests[dest as usize].flags;
+        if *flags & DIRTY == 0 {
+            *flags |= DIRTY;
+            self.dirty.push(dest);
+        }
+    }
+
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Takes up to `limit` dirty destinations, in the order they became dirty.
+    pub(crate) fn take_dirty(&mut self, limit: usize, into: &mut Vec<u32>) {
+        into.clear();
+        let count = limit.min(self.dirty.len());
+        into.extend(self.dirty.drain(..count));
+        for &dest in into.iter() {
+            self.dests[dest as usize].flags &= !DIRTY;
+        }
+        if self.dirty.is_empty() && self.dirty.capacity() > 1 << 16 {
+            self.dirty = Vec::new();
+        }
+    }
+
+    /// Notes that `dest` has no paths left, as of `turn`.
+    pub(crate) fn enter_limbo(&mut self, dest: u32, turn: u64) {
+        let flags = &mut self.dests[dest as usize].flags;
+        if *flags & IN_LIMBO == 0 {
+            *flags |= IN_LIMBO;
+            self.limbo.push_back((dest, turn));
+        }
+    }
+
+    /// Frees destinations that lost their last path before turn `before`, unless they have one
+    /// again or `awaited` says that somebody must still hear of them.
+    pub(crate) fn leave_limbo(
+        &mut self,
+        before: u64,
+        now: u64,
+        mut budget: usize,
+        awaited: impl Fn(u32) -> bool,
+    ) {
+        while budget > 0 {
+            budget -= 1;
+            match self.limbo.front() {
+                Some(&(dest, turn)) if turn < before => {
+                    self.limbo.pop_front();
+                    let entry = &mut self.dests[dest as usize];
+                    entry.flags &= !IN_LIMBO;
+                    if entry.head != NONE {
+                        continue;
+                    }
+                    if entry.flags & DIRTY != 0 || awaited(dest) {
+                        self.enter_limbo(dest, now);
+                        continue;
+                    }
+                    self.free_dest(dest);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    fn free_dest(&mut self, dest: u32) {
+        let entry = self.dests[dest as usize];
+        let hash = self.hasher.hash_one((entry.addr, entry.len));
+        if let Ok(found) = self.index.find_entry(hash, |&id| id == dest) {
+            found.remove();
+        }
+        let entry = &mut self.dests[dest as usize];
+        entry.flags = FREED;
+        entry.best = NONE;
+        entry.head = self.free_dest;
+        self.free_dest = dest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Ipv4Prefix, Ipv6Prefix};
+
+    fn prefix(n: u32) -> Ipv4Prefix {
+        Ipv4Prefix::from_bits(n << 8, 24)
+    }
+
+    fn set(n: u32) -> Replaced {
+        Replaced {
+            received: AttrId(n),
+            attr: AttrId(n),
+            epoch: 0,
+        }
+    }
+
+    #[test]
+    fn the_layout_keeps_to_its_budget() {
+        assert_eq!(size_of::<Dest<<Ipv4Prefix as PrefixKey>::Addr>>(), 16);
+        assert_eq!(size_of::<Dest<<Ipv6Prefix as PrefixKey>::Addr>>(), 28);
+        assert_eq!(size_of::<Path>(), 24);
+    }
+
+    #[test]
+    fn paths_of_several_peers_are_kept_apart_and_replaced_in_place() {
+        let mut table = Table::new();
+        let dest = table.find_or_add(prefix(1));
+        let (first, old) = table.put_path(dest, Slot(1), set(1), 0);
+        assert_eq!(old, None);
+        let (second, _) = table.put_path(dest, Slot(2), set(2), 0);
+        let (again, old) = table.put_path(dest, Slot(1), set(3), 5);
+        assert_eq!((again, old), (first, Some(set(1))));
+        assert_eq!(table.path(first).since, 5);
+        assert_eq!(table.paths_len(), 2);
+        table.remove_path(first);
+        assert_eq!(table.path_of(dest, Slot(1)), None);
+        assert_eq!(table.path_of(dest, Slot(2)), Some(second));
+        assert!(table.live_path(first).is_none());
+    }
+
+    #[test]
+    fn a_destination_in_limbo_is_found_again_and_freed_only_when_nobody_waits() {
+        let mut table = Table::new();
+        let dest = table.find_or_add(prefix(1));
+        table.enter_limbo(dest, 7);
+        table.leave_limbo(7, 8, 10, |_| false);
+        assert_eq!(table.find(prefix(1)), Some(dest), "its turn is not over");
+        table.leave_limbo(8, 9, 10, |_| true);
+        assert_eq!(table.find(prefix(1)), Some(dest), "somebody waits");
+        table.leave_limbo(10, 11, 10, |_| false);
+        assert_eq!(table.find(prefix(1)), None);
+        assert!(!table.is_live(dest));
+        assert_eq!(table.find_or_add(prefix(2)), dest, "the slot is used again");
+    }
+
+    #[test]
+    fn a_destination_is_dirty_once() {
+        let mut table = Table::new();
+        let (a, b) = (table.find_or_add(prefix(1)), table.find_or_add(prefix(2)));
+        table.mark_dirty(a);
+        table.mark_dirty(b);
+        table.mark_dirty(a);
+        let mut taken = Vec::new();
+        table.take_dirty(10, &mut taken);
+        assert_eq!(taken, [a, b]);
+        table.mark_dirty(a);
+        table.take_dirty(10, &mut taken);
+        assert_eq!(taken, [a]);
+    }
+}

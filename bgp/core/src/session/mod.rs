@@ -1,0 +1,538 @@
+//! The finite state machine of one peer (RFC 4271, 8), both connections of a collision in it.
+//!
+//! The RFC describes one machine per connection. Here a peer has at most two *links*, one it
+//! opened and one we opened, each with the states from OpenSent on; Idle, Connect and Active are
+//! the peer's. Deviations, with reasons:
+//!
+//! - DelayOpen is not offered: an OPEN is sent as soon as there is a connection.
+//! - A transport that closes does not lead to Idle but to Active, so that a neighbour that
+//!   restarts is let in at once; IdleHoldTime (8.1.1) follows NOTIFICATIONs only.
+//! - A collision is resolved as soon as one OPEN has been read, whether the other link is in
+//!   OpenSent or OpenConfirm: both sides know both identifiers then (6.8 allows it).
+
+mod effect;
+mod negotiate;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use self::effect::{ConnId, Down};
+pub(crate) use self::{
+    effect::{Effect, Effects},
+    negotiate::{Identity, Negotiated},
+};
+use self::{
+    negotiate::{negotiate, our_open},
+    timers::{IDLE_HOLD_FIRST, IDLE_HOLD_MOST, Jitter, OPEN_HOLD, QUICK_RETRY, STABLE_AFTER},
+};
+use crate::{
+    config::PeerConfig,
+    types::Time,
+    view::State,
+    wire::{Cease, FsmError, MessageKind, Notification, Open},
+};
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    We,
+    Peer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Connecting,
+    OpenSent,
+    OpenConfirm,
+    Established,
+}
+
+/// One connection to the peer.
+#[derive(Debug)]
+struct Link {
+    conn: ConnId,
+    side: Side,
+    phase: Phase,
+    hold: Option<Time>,
+    keepalive: Option<Time>,
+    negotiated: Option<Box<Negotiated>>,
+    since: Time,
+}
+
+/// What a peer does when it has no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// Switched off.
+    Stopped,
+    /// IdleHoldTimer: refuses connections until then.
+    IdleHold(Time),
+    /// ConnectRetryTimer: tries at this time, and lets the peer connect meanwhile.
+    Retry(Time),
+    /// Waits for the peer, without end.
+    Passive,
+}
+
+/// The machine of one peer.
+#[derive(Debug)]
+pub(crate) struct Session {
+    config: PeerConfig,
+    identity: Identity,
+    links: Vec<Link>,
+    rest: Rest,
+    /// NOTIFICATIONs in a row without a stable session between them.
+    failures: u32,
+    jitter: Jitter,
+    last_open: Option<Open>,
+    last_down: Option<(Down, Time)>,
+}
+
+impl Session {
+    pub(crate) fn new(config: PeerConfig, identity: Identity, seed: u64) -> Self {
+        Self {
+            config,
+            identity,
+            links: Vec::new(),
+            rest: Rest::Stopped,
+            failures: 0,
+            jitter: Jitter::new(seed),
+            last_open: None,
+            last_down: None,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &PeerConfig {
+        &self.config
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.links.iter().map(|link| link.phase).max() {
+            Some(Phase::Established) => State::Established,
+            Some(Phase::OpenConfirm) => State::OpenConfirm,
+            Some(Phase::OpenSent) => State::OpenSent,
+            Some(Phase::Connecting) => State::Connect,
+            None => match self.rest {
+                Rest::Stopped | Rest::IdleHold(_) => State::Idle,
+                Rest::Retry(_) | Rest::Passive => State::Active,
+            },
+        }
+    }
+
+    /// The connection of the Established session with what was agreed.
+    pub(crate) fn established(&self) -> Option<(ConnId, &Negotiated)> {
+        let link = self
+            .links
+            .iter()
+            .find(|link| link.phase == Phase::Established)?;
+        Some((link.conn, link.negotiated.as_deref()?))
+    }
+
+    /// Whether there is no connection at all.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// The peer's last OPEN.
+    pub(crate) fn last_open(&self) -> Option<&Open> {
+        self.last_open.as_ref()
+    }
+
+    /// Why the session was last lost or a try failed, and when.
+    pub(crate) fn last_down(&self) -> Option<&(Down, Time)> {
+        self.last_down.as_ref()
+    }
+
+    /// The OPEN we send.
+    pub(crate) fn our_open(&self) -> Open {
+        our_open(self.identity, &self.config)
+    }
+
+    /// ManualStart (event 1).
+    pub(crate) fn start(&mut self, now: Time, fx: &mut Effects) {
+        if self.rest == Rest::Stopped && self.links.is_empty() && !self.config.disabled {
+            self.rest = Rest::Passive;
+            self.connect(now, fx);
+        }
+    }
+
+    /// ManualStop (event 2).
+    pub(crate) fn stop(&mut self, now: Time, why: &Notification, fx: &mut Effects) {
+        self.rest = Rest::Stopped;
+        self.drop_all(now, why, fx);
+    }
+
+    /// Closes the session and starts again (`peers reset`).
+    pub(crate) fn reset(&mut self, now: Time, why: &Notification, fx: &mut Effects) {
+        if self.rest == Rest::Stopped {
+            return;
+        }
+        self.drop_all(now, why, fx);
+        self.failures = 0;
+        self.rest = Rest::Passive;
+        self.retry_after(now, QUICK_RETRY);
+    }
+
+    fn drop_all(&mut self, now: Time, why: &Notification, fx: &mut Effects) {
+        for link in std::mem::take(&mut self.links) {
+            let told = link.phase >= Phase::OpenSent;
+            if link.phase == Phase::Established {
+                fx.push(Effect::Down(link.conn));
+            }
+            if told {
+                self.last_down = Some((Down::Sent(why.clone()), now));
+            }
+            fx.push(Effect::Close(link.conn, told.then(|| why.clone())));
+        }
+    }
+
+    fn connect(&mut self, now: Time, fx: &mut Effects) {
+        if self.config.passive {
+            self.rest = Rest::Passive;
+            return;
+        }
+        let conn = fx.next_conn();
+        self.retry_after(now, self.config.connect_retry);
+        self.links.push(Link {
+            conn,
+            side: Side::We,
+            phase: Phase::Connecting,
+            hold: None,
+            keepalive: None,
+            negotiated: None,
+            since: now,
+        });
+        fx.push(Effect::Connect(conn));
+    }
+
+    fn retry_after(&mut self, now: Time, wait: Duration) {
+        if !self.config.passive {
+            self.rest = Rest::Retry(now + self.jitter.apply(wait));
+        }
+    }
+
+    /// Our connection is open (events 16, 17).
+    pub(crate) fn connected(&mut self, now: Time, conn: ConnId, fx: &mut Effects) {
+        let Some(at) = self.position(conn) else {
+            fx.push(Effect::Close(conn, None));
+            return;
+        };
+        self.send_open(now, at, fx);
+    }
+
+    /// The peer opened a connection; whether it is let in.
+    pub(crate) fn accepted(&mut self, now: Time, fx: &mut Effects) -> Option<ConnId> {
+        if matches!(self.rest, Rest::Stopped | Rest::IdleHold(_)) {
+            return None;
+        }
+        // The peer has given its earlier connection up, whether we have heard of it or not.
+        let earlier = self
+            .links
+            .iter()
+            .position(|link| link.side == Side::Peer && link.phase < Phase::Established);
+        if let Some(at) = earlier {
+            let link = self.links.remove(at);
+            fx.push(Effect::Close(link.conn, None));
+        }
+        let conn = fx.next_conn();
+        self.links.push(Link {
+            conn,
+            side: Side::Peer,
+            phase: Phase::Connecting,
+            hold: None,
+            keepalive: None,
+            negotiated: None,
+            since: now,
+        });
+        let at = self.links.len() - 1;
+        self.send_open(now, at, fx);
+        Some(conn)
+    }
+
+    fn send_open(&mut self, now: Time, at: usize, fx: &mut Effects) {
+        let mut bytes = Vec::new();
+        self.our_open().encode(&mut bytes);
+        let link = &mut self.links[at];
+        link.phase = Phase::OpenSent;
+        link.since = now;
+        link.hold = Some(now + OPEN_HOLD);
+        fx.push(Effect::Send(link.conn, bytes));
+    }
+
+    /// The transport failed or ended (event 18).
+    pub(crate) fn closed(&mut self, now: Time, conn: ConnId, why: &str, fx: &mut Effects) {
+        let Some(at) = self.position(conn) else {
+            return;
+        };
+        let why = why.to_owned();
+        let down = if self.links[at].phase == Phase::Connecting {
+            Down::Unreachable(why)
+        } else {
+            Down::Closed(why)
+        };
+        self.lose(now, at, down, None, fx);
+    }
+
+    /// A message other than UPDATE and ROUTE-REFRESH, or one of these outside Established.
+    pub(crate) fn message(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        kind: MessageKind,
+        body: &[u8],
+        fx: &mut Effects,
+    ) {
+        let Some(at) = self.position(conn) else {
+            return;
+        };
+        match (self.links[at].phase, kind) {
+            (_, MessageKind::Notification) => {
+                let down = Down::Received(Notification::decode(body));
+                self.lose(now, at, down, None, fx);
+            }
+            (Phase::OpenSent, MessageKind::Open) => self.open(now, at, body, fx),
+            (Phase::OpenConfirm, MessageKind::Keepalive) => self.establish(now, at, fx),
+            (Phase::Established, MessageKind::Keepalive) => {}
+            (
+                phase,
+                MessageKind::Open
+                | MessageKind::Update
+                | MessageKind::Keepalive
+                | MessageKind::RouteRefresh,
+            ) => {
+                // RFC 6608: what came when.
+                let error = match phase {
+                    Phase::Connecting => FsmError::Unspecific,
+                    Phase::OpenSent => FsmError::UnexpectedInOpenSent,
+                    Phase::OpenConfirm => FsmError::UnexpectedInOpenConfirm,
+                    Phase::Established => FsmError::UnexpectedInEstablished,
+                };
+                let notification = Notification::fsm_error(error).with_data(vec![kind as u8]);
+                self.fault(now, conn, notification, fx);
+            }
+        }
+    }
+
+    /// Something arrived: the peer lives (RFC 4271, 8.2.2: UPDATE and KEEPALIVE restart the hold
+    /// timer).
+    pub(crate) fn heard(&mut self, now: Time, conn: ConnId) {
+        if let Some(at) = self.position(conn) {
+            let link = &mut self.links[at];
+            if link.phase >= Phase::OpenConfirm
+                && let Some(negotiated) = &link.negotiated
+                && negotiated.hold_time != 0
+            {
+                link.hold = Some(now + negotiated.hold());
+            }
+        }
+    }
+
+    /// Ends a connection for a fault of the peer.
+    pub(crate) fn fault(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        notification: Notification,
+        fx: &mut Effects,
+    ) {
+        if let Some(at) = self.position(conn) {
+            self.lose(
+                now,
+                at,
+                Down::Sent(notification.clone()),
+                Some(notification),
+                fx,
+            );
+        }
+    }
+
+    fn open(&mut self, now: Time, at: usize, body: &[u8], fx: &mut Effects) {
+        let conn = self.links[at].conn;
+        let judged = Open::decode(body).and_then(|open| {
+            let negotiated = negotiate(self.identity, &self.config, &open)?;
+            Ok((open, negotiated))
+        });
+        let (open, negotiated) = match judged {
+            Ok(judged) => judged,
+            Err(notification) => return self.fault(now, conn, notification, fx),
+        };
+        let peer_is_higher = (open.router_id.to_u32(), open.asn)
+            > (self.identity.router_id.to_u32(), self.identity.asn);
+        self.last_open = Some(open);
+        if !self.survives_collision(at, peer_is_higher, fx) {
+            return;
+        }
+        let Some(at) = self.position(conn) else {
+            return;
+        };
+        let link = &mut self.links[at];
+        link.phase = Phase::OpenConfirm;
+        link.since = now;
+        link.hold = (negotiated.hold_time != 0).then(|| now + negotiated.hold());
+        link.keepalive = negotiated
+            .keepalive()
+            .map(|time| now + self.jitter.apply(time));
+        link.negotiated = Some(Box::new(negotiated));
+        fx.push(Effect::Keepalive(conn));
+    }
+
+    /// RFC 4271, 6.8 (with RFC 6286, 2.3 for equal identifiers). Whether the link at `at`, whose
+    /// OPEN has just been read, lives on.
+    fn survives_collision(&mut self, at: usize, peer_is_higher: bool, fx: &mut Effects) -> bool {
+        let Some(other) = (0..self.links.len())
+            .find(|&other| other != at && self.links[other].phase >= Phase::OpenSent)
+        else {
+            return true;
+        };
+        let favoured = if peer_is_higher { Side::Peer } else { Side::We };
+        let loser =
+            if self.links[other].phase == Phase::Established || self.links[at].side != favoured {
+                at
+            } else {
+                other
+            };
+        let link = self.links.remove(loser);
+        fx.push(Effect::Close(
+            link.conn,
+            Some(Notification::cease(Cease::CollisionResolution, None)),
+        ));
+        loser != at
+    }
+
+    fn establish(&mut self, now: Time, at: usize, fx: &mut Effects) {
+        let link = &mut self.links[at];
+        link.phase = Phase::Established;
+        link.since = now;
+        let conn = link.conn;
+        let negotiated = link.negotiated.clone();
+        // A connection of ours that has not come through is not needed any more.
+        self.links.retain(|link| {
+            let kept = link.conn == conn || link.phase > Phase::Connecting;
+            if !kept {
+                fx.push(Effect::Close(link.conn, None));
+            }
+            kept
+        });
+        if let Some(negotiated) = negotiated {
+            fx.push(Effect::Up(conn, negotiated));
+        }
+    }
+
+    /// Takes a link away and decides how the peer goes on.
+    fn lose(
+        &mut self,
+        now: Time,
+        at: usize,
+        down: Down,
+        notification: Option<Notification>,
+        fx: &mut Effects,
+    ) {
+        let link = self.links.remove(at);
+        let was_up = link.phase == Phase::Established;
+        if was_up {
+            fx.push(Effect::Down(link.conn));
+            if now.since(link.since) >= STABLE_AFTER {
+                self.failures = 0;
+            }
+        }
+        fx.push(Effect::Close(link.conn, notification));
+        let collision = match &down {
+            Down::Received(notification) | Down::Sent(notification) => {
+                notification.is_cease(Cease::CollisionResolution)
+            }
+            Down::Closed(_) | Down::Unreachable(_) => false,
+        };
+        if !self.links.is_empty() || collision {
+            // The other link carries on; after a lost collision the other side's is on its way.
+            if self.links.is_empty() && matches!(self.rest, Rest::Passive) {
+                self.retry_after(now, self.config.connect_retry);
+            }
+            return;
+        }
+        match &down {
+            Down::Sent(_) | Down::Received(_) => {
+                let wait = IDLE_HOLD_FIRST
+                    .saturating_mul(1 << self.failures.min(16))
+                    .min(IDLE_HOLD_MOST);
+                self.failures += 1;
+                self.rest = Rest::IdleHold(now + self.jitter.apply(wait));
+            }
+            Down::Closed(_) | Down::Unreachable(_) => {
+                self.rest = Rest::Passive;
+                let wait = if was_up {
+                    QUICK_RETRY
+                } else {
+                    self.config.connect_retry
+                };
+                self.retry_after(now, wait);
+            }
+        }
+        self.last_down = Some((down, now));
+    }
+
+    /// The next deadline and the timer it belongs to.
+    pub(crate) fn deadline(&self) -> Option<(Time, &'static str)> {
+        let rest = match self.rest {
+            Rest::IdleHold(at) => Some((at, "IdleHoldTimer")),
+            Rest::Retry(at) if self.retries() => Some((at, "ConnectRetryTimer")),
+            Rest::Stopped | Rest::Passive | Rest::Retry(_) => None,
+        };
+        let of_links = self.links.iter().flat_map(|link| {
+            let hold = link.hold.map(|at| (at, "HoldTimer"));
+            hold.into_iter()
+                .chain(link.keepalive.map(|at| (at, "KeepaliveTimer")))
+        });
+        rest.into_iter().chain(of_links).min()
+    }
+
+    /// Whether the retry timer means anything: no connection beyond TCP is there.
+    fn retries(&self) -> bool {
+        self.links
+            .iter()
+            .all(|link| link.phase == Phase::Connecting)
+    }
+
+    /// Acts on every deadline up to `now`.
+    pub(crate) fn timeout(&mut self, now: Time, fx: &mut Effects) {
+        for at in (0..self.links.len()).rev() {
+            let link = &mut self.links[at];
+            if link.hold.is_some_and(|due| due <= now) {
+                let notification = Notification::hold_timer_expired();
+                self.lose(
+                    now,
+                    at,
+                    Down::Sent(notification.clone()),
+                    Some(notification),
+                    fx,
+                );
+                continue;
+            }
+            if link.keepalive.is_some_and(|due| due <= now)
+                && let Some(time) = link.negotiated.as_ref().and_then(|open| open.keepalive())
+            {
+                link.keepalive = Some(now + self.jitter.apply(time));
+                fx.push(Effect::Keepalive(link.conn));
+            }
+        }
+        match self.rest {
+            Rest::IdleHold(due) if due <= now => {
+                self.rest = Rest::Passive;
+                self.connect(now, fx);
+            }
+            Rest::Retry(due) if due <= now && self.retries() => {
+                for link in std::mem::take(&mut self.links) {
+                    let why = "no answer within the connect retry time".to_owned();
+                    self.last_down = Some((Down::Unreachable(why), now));
+                    fx.push(Effect::Close(link.conn, None));
+                }
+                self.connect(now, fx);
+            }
+            Rest::Stopped | Rest::Passive | Rest::IdleHold(_) | Rest::Retry(_) => {}
+        }
+    }
+
+    fn position(&self, conn: ConnId) -> Option<usize> {
+        self.links.iter().position(|link| link.conn == conn)
+    }
+}

@@ -1,0 +1,118 @@
+//! What two OPENs agree on.
+
+use std::time::Duration;
+
+use crate::{
+    config::{PeerConfig, RemoteAs},
+    types::{Asn, Family, RouterId},
+    view::SessionType,
+    wire::{Capabilities, GracefulRestart, MAX_MESSAGE, Notification, Open, OpenError},
+};
+
+/// Who we are towards a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) asn: Asn,
+    pub(crate) router_id: RouterId,
+}
+
+/// The parameters of an Established session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Negotiated {
+    pub(crate) session_type: SessionType,
+    pub(crate) peer_asn: Asn,
+    pub(crate) peer_router_id: RouterId,
+    /// Seconds; 0: no KEEPALIVEs and no hold timer.
+    pub(crate) hold_time: u16,
+    pub(crate) as4: bool,
+    pub(crate) route_refresh: bool,
+    /// By [`Family::index`].
+    pub(crate) families: [bool; 2],
+    pub(crate) max_message: usize,
+    /// The peer sends End-of-RIB (RFC 4724, 3).
+    pub(crate) sends_end_of_rib: bool,
+}
+
+impl Negotiated {
+    /// KEEPALIVEs go out three times in a hold time (RFC 4271, 4.4).
+    pub(crate) fn keepalive(&self) -> Option<Duration> {
+        (self.hold_time != 0).then(|| self.hold() / 3)
+    }
+
+    pub(crate) fn hold(&self) -> Duration {
+        Duration::from_secs(u64::from(self.hold_time))
+    }
+}
+
+/// The OPEN we send.
+pub(crate) fn our_open(identity: Identity, config: &PeerConfig) -> Open {
+    let capabilities = Capabilities {
+        families: config.families.iter().map(|family| family.code()).collect(),
+        route_refresh: true,
+        as4: Some(identity.asn),
+        // Without families: "I can tell when an initial update is over" (RFC 4724, 3). Neighbours
+        // send End-of-RIB only to a speaker that says so.
+        graceful_restart: Some(GracefulRestart {
+            restarting: false,
+            notification: false,
+            time: 0,
+            families: Vec::new(),
+        }),
+        ..Capabilities::default()
+    };
+    Open {
+        asn: identity.asn,
+        hold_time: config.hold_time,
+        router_id: identity.router_id,
+        capabilities,
+    }
+}
+
+/// Judges the peer's OPEN (RFC 4271, 6.2).
+pub(crate) fn negotiate(
+    identity: Identity,
+    config: &PeerConfig,
+    open: &Open,
+) -> Result<Negotiated, Notification> {
+    let internal = open.asn == identity.asn;
+    let expected = match config.remote_as {
+        RemoteAs::Exact(asn) => open.asn == asn,
+        RemoteAs::External => !internal,
+        RemoteAs::Internal => internal,
+    };
+    if !expected {
+        return Err(Notification::open_error(OpenError::BadPeerAs));
+    }
+    // RFC 6286, 2.2: the identifier must be unique within an AS.
+    if internal && open.router_id == identity.router_id {
+        return Err(Notification::open_error(OpenError::BadIdentifier));
+    }
+    let theirs = &open.capabilities;
+    let offers = |family: Family| {
+        if theirs.families.is_empty() {
+            // RFC 4760, 8: without the capability, IPv4 unicast is all there is.
+            family == Family::Ipv4Unicast
+        } else {
+            theirs.families.contains(&family.code())
+        }
+    };
+    let families = Family::ALL.map(|family| config.families.contains(&family) && offers(family));
+    if !families.contains(&true) {
+        return Err(Notification::open_error(OpenError::UnsupportedCapability));
+    }
+    Ok(Negotiated {
+        session_type: if internal {
+            SessionType::Ibgp
+        } else {
+            SessionType::Ebgp
+        },
+        peer_asn: open.asn,
+        peer_router_id: open.router_id,
+        hold_time: config.hold_time.min(open.hold_time),
+        as4: theirs.as4.is_some(),
+        route_refresh: theirs.route_refresh,
+        families,
+        max_message: MAX_MESSAGE,
+        sends_end_of_rib: theirs.graceful_restart.is_some(),
+    })
+}

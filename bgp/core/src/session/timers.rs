@@ -1,0 +1,38 @@
+//! The timers of a peer as deadlines (RFC 4271, 10).
+
+use std::time::Duration;
+
+/// Time to wait for the neighbour's OPEN (RFC 4271, 8.2.2: "4 minutes").
+pub(crate) const OPEN_HOLD: Duration = Duration::from_secs(240);
+
+/// First wait after a session that was up was lost: the neighbour is probably restarting.
+pub(crate) const QUICK_RETRY: Duration = Duration::from_millis(200);
+
+/// First IdleHoldTime; doubled with every failure in a row (RFC 4271, 8.1.1).
+pub(crate) const IDLE_HOLD_FIRST: Duration = Duration::from_secs(1);
+
+/// Longest IdleHoldTime.
+pub(crate) const IDLE_HOLD_MOST: Duration = Duration::from_secs(60);
+
+/// A session that was up this long starts again with the first IdleHoldTime.
+pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
+
+/// Numbers between 0.75 and 1 for timers that must not run in step (RFC 4271, 10).
+#[derive(Debug)]
+pub(crate) struct Jitter(u64);
+
+impl Jitter {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// `time` shortened by up to a quarter.
+    pub(crate) fn apply(&mut self, time: Duration) -> Duration {
+        // xorshift64: any sequence will do that differs between peers and repeats from its seed.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let eighths = u32::try_from(self.0 >> 32 & 0xff).unwrap_or(0);
+        time - time / 4 * eighths / 256
+    }
+}

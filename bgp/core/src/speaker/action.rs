@@ -1,0 +1,129 @@
+//! What a driver is asked to do, and what it tells about a connection.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use crate::{
+    attributes::NextHop,
+    config::{PeerConfig, RemoteAs, SpeakerConfig},
+    out::GroupKey,
+    session::{ConnId, Negotiated},
+    types::Family,
+    view::SessionType,
+};
+
+/// What the driver should do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The driver should open a TCP connection and report [`crate::Speaker::connected`] or
+    /// [`crate::Speaker::closed`].
+    Connect {
+        /// Its number.
+        conn: ConnId,
+        /// Where to.
+        remote: SocketAddr,
+        /// The interface of a link-local address.
+        interface: Option<Arc<str>>,
+        /// Where from, when configured.
+        local: Option<IpAddr>,
+        /// TTL or hop limit of what is sent, when it is not the system's.
+        ttl: Option<u8>,
+        /// Least TTL of what is received (RFC 5082).
+        min_ttl: Option<u8>,
+    },
+    /// The driver should write what [`crate::Speaker::output`] gives without waiting long for
+    /// it, close the connection, and report [`crate::Speaker::closed`].
+    Close {
+        /// Its number.
+        conn: ConnId,
+    },
+}
+
+/// What is known about an open connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnInfo {
+    /// The peer's end.
+    pub remote: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// An IPv4 address of the interface our end is on.
+    pub own_v4: Option<Ipv4Addr>,
+    /// A global IPv6 address of that interface.
+    pub own_v6: Option<Ipv6Addr>,
+    /// The link-local IPv6 address of that interface.
+    pub link_local: Option<Ipv6Addr>,
+    /// The name of that interface, when the peer is on a link.
+    pub interface: Option<Arc<str>>,
+}
+
+pub(super) fn connect(conn: ConnId, peer: &PeerConfig, speaker: &SpeakerConfig) -> Action {
+    let (ttl, min_ttl) = ttls(peer, speaker);
+    Action::Connect {
+        conn,
+        remote: SocketAddr::new(peer.address, peer.port),
+        interface: peer.interface.as_deref().map(Arc::from),
+        local: peer.local_address,
+        ttl,
+        min_ttl,
+    }
+}
+
+/// TTL to send with and least TTL to receive. A neighbour in another AS is on the same link
+/// unless told otherwise.
+pub(super) fn ttls(peer: &PeerConfig, speaker: &SpeakerConfig) -> (Option<u8>, Option<u8>) {
+    if peer.ttl_security {
+        return (Some(255), Some(255));
+    }
+    let external = match peer.remote_as {
+        RemoteAs::Exact(asn) => asn != speaker.asn,
+        RemoteAs::External => true,
+        RemoteAs::Internal => false,
+    };
+    (peer.ttl.or(external.then_some(1)), None)
+}
+
+/// The group a session belongs to.
+pub(super) fn group_key(
+    speaker: &SpeakerConfig,
+    peer: &PeerConfig,
+    negotiated: &Negotiated,
+    info: &ConnInfo,
+) -> GroupKey {
+    let v4 = match info.local.ip().to_canonical() {
+        IpAddr::V4(addr) => Some(addr),
+        IpAddr::V6(_) => info.own_v4,
+    };
+    let v6 = match info.local.ip().to_canonical() {
+        IpAddr::V6(addr) if !is_link_local(addr) => Some(addr),
+        IpAddr::V6(_) | IpAddr::V4(_) => info.own_v6,
+    };
+    // RFC 2545, 3: the link-local address goes along when both are on one link; alone, it stands
+    // in the place of the global one.
+    let v6 = match (v6, info.link_local) {
+        (Some(global), _) => Some(NextHop::from(IpAddr::V6(global))),
+        (None, Some(link_local)) => Some(NextHop::from(IpAddr::V6(link_local))),
+        (None, None) => None,
+    };
+    let mut own_next_hop = [None, None];
+    own_next_hop[Family::Ipv4Unicast.index()] = v4.map(|addr| NextHop::from(IpAddr::V4(addr)));
+    own_next_hop[Family::Ipv6Unicast.index()] = v6;
+    GroupKey {
+        families: negotiated.families,
+        as4: negotiated.as4,
+        ebgp: negotiated.session_type == SessionType::Ebgp,
+        client: peer.reflector_client,
+        next_hop_self: peer.next_hop_self,
+        local_asn: speaker.asn,
+        cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
+        own_next_hop,
+        ipv6_next_hop_for_ipv4: false,
+        max_message: negotiated.max_message,
+        export: peer.export.clone(),
+    }
+}
+
+fn is_link_local(addr: Ipv6Addr) -> bool {
+    addr.segments()[0] & 0xffc0 == 0xfe80
+}

@@ -1,0 +1,194 @@
+//! Handing best routes to the other owners in the agent: a walk and a bit per change.
+
+use std::sync::Arc;
+
+use super::Speaker;
+use crate::{
+    feed::{FeedEvent, FeedPath, FeedRoute, RouteChange, RouteSource},
+    rib::{bits::Bits, key::PrefixKey, source::Slot, table::Table},
+    types::{Family, Time},
+    view::State,
+    wire::decode_canonical,
+};
+
+/// A subscription's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FeedId(usize);
+
+/// One family of one subscription.
+#[derive(Debug, Default)]
+pub(super) struct FeedFamily {
+    position: u32,
+    behind: Bits,
+    in_sync: bool,
+}
+
+impl FeedFamily {
+    pub(super) fn changed(&mut self, dest: u32) {
+        if dest < self.position {
+            self.behind.insert(dest);
+        }
+    }
+
+    pub(super) fn awaits(&self, dest: u32) -> bool {
+        self.behind.contains(dest)
+    }
+}
+
+/// One subscription.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    pub(super) families: [FeedFamily; 2],
+}
+
+/// A peer that does not send End-of-RIB has sent all it has when it has been quiet this long.
+const QUIET: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// A peer that has not come by then is not waited for.
+const ALONE_AFTER: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl Speaker {
+    /// A new subscription to the best routes of both families.
+    pub fn subscribe(&mut self) -> FeedId {
+        let feed = Some(Feed::default());
+        match self.feeds.iter().position(Option::is_none) {
+            Some(free) => {
+                self.feeds[free] = feed;
+                FeedId(free)
+            }
+            None => {
+                self.feeds.push(feed);
+                FeedId(self.feeds.len() - 1)
+            }
+        }
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, id: FeedId) {
+        if let Some(feed) = self.feeds.get_mut(id.0) {
+            *feed = None;
+        }
+    }
+
+    /// The next event of a subscription, with at most `most` changes; `None`: nothing now.
+    pub fn poll_feed(&mut self, now: Time, id: FeedId, most: usize) -> Option<FeedEvent> {
+        let mut feed = self.feeds.get_mut(id.0)?.take()?;
+        let event = Family::ALL.into_iter().find_map(|family| {
+            let part = &mut feed.families[family.index()];
+            let changes = match family {
+                Family::Ipv4Unicast => self.changes(&self.tables.v4, part, most),
+                Family::Ipv6Unicast => self.changes(&self.tables.v6, part, most),
+            };
+            if !changes.is_empty() {
+                return Some(FeedEvent::Changes(changes));
+            }
+            if !part.in_sync && self.is_settled(now, family) {
+                part.in_sync = true;
+                return Some(FeedEvent::InSync(family));
+            }
+            None
+        });
+        self.feeds[id.0] = Some(feed);
+        event
+    }
+
+    /// Whether a subscription still waits for its [`FeedEvent::InSync`]: the driver should then
+    /// poll it once a second, not only after turns.
+    pub fn awaits_sync(&self) -> bool {
+        self.feeds
+            .iter()
+            .flatten()
+            .any(|feed| feed.families.iter().any(|part| !part.in_sync))
+    }
+
+    /// Whether all peers have sent what they have, or had the time to.
+    fn is_settled(&self, now: Time, family: Family) -> bool {
+        let late = now.since(self.started) >= ALONE_AFTER;
+        let settled = |slot: Slot| {
+            let Some(peer) = self.peer(slot) else {
+                return true;
+            };
+            let Some((_, negotiated)) = peer.session.established() else {
+                return late || peer.dynamic || peer.session.config().disabled;
+            };
+            let index = family.index();
+            !negotiated.families[index]
+                || peer.counts[index].end_of_rib
+                || (now.since(peer.last_route) >= QUIET && (late || !negotiated.sends_end_of_rib))
+        };
+        let quiet =
+            !self.sweep.is_running() && !self.tables.v4.has_dirty() && !self.tables.v6.has_dirty();
+        quiet && self.slots().into_iter().all(settled)
+    }
+
+    fn changes<P: PrefixKey>(
+        &self,
+        table: &Table<P>,
+        part: &mut FeedFamily,
+        most: usize,
+    ) -> Vec<RouteChange> {
+        let mut changes = Vec::new();
+        while changes.len() < most
+            && let Some(dest) = part.behind.pop_first()
+        {
+            if table.is_live(dest) {
+                let prefix = table.prefix(dest).into();
+                changes.push(RouteChange {
+                    prefix,
+                    route: self.feed_route(table, dest),
+                });
+            }
+        }
+        while changes.len() < most && part.position < table.dest_bound() {
+            let dest = part.position;
+            part.position += 1;
+            if table.is_live(dest)
+                && let Some(route) = self.feed_route(table, dest)
+            {
+                let prefix = table.prefix(dest).into();
+                changes.push(RouteChange {
+                    prefix,
+                    route: Some(route),
+                });
+            }
+        }
+        changes
+    }
+
+    fn feed_route<P: PrefixKey>(&self, table: &Table<P>, dest: u32) -> Option<FeedRoute> {
+        let best = table.best(dest)?;
+        let mut ids = Vec::new();
+        self.shared
+            .sources()
+            .multipath(table, dest, self.config.multipath, &mut ids);
+        let attributes = Arc::new(decode_canonical(self.shared.attrs.bytes(best.attr)));
+        let paths = ids.into_iter().map(|id| {
+            let path = table.path(id);
+            let peer = self.peer(path.peer);
+            let unspecified = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+            FeedPath {
+                source: match peer {
+                    Some(peer) => RouteSource::Peer(peer.name.clone()),
+                    None => RouteSource::Local,
+                },
+                next_hop: self
+                    .shared
+                    .attrs
+                    .next_hop(path.attr)
+                    .unwrap_or(unspecified.into()),
+                interface: peer.and_then(|peer| peer.interface.clone()),
+            }
+        });
+        Some(FeedRoute {
+            attributes,
+            paths: paths.collect(),
+            stale: false,
+        })
+    }
+
+    /// How many peers are Established.
+    pub(super) fn established(&self) -> usize {
+        let up = |peer: &&super::Peer| peer.session.state() == State::Established;
+        self.peers.iter().flatten().filter(up).count()
+    }
+}

@@ -1,0 +1,153 @@
+//! What is accepted from a peer.
+//!
+//! Refusals that follow from the attributes are found once per set, those that follow from the
+//! prefix once per route. A refused route stays in adj-RIB-in, and can be listed with its reason.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::Speaker;
+use crate::{
+    attributes::NextHop,
+    config::{PeerConfig, Policy},
+    rib::{attr::AttrId, source::Slot},
+    types::Prefix,
+    wire::{cluster_list_contains, path_contains},
+};
+
+/// Why a route is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    OwnAs,
+    OwnOriginator,
+    OwnCluster,
+    NextHop,
+    OwnNextHop,
+    NoPolicy,
+    OutsidePolicy,
+    Martian,
+}
+
+impl Refusal {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::OwnAs => "our AS is in its AS_PATH",
+            Self::OwnOriginator => "its ORIGINATOR_ID is ours (RFC 4456, 8)",
+            Self::OwnCluster => "our CLUSTER_ID is in its CLUSTER_LIST (RFC 4456, 8)",
+            Self::NextHop => "its next hop is no unicast address of a neighbour",
+            Self::OwnNextHop => "its next hop is our own address",
+            Self::NoPolicy => "no import policy (RFC 8212)",
+            Self::OutsidePolicy => "outside the prefixes that import policy lets in",
+            Self::Martian => "such a prefix is never routed",
+        }
+    }
+}
+
+impl Speaker {
+    /// Judges a set of attributes from `slot`.
+    pub(super) fn refuses_set(&self, slot: Slot, attr: AttrId) -> Option<Refusal> {
+        let peer = self.peer(slot)?;
+        let config = peer.session.config();
+        if config.import == Policy::None {
+            return Some(Refusal::NoPolicy);
+        }
+        let bytes = self.shared.attrs.bytes(attr);
+        if path_contains(bytes, self.config.asn) > usize::from(config.allow_own_as) {
+            return Some(Refusal::OwnAs);
+        }
+        if !peer.is_ebgp() {
+            if self.shared.attrs.key(attr).originator_id == self.config.router_id.to_u32() {
+                return Some(Refusal::OwnOriginator);
+            }
+            let cluster = self.config.cluster_id.unwrap_or(self.config.router_id);
+            if cluster_list_contains(bytes, cluster) {
+                return Some(Refusal::OwnCluster);
+            }
+        }
+        let NextHop { addr, .. } = self.shared.attrs.next_hop(attr)?;
+        if !is_usable_next_hop(addr) {
+            return Some(Refusal::NextHop);
+        }
+        (peer.local_address == Some(addr)).then_some(Refusal::OwnNextHop)
+    }
+}
+
+/// Judges a prefix that came with an accepted set.
+pub(super) fn refuses_prefix(config: &PeerConfig, prefix: Prefix) -> Option<Refusal> {
+    if is_martian(prefix) {
+        return Some(Refusal::Martian);
+    }
+    match &config.import {
+        Policy::All => None,
+        Policy::None | Policy::Own => Some(Refusal::NoPolicy),
+        Policy::Within(within) => {
+            let inside = within.iter().any(|outer| outer.contains(prefix));
+            (!inside).then_some(Refusal::OutsidePolicy)
+        }
+    }
+}
+
+/// RFC 4271, 6.3: a unicast address. Loopback is let through: speakers on one machine use it.
+fn is_usable_next_hop(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => {
+            !addr.is_unspecified() && !addr.is_multicast() && addr != Ipv4Addr::BROADCAST
+        }
+        IpAddr::V6(addr) => !addr.is_unspecified() && !addr.is_multicast(),
+    }
+}
+
+/// Prefixes that mean something else than a destination behind a router: "this network",
+/// loopback, link-local, multicast and what lies past it (RFC 6890). The default route is none.
+fn is_martian(prefix: Prefix) -> bool {
+    match prefix {
+        Prefix::V4(prefix) => {
+            let [first, second, ..] = prefix.addr().octets();
+            let this_network = first == 0 && prefix.len() >= 8;
+            let link_local = first == 169 && second == 254 && prefix.len() >= 16;
+            this_network
+                || (first == 127 && prefix.len() >= 8)
+                || link_local
+                || (first >= 224 && prefix.len() >= 3)
+        }
+        Prefix::V6(prefix) => {
+            let head = prefix.addr().segments()[0];
+            let low = prefix.bits() <= 1 && prefix.len() == 128;
+            low || (head & 0xffc0 == 0xfe80 && prefix.len() >= 10)
+                || (head & 0xff00 == 0xff00 && prefix.len() >= 8)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn martians_are_told_from_destinations() {
+        for text in [
+            "0.0.0.0/8",
+            "127.0.0.1/32",
+            "169.254.1.0/24",
+            "224.0.0.0/4",
+            "240.1.0.0/16",
+            "255.255.255.255/32",
+            "::/128",
+            "::1/128",
+            "fe80::/64",
+            "ff02::/16",
+        ] {
+            assert!(is_martian(text.parse().unwrap()), "{text}");
+        }
+        for text in [
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/8",
+            "169.0.0.0/8",
+            "192.0.2.1/32",
+            "fd00::/8",
+            "1.0.0.0/24",
+        ] {
+            assert!(!is_martian(text.parse().unwrap()), "{text}");
+        }
+    }
+}

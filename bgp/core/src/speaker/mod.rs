@@ -1,0 +1,560 @@
+//! The machine a driver runs: sessions, RIB and fan-out joined.
+//!
+//! A driver owns the sockets and the clock. It hands in what happened (`connected`, `accepted`,
+//! `received`, `closed`, `handle_timeout`), then calls [`Speaker::turn`] until it says there is
+//! nothing more to do at once, carries out every [`Action`], and writes what [`Speaker::output`]
+//! gives. No call blocks, waits or does more than a bounded piece of work.
+
+mod action;
+mod feed;
+mod import;
+mod originate;
+mod peer;
+mod reconfigure;
+mod turn;
+mod update;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io::IoSlice,
+    net::IpAddr,
+    sync::Arc,
+};
+
+use hashbrown::HashMap;
+
+pub use self::{
+    action::{Action, ConnInfo},
+    feed::FeedId,
+    view::QueryError,
+};
+use self::{feed::Feed, peer::Peer, turn::Sweep};
+use crate::{
+    config::{PeerConfig, SpeakerConfig},
+    feed::Origination,
+    out::{Families, Group, GroupKey, outbox::Outbox},
+    rib::{
+        Shared,
+        source::{Slot, Source},
+    },
+    session::{ConnId, Effect, Effects, Negotiated},
+    types::{Prefix, Time},
+    wire::{Cease, Notification, keepalive},
+};
+
+/// One transport connection.
+#[derive(Debug)]
+struct Conn {
+    slot: Slot,
+    /// Messages written before the session is Established, and the last ones.
+    own: Outbox,
+    /// Nothing is read any more; the driver closes when it has written what there is.
+    closing: bool,
+    /// The session of its peer is Established over it.
+    up: bool,
+    info: Option<ConnInfo>,
+}
+
+/// A BGP speaker.
+#[derive(Debug)]
+pub struct Speaker {
+    config: SpeakerConfig,
+    started: Time,
+    /// By slot; the first is this speaker itself and holds nobody.
+    peers: Vec<Option<Peer>>,
+    by_address: BTreeMap<(IpAddr, Option<Arc<str>>), Slot>,
+    /// Slots whose peer is gone, not yet safe to give to another.
+    retired: Vec<(Slot, u64)>,
+    conns: HashMap<ConnId, Conn>,
+    shared: Shared,
+    tables: Families,
+    groups: Vec<Option<Group>>,
+    sweep: Sweep,
+    feeds: Vec<Option<Feed>>,
+    fx: Effects,
+    actions: VecDeque<Action>,
+    timers: BTreeSet<(Time, Slot)>,
+    own: BTreeMap<Prefix, Origination>,
+    dirty: Vec<u32>,
+    canonical: Vec<u8>,
+}
+
+impl Speaker {
+    /// A speaker with this configuration, as of `now`. It acts at once: see
+    /// [`Speaker::poll_action`].
+    pub fn new(now: Time, config: SpeakerConfig) -> Self {
+        let mut speaker = Self {
+            started: now,
+            peers: vec![None],
+            by_address: BTreeMap::new(),
+            retired: Vec::new(),
+            conns: HashMap::new(),
+            shared: Shared::new(Source::local(config.router_id.to_u32())),
+            tables: Families::new(),
+            groups: Vec::new(),
+            sweep: Sweep::default(),
+            feeds: Vec::new(),
+            fx: Effects::default(),
+            actions: VecDeque::new(),
+            timers: BTreeSet::new(),
+            own: BTreeMap::new(),
+            dirty: Vec::new(),
+            canonical: Vec::new(),
+            config,
+        };
+        for peer in speaker.config.peers.clone() {
+            speaker.add_peer(now, peer, false);
+        }
+        speaker
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &SpeakerConfig {
+        &self.config
+    }
+
+    /// The next thing the driver should do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// TTL to send with and least TTL to receive with on a connection the peer opened, as in
+    /// [`Action::Connect`].
+    pub fn ttls(&self, conn: ConnId) -> (Option<u8>, Option<u8>) {
+        let peer = self
+            .conns
+            .get(&conn)
+            .and_then(|entry| self.peer(entry.slot));
+        peer.map_or((None, None), |peer| {
+            action::ttls(peer.session.config(), &self.config)
+        })
+    }
+
+    /// Our connection is open. The driver should read from it from now on.
+    pub fn connected(&mut self, now: Time, conn: ConnId, info: ConnInfo) {
+        let Some(slot) = self.conns.get_mut(&conn).map(|entry| {
+            entry.info = Some(info);
+            entry.slot
+        }) else {
+            return;
+        };
+        self.with_session(now, slot, |session, fx| session.connected(now, conn, fx));
+    }
+
+    /// Somebody connected. `None`: not a peer, or not now; the driver should close it unread.
+    pub fn accepted(&mut self, now: Time, info: ConnInfo) -> Option<ConnId> {
+        let slot = self.slot_of(&info).or_else(|| self.admit(now, &info))?;
+        let mut conn = None;
+        self.with_session(now, slot, |session, fx| conn = session.accepted(now, fx));
+        let conn = conn?;
+        if let Some(entry) = self.conns.get_mut(&conn) {
+            entry.info = Some(info);
+        }
+        Some(conn)
+    }
+
+    /// The transport could not be opened, failed, or ended.
+    pub fn closed(&mut self, now: Time, conn: ConnId, why: &str) {
+        let Some(slot) = self.conns.get(&conn).map(|entry| entry.slot) else {
+            return;
+        };
+        self.with_session(now, slot, |session, fx| session.closed(now, conn, why, fx));
+        self.conns.remove(&conn);
+    }
+
+    /// What there is to write on `conn`, in order, at most about `most` pieces.
+    pub fn output<'a>(&'a self, conn: ConnId, most: usize, slices: &mut Vec<IoSlice<'a>>) {
+        let Some(entry) = self.conns.get(&conn) else {
+            return;
+        };
+        if !entry.own.is_empty() {
+            slices.push(IoSlice::new(entry.own.pending()));
+        }
+        if let Some(group) = self.group_of(entry) {
+            group.slices(entry.slot, most, slices);
+        }
+    }
+
+    /// `count` bytes of that were written.
+    pub fn written(&mut self, conn: ConnId, count: usize) {
+        let Some(entry) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        let left = entry.own.consume(count);
+        let (slot, up) = (entry.slot, entry.up && !entry.closing);
+        if up && let Some(group) = self.group_mut(slot) {
+            group.written(slot, left);
+        }
+    }
+
+    /// Calls `each` with every connection that has something to write.
+    pub fn writable(&self, mut each: impl FnMut(ConnId)) {
+        let mut slices = Vec::new();
+        // The order of a hash map must not reach the outside: peers go by slot.
+        let mut conns: Vec<(Slot, ConnId)> = self
+            .conns
+            .iter()
+            .map(|(&conn, entry)| (entry.slot, conn))
+            .collect();
+        conns.sort_unstable();
+        for (_, conn) in conns {
+            self.output(conn, 1, &mut slices);
+            if !slices.is_empty() {
+                each(conn);
+            }
+            slices.clear();
+        }
+    }
+
+    /// Whether the driver should close `conn` as soon as it has written what there is.
+    pub fn is_closing(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_none_or(|entry| entry.closing)
+    }
+
+    /// Acts on every deadline up to `now`.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(&(due, slot)) = self.timers.first() {
+            if due > now {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.armed = None;
+            }
+            self.with_session(now, slot, |session, fx| session.timeout(now, fx));
+        }
+    }
+
+    /// When to call [`Speaker::handle_timeout`] at the latest, and for which timer of which peer.
+    pub fn poll_timeout(&self) -> Option<(Time, &'static str)> {
+        let &(due, slot) = self.timers.first()?;
+        let timer = self
+            .peer(slot)
+            .and_then(|peer| peer.session.deadline())
+            .map_or("no timer", |(_, timer)| timer);
+        Some((due, timer))
+    }
+
+    /// Closes the session of the peer with this name and opens it again. Whether there is one.
+    pub fn reset(&mut self, now: Time, name: &str, communication: Option<&str>) -> bool {
+        let Some(slot) = self.slot_named(name) else {
+            return false;
+        };
+        let why = Notification::cease(Cease::AdministrativeReset, communication);
+        self.with_session(now, slot, |session, fx| session.reset(now, &why, fx));
+        true
+    }
+
+    /// Closes all sessions, saying why (RFC 9003).
+    pub fn shutdown(&mut self, now: Time, communication: Option<&str>) {
+        let why = Notification::cease(Cease::AdministrativeShutdown, communication);
+        for slot in self.slots() {
+            self.with_session(now, slot, |session, fx| session.stop(now, &why, fx));
+        }
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let slots = (1..).zip(self.peers.iter().skip(1));
+        slots
+            .filter(|(_, peer)| peer.is_some())
+            .map(|(slot, _)| Slot(slot))
+            .collect()
+    }
+
+    fn peer(&self, slot: Slot) -> Option<&Peer> {
+        self.peers.get(slot.index())?.as_ref()
+    }
+
+    fn peer_mut(&mut self, slot: Slot) -> Option<&mut Peer> {
+        self.peers.get_mut(slot.index())?.as_mut()
+    }
+
+    fn slot_named(&self, name: &str) -> Option<Slot> {
+        self.slots()
+            .into_iter()
+            .find(|&slot| self.peer(slot).is_some_and(|peer| &*peer.name == name))
+    }
+
+    fn slot_of(&self, info: &ConnInfo) -> Option<Slot> {
+        let address = info.remote.ip().to_canonical();
+        let scoped = (address, info.interface.clone());
+        self.by_address
+            .get(&scoped)
+            .or_else(|| self.by_address.get(&(address, None)))
+            .copied()
+    }
+
+    fn group_of(&self, conn: &Conn) -> Option<&Group> {
+        if !conn.up || conn.closing {
+            return None;
+        }
+        let index = self.peer(conn.slot)?.group?;
+        self.groups.get(index)?.as_ref()
+    }
+
+    fn group_mut(&mut self, slot: Slot) -> Option<&mut Group> {
+        let index = self.peer(slot)?.group?;
+        self.groups.get_mut(index)?.as_mut()
+    }
+
+    /// Lets `act` work on a peer's session, then carries out what the session asks for and sets
+    /// the peer's timer.
+    fn with_session(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        act: impl FnOnce(&mut crate::session::Session, &mut Effects),
+    ) {
+        let mut fx = std::mem::take(&mut self.fx);
+        if let Some(peer) = self.peer_mut(slot) {
+            let before = peer.session.state();
+            act(&mut peer.session, &mut fx);
+            if peer.session.state() != before {
+                peer.state_since = now;
+            }
+        }
+        for effect in fx.list.drain(..) {
+            self.carry_out(now, slot, effect);
+        }
+        self.fx = fx;
+        self.arm(slot);
+    }
+
+    fn carry_out(&mut self, now: Time, slot: Slot, effect: Effect) {
+        match effect {
+            Effect::Connect(conn) => {
+                self.add_conn(conn, slot);
+                if let Some(peer) = self.peer(slot) {
+                    let action = action::connect(conn, peer.session.config(), &self.config);
+                    self.actions.push_back(action);
+                }
+            }
+            Effect::Send(conn, bytes) => {
+                // The first message on a connection that the peer opened makes the entry.
+                self.add_conn(conn, slot);
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.sent.open += 1;
+                }
+                self.send(conn, |out| out.extend_from_slice(&bytes));
+            }
+            Effect::Keepalive(conn) => {
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.sent.keepalive += 1;
+                }
+                self.send(conn, |out| out.extend_from_slice(&keepalive()));
+            }
+            Effect::Close(conn, notification) => self.close(conn, slot, notification),
+            Effect::Up(conn, negotiated) => self.up(now, slot, conn, &negotiated),
+            Effect::Down(conn) => self.down(now, slot, conn),
+        }
+    }
+
+    fn add_conn(&mut self, conn: ConnId, slot: Slot) {
+        self.conns.entry(conn).or_insert_with(|| Conn {
+            slot,
+            own: Outbox::default(),
+            closing: false,
+            up: false,
+            info: None,
+        });
+    }
+
+    /// Queues a whole message behind what was begun on `conn`.
+    fn send(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(entry) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        if !entry.up {
+            write(entry.own.buffer());
+            return;
+        }
+        let slot = entry.slot;
+        if let Some(group) = self.group_mut(slot) {
+            group.send_private(slot, write);
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, slot: Slot, notification: Option<Notification>) {
+        if let Some(notification) = notification
+            && let Some(entry) = self.conns.get_mut(&conn)
+        {
+            notification.encode(entry.own.buffer());
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.sent.notification += 1;
+            }
+        }
+        if let Some(entry) = self.conns.get_mut(&conn) {
+            entry.closing = true;
+            self.actions.push_back(Action::Close { conn });
+        }
+    }
+
+    fn up(&mut self, now: Time, slot: Slot, conn: ConnId, negotiated: &Negotiated) {
+        let Some(entry) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        entry.up = true;
+        let Some(info) = entry.info.clone() else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        peer.came_up(now, &info, negotiated);
+        let config = peer.session.config();
+        let source = Source {
+            epoch: self.shared.sources[slot.index()].epoch,
+            ebgp: peer.is_ebgp(),
+            client: config.reflector_client,
+            router_id: negotiated.peer_router_id.to_u32(),
+            address: info.remote.ip().to_canonical(),
+        };
+        let key = action::group_key(&self.config, config, negotiated, &info);
+        self.shared.sources[slot.index()] = source;
+        self.join_group(slot, key);
+    }
+
+    fn join_group(&mut self, slot: Slot, key: GroupKey) {
+        let same = |group: &Option<Group>| group.as_ref().is_some_and(|group| group.key == key);
+        let index = self.groups.iter().position(same).unwrap_or_else(|| {
+            let group = Some(Group::new(key));
+            match self.groups.iter().position(Option::is_none) {
+                Some(free) => {
+                    self.groups[free] = group;
+                    free
+                }
+                None => {
+                    self.groups.push(group);
+                    self.groups.len() - 1
+                }
+            }
+        });
+        if let Some(group) = &mut self.groups[index] {
+            group.join(slot);
+        }
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.group = Some(index);
+        }
+    }
+
+    fn leave_group(&mut self, slot: Slot) {
+        let Some(index) = self.peer_mut(slot).and_then(|peer| peer.group.take()) else {
+            return;
+        };
+        if let Some(group) = &mut self.groups[index] {
+            group.leave(slot);
+            if group.members.is_empty() {
+                group.dissolve(&mut self.shared);
+                self.groups[index] = None;
+            }
+        }
+    }
+
+    /// The session over `conn` is over: its routes are gone at once, swept in the turns to come.
+    fn down(&mut self, now: Time, slot: Slot, conn: ConnId) {
+        // A message written in part is finished, so that a NOTIFICATION after it can be read.
+        let rest = self
+            .group_mut(slot)
+            .map(|group| group.rest_of_message(slot).to_vec());
+        if let Some(entry) = self.conns.get_mut(&conn) {
+            entry.own.buffer().extend(rest.unwrap_or_default());
+            entry.up = false;
+        }
+        self.leave_group(slot);
+        let source = &mut self.shared.sources[slot.index()];
+        source.epoch = source.epoch.wrapping_add(1);
+        self.sweep.start(&self.tables);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.went_down(now);
+        }
+    }
+
+    /// Sets the peer's timer when its next deadline is earlier than the one set.
+    fn arm(&mut self, slot: Slot) {
+        let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        let Some((due, _)) = peer.session.deadline() else {
+            return;
+        };
+        if peer.armed.is_none_or(|armed| due < armed) {
+            if let Some(armed) = peer.armed.replace(due) {
+                self.timers.remove(&(armed, slot));
+            }
+            self.timers.insert((due, slot));
+        }
+    }
+
+    fn add_peer(&mut self, now: Time, config: PeerConfig, dynamic: bool) -> Option<Slot> {
+        let slot = match self.free_slot() {
+            Some(slot) => slot,
+            None => {
+                let slot = Slot(u16::try_from(self.peers.len()).ok()?);
+                self.peers.push(None);
+                self.shared.sources.push(Source::local(0));
+                slot
+            }
+        };
+        let address = (config.address, config.interface.as_deref().map(Arc::from));
+        self.by_address.insert(address, slot);
+        let identity = crate::session::Identity {
+            asn: self.config.asn,
+            router_id: self.config.router_id,
+        };
+        let seed = u64::from(self.config.router_id.to_u32()) << 16 ^ u64::from(slot.0);
+        self.peers[slot.index()] = Some(Peer::new(now, config, identity, seed, dynamic));
+        self.with_session(now, slot, |session, fx| session.start(now, fx));
+        Some(slot)
+    }
+
+    /// A slot whose last peer's routes are all gone.
+    fn free_slot(&mut self) -> Option<Slot> {
+        let (sweeping, turn) = (self.sweep.is_running(), self.shared.turn);
+        let free = self
+            .retired
+            .iter()
+            .position(|&(_, retired)| !sweeping && retired < turn)?;
+        Some(self.retired.swap_remove(free).0)
+    }
+
+    fn remove_peer(&mut self, now: Time, slot: Slot, why: &Notification) {
+        self.with_session(now, slot, |session, fx| session.stop(now, why, fx));
+        if let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::take) {
+            if let Some(armed) = peer.armed {
+                self.timers.remove(&(armed, slot));
+            }
+            let config = peer.session.config();
+            let address = (config.address, config.interface.as_deref().map(Arc::from));
+            self.by_address.remove(&address);
+            self.retired.push((slot, self.shared.turn + 1));
+        }
+    }
+
+    /// Makes a peer of somebody who connects from a listen range.
+    fn admit(&mut self, now: Time, info: &ConnInfo) -> Option<Slot> {
+        let address = info.remote.ip().to_canonical();
+        let range = self
+            .config
+            .ranges
+            .iter()
+            .filter(|range| range.prefix.contains(Prefix::host(address)))
+            .max_by_key(|range| range.prefix.len())?;
+        let (prefix, limit) = (range.prefix, range.limit);
+        let mut config = range.template.clone();
+        let present = self.peers.iter().flatten().filter(|peer| {
+            peer.dynamic && prefix.contains(Prefix::host(peer.session.config().address))
+        });
+        if present.count() >= limit as usize {
+            return None;
+        }
+        config.name = format!("{}-{address}", config.name);
+        config.address = address;
+        config.interface = None;
+        config.passive = true;
+        self.add_peer(now, config, true)
+    }
+}

@@ -1,0 +1,89 @@
+//! One neighbour: its session, its counters.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::ConnInfo;
+use crate::{
+    config::PeerConfig,
+    session::{Identity, Negotiated, Session},
+    types::Time,
+    view::{FamilyCounts, MessageCounts, SessionType},
+};
+
+/// A neighbour.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) name: Arc<str>,
+    pub(super) interface: Option<Arc<str>>,
+    pub(super) session: Session,
+    /// Came from a listen range; forgotten when its session ends.
+    pub(super) dynamic: bool,
+    /// Its update group while Established.
+    pub(super) group: Option<usize>,
+    /// The deadline its timer is set to.
+    pub(super) armed: Option<Time>,
+    pub(super) state_since: Time,
+    pub(super) established_count: u64,
+    pub(super) sent: MessageCounts,
+    pub(super) received: MessageCounts,
+    /// By family index.
+    pub(super) counts: [FamilyCounts; 2],
+    /// When the last UPDATE with routes came in this session.
+    pub(super) last_route: Time,
+    pub(super) treated_as_withdraw: u64,
+    pub(super) attributes_discarded: u64,
+    pub(super) last_malformed: Option<String>,
+    pub(super) local_address: Option<IpAddr>,
+    session_type: Option<SessionType>,
+}
+
+impl Peer {
+    pub(super) fn new(
+        now: Time,
+        config: PeerConfig,
+        identity: Identity,
+        seed: u64,
+        dynamic: bool,
+    ) -> Self {
+        Self {
+            name: config.name.as_str().into(),
+            interface: config.interface.as_deref().map(Arc::from),
+            session: Session::new(config, identity, seed),
+            dynamic,
+            group: None,
+            armed: None,
+            state_since: now,
+            established_count: 0,
+            sent: MessageCounts::default(),
+            received: MessageCounts::default(),
+            counts: [FamilyCounts::default(); 2],
+            last_route: now,
+            treated_as_withdraw: 0,
+            attributes_discarded: 0,
+            last_malformed: None,
+            local_address: None,
+            session_type: None,
+        }
+    }
+
+    pub(super) fn came_up(&mut self, now: Time, info: &ConnInfo, negotiated: &Negotiated) {
+        self.established_count += 1;
+        self.counts = [FamilyCounts::default(); 2];
+        self.last_route = now;
+        self.local_address = Some(info.local.ip().to_canonical());
+        self.session_type = Some(negotiated.session_type);
+    }
+
+    pub(super) fn went_down(&mut self, now: Time) {
+        self.counts = [FamilyCounts::default(); 2];
+        self.last_route = now;
+    }
+
+    pub(super) fn session_type(&self) -> Option<SessionType> {
+        self.session_type
+    }
+
+    pub(super) fn is_ebgp(&self) -> bool {
+        self.session_type == Some(SessionType::Ebgp)
+    }
+}

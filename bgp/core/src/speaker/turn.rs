@@ -1,0 +1,170 @@
+//! One turn: what changed is compared, encoded once per group, and handed to the feeds.
+
+use super::{Feed, Speaker};
+use crate::{
+    out::{Families, Group, batch::Pack},
+    rib::{Shared, key::PrefixKey, table::Table},
+    types::Time,
+};
+
+/// Destinations compared in one turn and family.
+const DIRTY_STEP: usize = 16_384;
+
+/// Paths looked at in one turn and family for a peer that is gone.
+const SWEEP_STEP: u32 = 16_384;
+
+/// Destinations freed in one turn and family.
+const LIMBO_STEP: usize = 16_384;
+
+/// The way through all paths that takes those of past sessions out. One way serves all peers
+/// that go down meanwhile: each has the rest of it and then the beginning.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    position: [u32; 2],
+    remaining: [u32; 2],
+}
+
+impl Sweep {
+    pub(super) fn start(&mut self, tables: &Families) {
+        self.remaining = [tables.v4.path_bound(), tables.v6.path_bound()];
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.remaining != [0, 0]
+    }
+
+    fn step<P: PrefixKey>(
+        &mut self,
+        shared: &mut Shared,
+        table: &mut Table<P>,
+        feeds: &mut [Option<Feed>],
+        multipath: bool,
+    ) {
+        let index = P::FAMILY.index();
+        let bound = table.path_bound();
+        let count = self.remaining[index].min(SWEEP_STEP);
+        self.remaining[index] -= count;
+        for _ in 0..count {
+            if self.position[index] >= bound {
+                self.position[index] = 0;
+            }
+            let id = self.position[index];
+            self.position[index] += 1;
+            let gone = table
+                .live_path(id)
+                .is_some_and(|path| shared.sources[path.peer.index()].epoch != path.epoch);
+            if gone {
+                let outcome = shared.remove(table, id);
+                if multipath && !outcome.best_changed {
+                    mark(feeds, index, outcome.dest);
+                }
+            }
+        }
+    }
+}
+
+/// Notes for every feed that `dest` changed.
+pub(super) fn mark(feeds: &mut [Option<Feed>], family: usize, dest: u32) {
+    for feed in feeds.iter_mut().flatten() {
+        feed.families[family].changed(dest);
+    }
+}
+
+impl Speaker {
+    /// Does a bounded piece of the work that has come up; whether there is more to do at once.
+    /// The driver should write what is ready between two turns.
+    pub fn turn(&mut self, _now: Time) -> bool {
+        self.shared.turn += 1;
+        let multipath = self.config.multipath > 1;
+        let Self {
+            sweep,
+            shared,
+            tables,
+            feeds,
+            groups,
+            dirty,
+            ..
+        } = self;
+        sweep.step(shared, &mut tables.v4, feeds, multipath);
+        sweep.step(shared, &mut tables.v6, feeds, multipath);
+        let mut more = sweep.is_running();
+        more |= flush(shared, &mut tables.v4, groups, feeds, dirty);
+        more |= flush(shared, &mut tables.v6, groups, feeds, dirty);
+        let bounds = tables.bounds();
+        for group in groups.iter_mut().flatten() {
+            more |= group.fill(shared, &tables.v4);
+            more |= group.fill(shared, &tables.v6);
+            more |= group.walk(shared, tables);
+            group.trim(bounds);
+        }
+        release(shared, &mut tables.v4, groups, feeds);
+        release(shared, &mut tables.v6, groups, feeds);
+        shared.attrs.collect();
+        self.forget_dynamic_peers();
+        more
+    }
+
+    /// A peer from a listen range is forgotten when it has no connection left.
+    fn forget_dynamic_peers(&mut self) {
+        let gone: Vec<_> = self
+            .slots()
+            .into_iter()
+            .filter(|&slot| {
+                self.peer(slot)
+                    .is_some_and(|peer| peer.dynamic && peer.session.is_alone())
+            })
+            .collect();
+        for slot in gone {
+            let why = crate::wire::Notification::cease(crate::wire::Cease::PeerDeconfigured, None);
+            self.remove_peer(Time(0), slot, &why);
+        }
+    }
+}
+
+fn flush<P: Pack>(
+    shared: &mut Shared,
+    table: &mut Table<P>,
+    groups: &mut [Option<Group>],
+    feeds: &mut [Option<Feed>],
+    dirty: &mut Vec<u32>,
+) -> bool {
+    if !table.has_dirty() {
+        return false;
+    }
+    table.take_dirty(DIRTY_STEP, dirty);
+    for feed in feeds.iter_mut().flatten() {
+        for &dest in dirty.iter() {
+            feed.families[P::FAMILY.index()].changed(dest);
+        }
+    }
+    for group in groups.iter_mut().flatten() {
+        group.flush(shared, table, dirty);
+    }
+    table.has_dirty()
+}
+
+/// Frees destinations of which everybody has heard that they are gone.
+fn release<P: PrefixKey>(
+    shared: &Shared,
+    table: &mut Table<P>,
+    groups: &[Option<Group>],
+    feeds: &[Option<Feed>],
+) {
+    let index = P::FAMILY.index();
+    let oldest = groups
+        .iter()
+        .flatten()
+        .filter_map(|group| group.log.oldest_turn())
+        .min();
+    let before = oldest.unwrap_or(shared.turn);
+    table.leave_limbo(before, shared.turn, LIMBO_STEP, |dest| {
+        groups
+            .iter()
+            .flatten()
+            .any(|group| group.awaits(index, dest))
+            || feeds
+                .iter()
+                .flatten()
+                .any(|feed| feed.families[index].awaits(dest))
+    });
+}

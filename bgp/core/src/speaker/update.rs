@@ -1,0 +1,337 @@
+//! Messages of an Established session into the RIB.
+
+use super::{Speaker, import::refuses_prefix, turn::mark};
+use crate::{
+    attributes::NextHop,
+    rib::{Outcome, attr::AttrId, key::PrefixKey, source::Slot, table::Table},
+    session::ConnId,
+    types::{Family, Ipv4Prefix, Ipv6Prefix, Time},
+    wire::{
+        AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, Nlri4, Nlri6, Notification,
+        RawUpdate, RouteRefresh, Verdict, frame, parse_attributes,
+    },
+};
+
+/// What is done with the prefixes of an UPDATE.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Withdraw,
+    Announce { received: AttrId, attr: AttrId },
+}
+
+impl Speaker {
+    /// Takes whole messages from the front of `bytes`; returns how many octets that were. The
+    /// driver should keep the rest and hand it in again with what comes after it.
+    pub fn received(&mut self, now: Time, conn: ConnId, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        loop {
+            let Some(entry) = self.conns.get(&conn) else {
+                return bytes.len();
+            };
+            if entry.closing {
+                return bytes.len();
+            }
+            let (slot, up) = (entry.slot, entry.up);
+            let rest = bytes.get(taken..).unwrap_or(&[]);
+            match frame(rest, MAX_MESSAGE) {
+                Ok(Some(frame)) => {
+                    taken += frame.len;
+                    self.message(now, slot, conn, up, frame.kind, frame.body);
+                }
+                Ok(None) => return taken,
+                Err(notification) => {
+                    self.fault(now, slot, conn, notification);
+                    return bytes.len();
+                }
+            }
+        }
+    }
+
+    fn fault(&mut self, now: Time, slot: Slot, conn: ConnId, notification: Notification) {
+        self.with_session(now, slot, |session, fx| {
+            session.fault(now, conn, notification, fx)
+        });
+    }
+
+    fn message(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        conn: ConnId,
+        up: bool,
+        kind: MessageKind,
+        body: &[u8],
+    ) {
+        let Some(peer) = self.peer_mut(slot) else {
+            return;
+        };
+        let count = match kind {
+            MessageKind::Open => &mut peer.received.open,
+            MessageKind::Update => &mut peer.received.update,
+            MessageKind::Notification => &mut peer.received.notification,
+            MessageKind::Keepalive => &mut peer.received.keepalive,
+            MessageKind::RouteRefresh => &mut peer.received.route_refresh,
+        };
+        *count += 1;
+        peer.session.heard(now, conn);
+        let result = match kind {
+            MessageKind::Update if up => self.update(now, slot, body),
+            MessageKind::RouteRefresh if up => self.refresh(slot, body),
+            MessageKind::Keepalive if up => Ok(()),
+            MessageKind::Open
+            | MessageKind::Update
+            | MessageKind::Notification
+            | MessageKind::Keepalive
+            | MessageKind::RouteRefresh => {
+                self.with_session(now, slot, |session, fx| {
+                    session.message(now, conn, kind, body, fx);
+                });
+                Ok(())
+            }
+        };
+        if let Err(notification) = result {
+            self.fault(now, slot, conn, notification);
+        }
+    }
+
+    fn refresh(&mut self, slot: Slot, body: &[u8]) -> Result<(), Notification> {
+        let refresh = RouteRefresh::decode(body)?;
+        let bounds = self.tables.bounds();
+        // A family we do not carry is ignored (RFC 2918, 4), and so are markers we did not ask
+        // for (RFC 7313, 5).
+        if refresh.subtype == RouteRefresh::REQUEST
+            && let Some(family) = Family::from_code(refresh.afi, refresh.safi)
+            && let Some(group) = self.group_mut(slot)
+        {
+            group.refresh(slot, family, bounds);
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, now: Time, slot: Slot, body: &[u8]) -> Result<(), Notification> {
+        let raw = RawUpdate::split(body)?;
+        let Some(peer) = self.peer(slot) else {
+            return Ok(());
+        };
+        let Some((_, negotiated)) = peer.session.established() else {
+            return Ok(());
+        };
+        let families = negotiated.families;
+        let context = DecodeContext {
+            as4: negotiated.as4,
+            ebgp: peer.is_ebgp(),
+        };
+        if raw.is_end_of_rib_ipv4() {
+            self.end_of_rib(slot, Family::Ipv4Unicast);
+            return Ok(());
+        }
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.last_route = now;
+        }
+        // Withdrawn first: a prefix in both places is announced (RFC 4271, 4.3).
+        let v4 = families[Family::Ipv4Unicast.index()];
+        if v4 {
+            self.prefixes4(now, slot, raw.withdrawn, Act::Withdraw)?;
+        }
+        if raw.attributes.is_empty() && raw.nlri.is_empty() {
+            return Ok(());
+        }
+        let mut canonical = std::mem::take(&mut self.canonical);
+        let parsed = parse_attributes(
+            raw.attributes,
+            &context,
+            !raw.nlri.is_empty(),
+            &mut canonical,
+        );
+        let malformed = parsed.malformed;
+        let treat_as_withdraw = match parsed.verdict {
+            Verdict::Ok | Verdict::Discard(_) => false,
+            Verdict::TreatAsWithdraw(_) => true,
+            Verdict::Reset(notification) => {
+                self.canonical = canonical;
+                return Err(notification);
+            }
+        };
+        if let Some(malformed) = malformed {
+            self.count_malformed(slot, malformed, treat_as_withdraw);
+        }
+        let facts = parsed.facts;
+        let result = (|| {
+            if let Some(unreach) = &parsed.unreach
+                && let Some(family) = Family::from_code(unreach.afi, unreach.safi)
+                && families[family.index()]
+            {
+                if unreach.nlri.is_empty() && raw.nlri.is_empty() && parsed.reach.is_none() {
+                    self.end_of_rib(slot, family);
+                }
+                self.prefixes(now, slot, family, unreach.nlri, Act::Withdraw)?;
+            }
+            if let Some(reach) = &parsed.reach
+                && let Some(family) = Family::from_code(reach.afi, reach.safi)
+                && families[family.index()]
+            {
+                let act = if treat_as_withdraw {
+                    Act::Withdraw
+                } else {
+                    self.set(slot, &canonical, reach.next_hop, &facts)
+                };
+                self.prefixes(now, slot, family, reach.nlri, act)?;
+            }
+            if v4 && !raw.nlri.is_empty() {
+                let act = match parsed.next_hop {
+                    Some(next_hop) if !treat_as_withdraw => {
+                        let next_hop = NextHop::from(std::net::IpAddr::V4(next_hop));
+                        self.set(slot, &canonical, next_hop, &facts)
+                    }
+                    _ => Act::Withdraw,
+                };
+                self.prefixes4(now, slot, raw.nlri, act)?;
+            }
+            self.check_limit(slot)
+        })();
+        self.canonical = canonical;
+        result
+    }
+
+    /// Interns a set of attributes and judges it.
+    fn set(&mut self, slot: Slot, canonical: &[u8], next_hop: NextHop, facts: &AttrFacts) -> Act {
+        let received = self.shared.attrs.intern(canonical, Some(next_hop), facts);
+        let refused = self.refuses_set(slot, received).is_some();
+        Act::Announce {
+            received,
+            attr: if refused { AttrId::NONE } else { received },
+        }
+    }
+
+    fn prefixes(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        family: Family,
+        nlri: &[u8],
+        act: Act,
+    ) -> Result<(), Notification> {
+        match family {
+            Family::Ipv4Unicast => self.prefixes4(now, slot, nlri, act),
+            Family::Ipv6Unicast => {
+                let prefixes = Nlri6::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
+                self.apply::<Ipv6Prefix>(now, slot, prefixes, act)
+            }
+        }
+    }
+
+    fn prefixes4(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        nlri: &[u8],
+        act: Act,
+    ) -> Result<(), Notification> {
+        let prefixes = Nlri4::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
+        self.apply::<Ipv4Prefix>(now, slot, prefixes, act)
+    }
+
+    fn apply<P: InTables>(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        prefixes: impl Iterator<Item = Result<P, Notification>>,
+        act: Act,
+    ) -> Result<(), Notification> {
+        let since = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let multipath = self.config.multipath > 1;
+        let index = P::FAMILY.index();
+        let Self {
+            shared,
+            tables,
+            peers,
+            feeds,
+            ..
+        } = self;
+        let table = P::table(tables);
+        let Some(peer) = peers.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return Ok(());
+        };
+        let counts = &mut peer.counts[index];
+        for prefix in prefixes {
+            let prefix = prefix?;
+            let outcome = match act {
+                Act::Withdraw => shared.withdraw(table, prefix, slot),
+                Act::Announce { received, attr } => {
+                    let refused = !attr.is_none()
+                        && refuses_prefix(peer.session.config(), prefix.into()).is_some();
+                    let attr = if refused { AttrId::NONE } else { attr };
+                    Some(shared.announce(table, prefix, slot, received, attr, since))
+                }
+            };
+            if let Some(outcome) = outcome {
+                let Outcome {
+                    dest,
+                    best_changed,
+                    received,
+                    accepted,
+                } = outcome;
+                counts.received = counts.received.saturating_add_signed(received.into());
+                counts.accepted = counts.accepted.saturating_add_signed(accepted.into());
+                if multipath && !best_changed {
+                    mark(feeds, index, dest);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end_of_rib(&mut self, slot: Slot, family: Family) {
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.counts[family.index()].end_of_rib = true;
+        }
+    }
+
+    fn count_malformed(&mut self, slot: Slot, malformed: Malformed, treat_as_withdraw: bool) {
+        if let Some(peer) = self.peer_mut(slot) {
+            if treat_as_withdraw {
+                peer.treated_as_withdraw += 1;
+            } else {
+                peer.attributes_discarded += 1;
+            }
+            peer.last_malformed = Some(malformed.to_string());
+        }
+    }
+
+    /// The peer's maximum prefix (RFC 4486, 4).
+    fn check_limit(&self, slot: Slot) -> Result<(), Notification> {
+        let Some(peer) = self.peer(slot) else {
+            return Ok(());
+        };
+        let Some(limit) = peer.session.config().max_prefixes else {
+            return Ok(());
+        };
+        let held = peer.counts.map(|counts| counts.received);
+        if held.iter().sum::<u32>() <= limit {
+            return Ok(());
+        }
+        let family = if held[0] >= held[1] {
+            Family::Ipv4Unicast
+        } else {
+            Family::Ipv6Unicast
+        };
+        Err(Notification::maximum_prefixes(family, limit))
+    }
+}
+
+/// Which of the two tables a prefix belongs to.
+trait InTables: PrefixKey {
+    fn table(tables: &mut crate::out::Families) -> &mut Table<Self>;
+}
+
+impl InTables for Ipv4Prefix {
+    fn table(tables: &mut crate::out::Families) -> &mut Table<Self> {
+        &mut tables.v4
+    }
+}
+
+impl InTables for Ipv6Prefix {
+    fn table(tables: &mut crate::out::Families) -> &mut Table<Self> {
+        &mut tables.v6
+    }
+}

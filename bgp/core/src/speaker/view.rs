@@ -1,0 +1,290 @@
+//! Showing the speaker's state.
+
+use super::{Speaker, import::refuses_prefix, peer::Peer};
+use crate::{
+    config::RemoteAs,
+    out::batch::Pack,
+    rib::{
+        key::PrefixKey,
+        source::Slot,
+        table::{NONE, Path, Table},
+    },
+    types::{Family, Ipv4Prefix, Ipv6Prefix, Time},
+    view::{FamilyCounts, PeerView, RibKind, RoutePage, RouteQuery, RouteView, SpeakerView, State},
+    wire::decode_canonical,
+};
+
+/// Why a question for routes has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// No peer has this name.
+    #[error("no peer is named `{0}`")]
+    NoSuchPeer(String),
+    /// `out` was asked for without a peer.
+    #[error("what is advertised differs from peer to peer: name one")]
+    PeerRequired,
+    /// The peer's session is not Established.
+    #[error("peer `{0}` is told nothing: its session is not Established")]
+    NotEstablished(String),
+    /// The prefix is of the other family.
+    #[error("{prefix} is not a prefix of {family}")]
+    OtherFamily {
+        /// What was asked for.
+        prefix: crate::types::Prefix,
+        /// In which family.
+        family: Family,
+    },
+}
+
+/// Destinations looked at for one page, so that a question for few routes among many never holds
+/// the speaker up.
+const PAGE_STEP: u32 = 20_000;
+
+impl Speaker {
+    /// The speaker as a whole.
+    pub fn view(&self) -> SpeakerView {
+        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        SpeakerView {
+            asn: self.config.asn,
+            router_id: self.config.router_id,
+            peers: count(self.slots().len()),
+            established: count(self.established()),
+            ipv4_routes: self.tables.v4.best_len(),
+            ipv6_routes: self.tables.v6.best_len(),
+            paths: self.tables.v4.paths_len() + self.tables.v6.paths_len(),
+            attribute_sets: count(self.shared.attrs.len()),
+        }
+    }
+
+    /// All peers, in the order they were configured, then those from listen ranges.
+    pub fn peer_views(&self, now: Time) -> Vec<PeerView> {
+        let peers = self
+            .slots()
+            .into_iter()
+            .filter_map(|slot| Some((slot, self.peer(slot)?)));
+        peers
+            .map(|(slot, peer)| self.peer_view(now, slot, peer))
+            .collect()
+    }
+
+    fn peer_view(&self, now: Time, slot: Slot, peer: &Peer) -> PeerView {
+        let config = peer.session.config();
+        let negotiated = peer.session.established().map(|(_, negotiated)| negotiated);
+        let up = negotiated.is_some();
+        let group = peer
+            .group
+            .and_then(|group| self.groups.get(group)?.as_ref());
+        let counts = |family: Family| {
+            let index = family.index();
+            let advertised = group.map_or(0, |group| group.told[index].advertised_to(slot));
+            negotiated
+                .filter(|negotiated| negotiated.families[index])
+                .map(|_| FamilyCounts {
+                    advertised,
+                    ..peer.counts[index]
+                })
+        };
+        let open = peer.session.last_open();
+        PeerView {
+            name: peer.name.to_string(),
+            address: config.address,
+            asn: open.map(|open| open.asn).or(match config.remote_as {
+                RemoteAs::Exact(asn) => Some(asn),
+                RemoteAs::Internal => Some(self.config.asn),
+                RemoteAs::External => None,
+            }),
+            local_asn: self.config.asn,
+            session_type: peer.session_type().filter(|_| up),
+            state: peer.session.state(),
+            state_seconds: now.since(peer.state_since).as_secs(),
+            router_id: open.map(|open| open.router_id),
+            local_address: peer.local_address.filter(|_| up),
+            hold_time: negotiated.map(|negotiated| negotiated.hold_time),
+            established_count: peer.established_count,
+            last_error: peer.session.last_down().map(|(down, _)| down.to_string()),
+            last_error_seconds: peer
+                .session
+                .last_down()
+                .map(|&(_, at)| now.since(at).as_secs()),
+            capabilities_sent: peer.session.our_open().capabilities.describe(),
+            capabilities_received: open
+                .map(|open| open.capabilities.describe())
+                .unwrap_or_default(),
+            sent: peer.sent,
+            received: peer.received,
+            ipv4: counts(Family::Ipv4Unicast),
+            ipv6: counts(Family::Ipv6Unicast),
+            treated_as_withdraw: peer.treated_as_withdraw,
+            attributes_discarded: peer.attributes_discarded,
+            last_malformed: peer.last_malformed.clone(),
+        }
+    }
+
+    /// One page of routes.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`] when the question makes no sense.
+    pub fn routes(&self, now: Time, query: &RouteQuery) -> Result<RoutePage, QueryError> {
+        if let Some(prefix) = query.prefix
+            && prefix.family() != query.family
+        {
+            return Err(QueryError::OtherFamily {
+                prefix,
+                family: query.family,
+            });
+        }
+        match query.family {
+            Family::Ipv4Unicast => self.page::<Ipv4Prefix>(now, &self.tables.v4, query),
+            Family::Ipv6Unicast => self.page::<Ipv6Prefix>(now, &self.tables.v6, query),
+        }
+    }
+
+    fn page<P: Pack>(
+        &self,
+        now: Time,
+        table: &Table<P>,
+        query: &RouteQuery,
+    ) -> Result<RoutePage, QueryError> {
+        let slot = match &query.peer {
+            None => None,
+            Some(name) => {
+                let none = || QueryError::NoSuchPeer(name.clone());
+                Some((self.slot_named(name).ok_or_else(none)?, name))
+            }
+        };
+        let group = match (query.rib, slot) {
+            (RibKind::Out, None) => return Err(QueryError::PeerRequired),
+            (RibKind::Out, Some((slot, name))) => {
+                let group = self.peer(slot).and_then(|peer| peer.group);
+                let group = group.and_then(|group| self.groups.get(group)?.as_ref());
+                Some(group.ok_or_else(|| QueryError::NotEstablished(name.clone()))?)
+            }
+            (RibKind::In | RibKind::Loc, _) => None,
+        };
+        let slot = slot.map(|(slot, _)| slot);
+        let prefix = query.prefix.and_then(P::from_prefix);
+        let shown = |dest: u32, routes: &mut Vec<RouteView>| {
+            if let (Some(group), Some(slot)) = (group, slot) {
+                let (attr, source) = group.told[P::FAMILY.index()].get(dest);
+                if !attr.is_none() && source != slot {
+                    let path = table.paths_of(dest).find(|(_, path)| path.peer == source);
+                    if let Some((id, path)) = path {
+                        routes.push(self.route_view(now, table, dest, id, path));
+                    }
+                }
+                return;
+            }
+            for (id, path) in table.paths_of(dest) {
+                let current = self.shared.sources[path.peer.index()].epoch == path.epoch;
+                let wanted = match query.rib {
+                    RibKind::In => path.peer != Slot::LOCAL,
+                    RibKind::Loc | RibKind::Out => id == table.best_id(dest),
+                };
+                if current && wanted && slot.is_none_or(|slot| slot == path.peer) {
+                    routes.push(self.route_view(now, table, dest, id, path));
+                }
+            }
+        };
+        let mut routes = Vec::new();
+        match prefix {
+            Some(prefix) if query.covering => {
+                for len in (0..=prefix.split().1).rev() {
+                    if let Some(dest) = table.find(prefix.truncate(len)) {
+                        shown(dest, &mut routes);
+                    }
+                    if !routes.is_empty() {
+                        break;
+                    }
+                }
+            }
+            Some(prefix) if !query.longer => {
+                if let Some(dest) = table.find(prefix) {
+                    shown(dest, &mut routes);
+                }
+            }
+            _ => {
+                let mut dest = query.cursor;
+                let last = table.dest_bound().min(dest.saturating_add(PAGE_STEP));
+                while dest < last && routes.len() < query.limit as usize {
+                    let inside = table.is_live(dest)
+                        && prefix.is_none_or(|outer| outer.covers(table.prefix(dest)));
+                    if inside {
+                        shown(dest, &mut routes);
+                    }
+                    dest += 1;
+                }
+                let next = (dest < table.dest_bound()).then_some(dest);
+                return Ok(RoutePage { routes, next });
+            }
+        }
+        Ok(RoutePage { routes, next: None })
+    }
+
+    fn route_view<P: PrefixKey>(
+        &self,
+        now: Time,
+        table: &Table<P>,
+        dest: u32,
+        id: u32,
+        path: &Path,
+    ) -> RouteView {
+        let best = table.best_id(dest);
+        let prefix = table.prefix(dest).into();
+        let sources = self.shared.sources();
+        let refused = path.attr.is_none().then(|| {
+            let of_set = self.refuses_set(path.peer, path.received);
+            let of_prefix = || {
+                let config = self.peer(path.peer)?.session.config();
+                refuses_prefix(config, prefix)
+            };
+            of_set
+                .or_else(of_prefix)
+                .map_or("refused by import policy", |why| why.text())
+        });
+        let others = || {
+            table
+                .paths_of(dest)
+                .filter(|&(other, path)| other != id && sources.is_candidate(path))
+        };
+        let reason = if refused.is_some() {
+            "not a candidate".to_owned()
+        } else if id == best {
+            // The closest rival says most about why this one won.
+            let closest = others()
+                .map(|(_, other)| sources.step_between(path, other))
+                .max();
+            closest.map_or("only path", |step| step.text()).to_owned()
+        } else if best != NONE {
+            let step = sources.step_between(table.path(best), path);
+            format!("the best has: {}", step.text())
+        } else {
+            "not a candidate".to_owned()
+        };
+        let mut multipath = Vec::new();
+        if id != best && refused.is_none() {
+            sources.multipath(table, dest, self.config.multipath, &mut multipath);
+        }
+        let attributes = decode_canonical(self.shared.attrs.bytes(path.received));
+        RouteView {
+            prefix,
+            peer: self.peer(path.peer).map(|peer| peer.name.to_string()),
+            next_hop: self.shared.attrs.next_hop(path.received),
+            best: id == best,
+            multipath: multipath.contains(&id),
+            refused: refused.map(str::to_owned),
+            stale: false,
+            reason,
+            age_seconds: now.as_secs().saturating_sub(u64::from(path.since)),
+            as_path: attributes.as_path_text(),
+            attributes,
+        }
+    }
+
+    /// Whether a peer is Established, by name.
+    pub fn is_established(&self, name: &str) -> bool {
+        self.slot_named(name)
+            .and_then(|slot| self.peer(slot))
+            .is_some_and(|peer| peer.session.state() == State::Established)
+    }
+}
