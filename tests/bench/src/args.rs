@@ -45,6 +45,10 @@ pub(crate) struct Args {
         default_value = "50x1000,100x1000,250x200"
     )]
     reflect: Vec<Shape>,
+    /// An MRT file with a recorded IPv4 session (BGP4MP, four-octet AS, .gz or plain) to take the
+    /// IPv4 table from instead of making one; all of its routes are used.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["routes", "quick"])]
+    pub(crate) feed: Option<PathBuf>,
     /// Seed of the synthetic table.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

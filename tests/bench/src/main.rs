@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 mod error;
 mod fabric;
+mod feed;
 mod latency;
 mod lifecycle;
 mod measure;
@@ -75,13 +76,25 @@ fn run(args: &Args) -> Result<bool, Error> {
     let kinds: Vec<Kind> = report.versions.iter().map(|v| v.0).collect();
     for (number, &family) in plan.families.iter().enumerate() {
         // In a hurry one family shows all phases, the other that it works at all.
-        let phases = if args.quick && number > 0 {
+        let hurry = args.quick && number > 0;
+        let phases = if hurry {
             &[Phase::Transfer][..]
         } else {
             &plan.phases
         };
+        let table = match &args.feed {
+            Some(path) if family == Family::Ipv4 => {
+                let feed = feed::read(path, NEIGHBOUR_AS)?;
+                report.source.push_str(&format!(
+                    "; IPv4 from a recorded session ({} of its routes cannot pass on and are left out)",
+                    feed.left_out
+                ));
+                feed.table
+            }
+            _ => Table::synthetic(family, plan.routes, NEIGHBOUR_AS, args.seed),
+        };
         report.sections.push(life_with_a_table(
-            &fabric, &plan, family, phases, args.seed, &kinds,
+            &fabric, &plan, family, phases, table, &kinds,
         )?);
     }
     for &shape in &plan.reflections {
@@ -119,10 +132,9 @@ fn life_with_a_table(
     plan: &Plan,
     family: Family,
     phases: &[Phase],
-    seed: u64,
+    table: Table,
     kinds: &[Kind],
 ) -> Result<Section, Error> {
-    let table = Table::synthetic(family, plan.routes, NEIGHBOUR_AS, seed);
     let sets = table.groups.len();
     let workload = Workload::new(family, &table)?;
     drop(table);

@@ -81,6 +81,15 @@ impl Prefix {
         Self::new(Family::Ipv6, address.to_bits(), len)
     }
 
+    pub(crate) fn family(self) -> Family {
+        self.family
+    }
+
+    /// The address and length of an IPv4 prefix.
+    pub(crate) fn v4_parts(self) -> (u32, u8) {
+        ((self.bits >> 96) as u32, self.len)
+    }
+
     /// How many bytes the prefix takes in NLRI.
     pub(crate) fn wire_len(self) -> usize {
         1 + usize::from(self.len.div_ceil(8))
