@@ -1,1 +1,22 @@
-//! Under construction.
+//! The driver of the Wayleave BGP speaker.
+//!
+//! [`spawn`] starts one thread that runs [`wayleave_bgp_core::Speaker`] to completion on each
+//! event: it reads what is there, decodes, decides, encodes and writes in one pass, with no
+//! channel or lock between a peer and the RIB and no timer on the path of a change. Everything
+//! else talks to it through a [`SpeakerHandle`].
+
+mod connection;
+mod driver;
+mod feed;
+mod handle;
+mod interface;
+mod listener;
+mod socket;
+
+pub use wayleave_bgp_core as core;
+pub use wayleave_bgp_core::QueryError;
+
+pub use self::{
+    driver::{Speaker, StartError, spawn},
+    handle::{Gone, Shutdown, SpeakerHandle},
+};

@@ -1,0 +1,382 @@
+//! The thread: one loop that turns the speaker, writes, and waits.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::LocalSet,
+};
+use wayleave_bgp_core::{Action, ConnId, FeedId, Speaker as Machine, Time, config::SpeakerConfig};
+
+use crate::{
+    connection::{self, Connection},
+    feed,
+    handle::{Command, Shutdown, SpeakerHandle},
+    listener, socket,
+};
+
+/// Why a speaker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address it should listen on cannot be had.
+    #[error("cannot listen for BGP on {address}: {}", hint(.source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The thread could not be made.
+    #[error("cannot start the BGP speaker's thread: {0}")]
+    Thread(io::Error),
+}
+
+fn hint(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another process (another BGP daemon?) listens there already; stop it, or set \
+             bgp.listen to another address"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "no interface has this address; configure it, or set bgp.listen to one that is there"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// A running speaker.
+#[derive(Debug)]
+pub struct Speaker {
+    /// How to talk to it.
+    pub handle: SpeakerHandle,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Speaker {
+    /// Waits for the thread's end; [`SpeakerHandle::shutdown`] first. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What the thread panicked with, if it did.
+    pub fn join(self) -> thread::Result<()> {
+        self.thread.join()
+    }
+}
+
+/// Starts a speaker on a thread of its own. It listens before this returns.
+///
+/// # Errors
+///
+/// [`StartError`] when it cannot.
+pub fn spawn(config: SpeakerConfig) -> Result<Speaker, StartError> {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let (started, outcome) = std::sync::mpsc::channel();
+    let thread = thread::Builder::new()
+        .name("bgp".to_owned())
+        .spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+            {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = started.send(Err(StartError::Thread(error)));
+                    return;
+                }
+            };
+            let local = LocalSet::new();
+            local.block_on(&runtime, async move {
+                let listeners = match bind(&config.listen) {
+                    Ok(listeners) => listeners,
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                        return;
+                    }
+                };
+                let driver = Driver::new(config);
+                for (address, socket) in listeners {
+                    driver.listen(address, socket);
+                }
+                let _ = started.send(Ok(()));
+                driver.run(receiver).await;
+            });
+        })
+        .map_err(StartError::Thread)?;
+    match outcome.recv() {
+        Ok(Ok(())) => Ok(Speaker {
+            handle: SpeakerHandle::new(commands),
+            thread,
+        }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(StartError::Thread(io::Error::other(
+            "it ended before it listened",
+        ))),
+    }
+}
+
+type Bound = Vec<(SocketAddr, tokio::net::TcpListener)>;
+
+fn bind(addresses: &[SocketAddr]) -> Result<Bound, StartError> {
+    let bind = |&address: &SocketAddr| match socket::listen(address) {
+        Ok(socket) => Ok((address, socket)),
+        Err(source) => Err(StartError::Listen { address, source }),
+    };
+    addresses.iter().map(bind).collect()
+}
+
+/// What the tasks of the thread share.
+pub(crate) struct Driver {
+    origin: Instant,
+    pub(crate) machine: RefCell<Machine>,
+    pub(crate) connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
+    listeners: RefCell<BTreeMap<SocketAddr, tokio::task::AbortHandle>>,
+    /// Something came in: a turn is due. The task that takes it runs behind everything that was
+    /// ready before, so that what came together is answered together.
+    pub(crate) due: Notify,
+    feeds: RefCell<Vec<Rc<Notify>>>,
+    stopping: Cell<bool>,
+}
+
+impl Driver {
+    fn new(config: SpeakerConfig) -> Rc<Self> {
+        Rc::new(Self {
+            origin: Instant::now(),
+            machine: RefCell::new(Machine::new(Time(0), config)),
+            connections: RefCell::default(),
+            listeners: RefCell::default(),
+            due: Notify::new(),
+            feeds: RefCell::default(),
+            stopping: Cell::new(false),
+        })
+    }
+
+    /// The speaker's time.
+    pub(crate) fn now(&self) -> Time {
+        Time(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn listen(self: &Rc<Self>, address: SocketAddr, socket: tokio::net::TcpListener) {
+        let task = tokio::task::spawn_local(listener::run(Rc::clone(self), socket));
+        self.listeners
+            .borrow_mut()
+            .insert(address, task.abort_handle());
+    }
+
+    async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        // Connections to make stand ready from the start.
+        self.due.notify_one();
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                () = self.due.notified() => {}
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    let now = self.now();
+                    self.machine.borrow_mut().handle_timeout(now);
+                    self.wake_feeds();
+                }
+                command = commands.recv() => {
+                    let Some(command) = command else { break };
+                    if let Some(done) = self.obey(command) {
+                        self.finish().await;
+                        let _ = done.send(());
+                        break;
+                    }
+                }
+            }
+            while self.turn() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// One turn and everything it asks for; whether another is due at once.
+    fn turn(self: &Rc<Self>) -> bool {
+        let now = self.now();
+        let more = self.machine.borrow_mut().turn(now);
+        self.act();
+        self.write_all();
+        self.wake_feeds();
+        more
+    }
+
+    fn act(self: &Rc<Self>) {
+        loop {
+            let Some(action) = self.machine.borrow_mut().poll_action() else {
+                break;
+            };
+            match action {
+                Action::Connect {
+                    conn,
+                    remote,
+                    interface,
+                    local,
+                    ttl,
+                    min_ttl,
+                } => {
+                    if self.stopping.get() {
+                        continue;
+                    }
+                    let ttls = socket::Ttls {
+                        ttl,
+                        least: min_ttl,
+                    };
+                    let driver = Rc::clone(self);
+                    tokio::task::spawn_local(async move {
+                        let target = socket::Target {
+                            remote,
+                            interface: interface.as_deref(),
+                            local,
+                            ttls,
+                        };
+                        connection::open(driver, conn, target).await;
+                    });
+                }
+                Action::Close { conn } => {
+                    let connection = self.connections.borrow().get(&conn).cloned();
+                    match connection {
+                        Some(connection) => connection.close.notify_one(),
+                        None => {
+                            let now = self.now();
+                            self.machine.borrow_mut().closed(now, conn, "closed by us");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes to every connection that has something to write and room for it.
+    fn write_all(&self) {
+        let mut ready = Vec::new();
+        self.machine.borrow().writable(|conn| ready.push(conn));
+        let connections = self.connections.borrow();
+        for conn in ready {
+            if let Some(connection) = connections.get(&conn) {
+                connection.write(&mut self.machine.borrow_mut());
+            }
+        }
+    }
+
+    fn wake_feeds(&self) {
+        for feed in self.feeds.borrow().iter() {
+            feed.notify_one();
+        }
+    }
+
+    pub(crate) fn drop_feed(&self, id: FeedId, wake: &Rc<Notify>) {
+        self.machine.borrow_mut().unsubscribe(id);
+        self.feeds
+            .borrow_mut()
+            .retain(|feed| !Rc::ptr_eq(feed, wake));
+    }
+
+    /// When the loop must run without any event.
+    fn deadline(&self) -> Instant {
+        /// Longest sleep; also how often a feed that waits for its peers is looked at.
+        const TICK: Duration = Duration::from_secs(1);
+        const IDLE: Duration = Duration::from_secs(3_600);
+        let machine = self.machine.borrow();
+        let latest = if machine.awaits_sync() { TICK } else { IDLE };
+        let latest = Instant::now() + latest;
+        let due = machine
+            .poll_timeout()
+            .map(|(due, _)| self.origin + Duration::from_nanos(due.0));
+        due.map_or(latest, |due| due.min(latest))
+    }
+
+    /// Carries a command out. The sender of a shutdown is returned: the loop ends with it.
+    fn obey(self: &Rc<Self>, command: Command) -> Option<oneshot::Sender<()>> {
+        let now = self.now();
+        let mut machine = self.machine.borrow_mut();
+        // Who asked may have given up waiting: an answer nobody takes is no fault.
+        match command {
+            Command::Speaker(answer) => drop(answer.send(machine.view())),
+            Command::Peers(answer) => drop(answer.send(machine.peer_views(now))),
+            Command::Routes(query, answer) => drop(answer.send(machine.routes(now, &query))),
+            Command::Reset(peer, text, answer) => {
+                drop(answer.send(machine.reset(now, &peer, text.as_deref())));
+            }
+            Command::Originate(routes) => machine.originate(now, routes),
+            Command::Withdraw(prefixes) => machine.withdraw(&prefixes),
+            Command::Reconfigure(config, answer) => {
+                let listen = config.listen.clone();
+                let mut done = machine.reconfigure(now, *config);
+                drop(machine);
+                self.listen_anew(&listen, &mut done);
+                drop(answer.send(done));
+            }
+            Command::Subscribe(events) => {
+                let id = machine.subscribe();
+                drop(machine);
+                let wake = Rc::new(Notify::new());
+                self.feeds.borrow_mut().push(Rc::clone(&wake));
+                tokio::task::spawn_local(feed::run(Rc::clone(self), id, wake, events));
+            }
+            Command::Shutdown(why, done) => {
+                let text = match &why {
+                    Shutdown::Restart => None,
+                    Shutdown::Administrative(text) => Some(text.as_str()),
+                };
+                machine.shutdown(now, text);
+                return Some(done);
+            }
+        }
+        None
+    }
+
+    /// Makes the listening sockets those of a new configuration.
+    fn listen_anew(self: &Rc<Self>, wanted: &[SocketAddr], done: &mut Vec<String>) {
+        self.listeners.borrow_mut().retain(|address, task| {
+            let kept = wanted.contains(address);
+            if !kept {
+                task.abort();
+                done.push(format!("no longer listening on {address}"));
+            }
+            kept
+        });
+        for &address in wanted {
+            if self.listeners.borrow().contains_key(&address) {
+                continue;
+            }
+            match socket::listen(address) {
+                Ok(socket) => {
+                    self.listen(address, socket);
+                    done.push(format!("listening on {address}"));
+                }
+                Err(source) => done.push(StartError::Listen { address, source }.to_string()),
+            }
+        }
+    }
+
+    /// Lets the last messages out.
+    async fn finish(self: &Rc<Self>) {
+        self.stopping.set(true);
+        for task in self.listeners.borrow().values() {
+            task.abort();
+        }
+        let all_closed = async {
+            loop {
+                self.turn();
+                if self.connections.borrow().is_empty() {
+                    break;
+                }
+                self.due.notified().await;
+            }
+        };
+        // Peers that do not take their last message are left behind.
+        let _ = tokio::time::timeout(Duration::from_secs(2), all_closed).await;
+    }
+}

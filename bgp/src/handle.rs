@@ -1,0 +1,128 @@
+//! How others talk to the speaker's thread.
+
+use tokio::sync::{mpsc, oneshot};
+use wayleave_bgp_core::{
+    Prefix, QueryError,
+    config::SpeakerConfig,
+    feed::{FeedEvent, Origination},
+    view::{PeerView, RoutePage, RouteQuery, SpeakerView},
+};
+
+/// The speaker's thread has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the BGP speaker has stopped")]
+pub struct Gone;
+
+/// How to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// The process will be back at once.
+    Restart,
+    /// An operator's decision; peers are told the text (RFC 9003).
+    Administrative(String),
+}
+
+/// What the thread is asked to do.
+pub(crate) enum Command {
+    Speaker(oneshot::Sender<SpeakerView>),
+    Peers(oneshot::Sender<Vec<PeerView>>),
+    Routes(RouteQuery, oneshot::Sender<Result<RoutePage, QueryError>>),
+    Reset(String, Option<String>, oneshot::Sender<bool>),
+    Originate(Vec<Origination>),
+    Withdraw(Vec<Prefix>),
+    Reconfigure(Box<SpeakerConfig>, oneshot::Sender<Vec<String>>),
+    Subscribe(mpsc::Sender<FeedEvent>),
+    Shutdown(Shutdown, oneshot::Sender<()>),
+}
+
+/// A handle to a running speaker; cheap to clone. The thread ends when told to, or when the last
+/// handle is gone.
+#[derive(Clone, Debug)]
+pub struct SpeakerHandle {
+    // Unbounded: those who send are the agent's own owners, each of which keeps at most the state
+    // it wants on the way, and the API, which waits for every answer.
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl SpeakerHandle {
+    pub(crate) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
+        Self { commands }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Gone> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).map_err(|_| Gone)?;
+        answered.await.map_err(|_| Gone)
+    }
+
+    /// The speaker as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when the thread has ended, as for all of these.
+    pub async fn speaker(&self) -> Result<SpeakerView, Gone> {
+        self.ask(Command::Speaker).await
+    }
+
+    /// All peers.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`].
+    pub async fn peers(&self) -> Result<Vec<PeerView>, Gone> {
+        self.ask(Command::Peers).await
+    }
+
+    /// One page of routes.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`]; inside, [`QueryError`] when the question makes no sense.
+    pub async fn routes(&self, query: RouteQuery) -> Result<Result<RoutePage, QueryError>, Gone> {
+        self.ask(|answer| Command::Routes(query, answer)).await
+    }
+
+    /// Closes the session of a peer and opens it again; whether there is such a peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`].
+    pub async fn reset(&self, peer: &str, communication: Option<String>) -> Result<bool, Gone> {
+        self.ask(|answer| Command::Reset(peer.to_owned(), communication, answer))
+            .await
+    }
+
+    /// Originates routes, or replaces what was originated for their prefixes.
+    pub fn originate(&self, routes: Vec<Origination>) {
+        // A speaker that has stopped originates nothing; its end is reported elsewhere.
+        let _ = self.commands.send(Command::Originate(routes));
+    }
+
+    /// Takes routes of our own back.
+    pub fn withdraw(&self, prefixes: Vec<Prefix>) {
+        let _ = self.commands.send(Command::Withdraw(prefixes));
+    }
+
+    /// Puts another configuration in force; says in words what was done.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`].
+    pub async fn reconfigure(&self, config: SpeakerConfig) -> Result<Vec<String>, Gone> {
+        self.ask(|answer| Command::Reconfigure(Box::new(config), answer))
+            .await
+    }
+
+    /// The best routes of both families: all there are, then changes, at most `capacity` events
+    /// on the way. A reader that lags gets the latest state of each prefix, never a backlog.
+    pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<FeedEvent> {
+        let (events, receiver) = mpsc::channel(capacity);
+        let _ = self.commands.send(Command::Subscribe(events));
+        receiver
+    }
+
+    /// Closes all sessions and ends the thread.
+    pub async fn shutdown(&self, why: Shutdown) {
+        let _ = self.ask(|done| Command::Shutdown(why, done)).await;
+    }
+}
