@@ -7,4 +7,5 @@ pub mod config;
 pub mod log;
 pub mod problem;
 pub mod rfc3339;
+pub mod store;
 pub mod text;
