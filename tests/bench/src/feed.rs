@@ -29,7 +29,8 @@ pub(crate) struct Feed {
     /// The table at the end of the recording.
     pub(crate) table: Table,
     /// Prefixes a public neighbour would not announce or a speaker must not pass on: martian,
-    /// longer than /24, or marked NO_EXPORT, NO_ADVERTISE (RFC 1997).
+    /// longer than /24, marked NO_EXPORT or NO_ADVERTISE (RFC 1997), with AS 0 in the path or the
+    /// aggregator (RFC 7607), with an AS of the bench in the path.
     pub(crate) left_out: usize,
 }
 
@@ -124,7 +125,7 @@ impl Gather {
         }
         let mut block = Vec::with_capacity(update.attributes.len());
         let mut attributes = Vec::with_capacity(8);
-        let mut kept_here = false;
+        let mut stays_here = false;
         for raw in Attributes(update.attributes) {
             let raw = raw?;
             let value = match raw.code {
@@ -136,13 +137,16 @@ impl Gather {
                 attr::AS_PATH => [&as_sequence(&[self.neighbour_as])[..], raw.value].concat(),
                 _ => raw.value.to_vec(),
             };
-            kept_here |= raw.code == attr::COMMUNITIES
-                && raw
-                    .value
-                    .as_chunks::<4>()
-                    .0
-                    .iter()
-                    .any(|c| matches!(c, [0xff, 0xff, 0xff, 1..=3]));
+            stays_here |= match raw.code {
+                attr::COMMUNITIES => {
+                    words(raw.value).any(|c| (0xffff_ff01..=0xffff_ff03).contains(&c))
+                }
+                attr::AGGREGATOR => words(raw.value).next() == Some(0),
+                attr::AS_PATH => {
+                    hops(raw.value).any(|hop| hop == 0 || near(hop, self.neighbour_as))
+                }
+                _ => false,
+            };
             block.extend_from_slice(&[raw.flags, raw.code]);
             block.extend_from_slice(&(value.len() as u16).to_be_bytes());
             block.extend_from_slice(&value);
@@ -157,7 +161,7 @@ impl Gather {
         }
         for prefix in update.announced.prefixes() {
             let prefix = prefix?;
-            if kept_here || !public(prefix) {
+            if stays_here || !public(prefix) {
                 self.left_out += 1;
             } else if self.routes.insert(prefix, group).is_none() {
                 self.order.push(prefix);
@@ -187,6 +191,31 @@ impl Gather {
             left_out: self.left_out,
         }
     }
+}
+
+fn words(value: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    value
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|word| u32::from_be_bytes(*word))
+}
+
+/// Every AS in an AS_PATH, whatever its segment.
+fn hops(mut path: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    std::iter::from_fn(move || {
+        let (&[_, count], rest) = path.split_first_chunk::<2>()?;
+        let (segment, rest) = rest.split_at_checked(usize::from(count) * 4)?;
+        path = rest;
+        Some(words(segment))
+    })
+    .flatten()
+}
+
+/// The speaker's AS, one below its first neighbour's, and those of its other neighbours: real
+/// tables contain private AS numbers, and these would look like loops.
+fn near(hop: u32, neighbour_as: u32) -> bool {
+    (neighbour_as - 1..neighbour_as + 3).contains(&hop)
 }
 
 fn public(prefix: Prefix) -> bool {
@@ -246,12 +275,14 @@ mod tests {
             ),
             announcement(&[1, 3], [0, 1, 0, 1], &[p(2, 16)]),
             announcement(&[1, 4], [0xff, 0xff, 0xff, 1], &[p(4, 16)]),
+            announcement(&[1, 65000, 4], [0, 1, 0, 1], &[p(5, 16)]),
+            announcement(&[1, 0], [0, 1, 0, 1], &[p(6, 16)]),
             record(&withdrawal),
         ]
         .concat();
         let feed = parse(&bytes, 65001).expect("well formed");
         let groups = feed.table.groups;
-        assert_eq!(feed.left_out, 3);
+        assert_eq!(feed.left_out, 5);
         assert_eq!(
             groups
                 .iter()

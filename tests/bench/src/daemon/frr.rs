@@ -1,4 +1,7 @@
 //! FRR's bgpd alone: no zebra, no kernel, every neighbour activated in one family.
+//!
+//! By default bgpd holds back the first announcement of a new update group by 50 ms for each
+//! peer, at least 1 s and at most 10 s. That is a timer, not work; it is switched off, in FRR's favour.
 
 use std::{fmt::Write as _, path::Path, process::Command};
 
@@ -41,7 +44,7 @@ fn configuration(role: &Role) -> String {
     };
     let mut text = format!(
         "router bgp {}\n bgp router-id {ROUTER_ID}\n bgp cluster-id {ROUTER_ID}\n \
-         no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n",
+         no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n coalesce-time 0\n",
         role.asn,
     );
     for (address, asn) in role.neighbours() {
