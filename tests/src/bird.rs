@@ -1,5 +1,6 @@
 //! Stock BIRD on a host.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,18 @@ impl Bird {
         }
     }
 
+    /// The best route to a prefix: the attributes as BIRD prints them, by name (`BGP.as_path`), and
+    /// its first gateway as `via`. Fails when there is none.
+    pub fn best(&self, prefix: &str) -> Result<BTreeMap<String, String>, LabError> {
+        let text = self.cli(&format!("show route {prefix} primary all"))?;
+        attributes(&text).ok_or_else(|| {
+            LabError::shape(
+                format!("{}'s BIRD", self.host.name()),
+                format!("no route {prefix}: {text}"),
+            )
+        })
+    }
+
     /// Replaces the configuration and lets BIRD read it.
     pub fn configure(&self, config: &str) -> Result<(), LabError> {
         write_config(&self.config, config)?;
@@ -121,6 +134,40 @@ impl Bird {
     }
 }
 
+fn attributes(text: &str) -> Option<BTreeMap<String, String>> {
+    text.contains(" [").then(|| {
+        text.lines()
+            .filter_map(|line| {
+                let line = line.trim();
+                line.strip_prefix("via ")
+                    .map(|via| ("via", via.split(' ').next().unwrap_or(via)))
+                    .or_else(|| line.split_once(": "))
+            })
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    })
+}
+
 fn write_config(file: &str, config: &str) -> Result<(), LabError> {
     world::write_file(file, &format!("log stderr all;\n{config}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_attributes_of_a_route_are_read_and_none_from_an_empty_table() {
+        let text = "BIRD 2.0.12 ready.\nTable master4:\n\
+            192.0.2.1/32         unicast [frr4 04:01:07.171] * (100) [AS65001i]\n\
+            \tvia 10.255.0.1 on to-frr\n\
+            \tType: BGP univ\n\
+            \tBGP.as_path: 65000 65001\n\
+            \tBGP.large_community: (65001, 1, 2) (65001, 1, 3)\n";
+        let route = attributes(text).expect("a route");
+        assert_eq!(route["via"], "10.255.0.1");
+        assert_eq!(route["BGP.as_path"], "65000 65001");
+        assert_eq!(route["BGP.large_community"], "(65001, 1, 2) (65001, 1, 3)");
+        assert!(attributes("BIRD 2.0.12 ready.\nNetwork not found\n").is_none());
+    }
 }

@@ -122,6 +122,25 @@ impl Frr {
         )
     }
 
+    /// The best path to a prefix as `show bgp ... json` has it. Fails when there is none.
+    pub fn best(&self, prefix: &str) -> Result<Value, LabError> {
+        let family = if prefix.contains(':') { "ipv6" } else { "ipv4" };
+        let answer = self.vtysh_json(&format!("show bgp {family} unicast {prefix} json"))?;
+        let paths = answer["paths"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let best = paths
+            .iter()
+            .find(|path| path["bestpath"]["overall"] == true);
+        best.cloned().ok_or_else(|| {
+            LabError::shape(
+                format!("{}'s FRR", self.host.name()),
+                format!("no route {prefix}: {answer}"),
+            )
+        })
+    }
+
     /// Enters lines in configuration mode.
     pub fn configure(&self, lines: &[&str]) -> Result<(), LabError> {
         let mut command = vec!["vtysh", "-N", self.host.name(), "-c", "configure terminal"];

@@ -2,4 +2,5 @@
 
 mod frr_and_bird;
 mod oracle;
+mod two_routers;
 mod world;

@@ -1,0 +1,547 @@
+//! Two stock routers that hear of each other through us: FRR - wayleaved - BIRD.
+
+use std::env;
+use std::net::IpAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use wayleave_lab::{Agent, Bird, Frr, FrrConfig, Host, Lab, Link, Stream, Why, ensure, lab};
+
+const CONVERGED: Duration = Duration::from_secs(30);
+const FRR_NETWORKS: [&str; 2] = ["192.0.2.1/32", "2001:db8:1::1/128"];
+const BIRD_NETWORKS: [&str; 2] = ["198.51.100.1/32", "2001:db8:2::1/128"];
+
+#[test]
+fn ebgp_routes_cross_us_with_their_communities_and_our_as() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab)?;
+        fabric.wait_for_sessions(lab)?;
+        lab.until(CONVERGED, "the routes of each to reach the other", || {
+            fabric.crossed_externally()
+        })?;
+        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_reflected_route_is_the_route_that_came() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::reflected(lab)?;
+        fabric.wait_for_sessions(lab)?;
+        lab.until(CONVERGED, "the routes of each to reach the other", || {
+            fabric.crossed_reflected()
+        })?;
+        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_withdrawn_route_leaves_the_other_router_and_our_kernel() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab)?;
+        lab.until(CONVERGED, "the routes of each to reach the other", || {
+            fabric.crossed_externally()
+        })?;
+        let ours = |words: &str| fabric.us.ip(&format!("{words} proto 201"));
+        lab.until(CONVERGED, "FRR's routes in our kernel", || {
+            ensure!(
+                ours("route show 192.0.2.1")?.contains("via"),
+                "no IPv4 route"
+            );
+            ensure!(
+                ours("-6 route show 2001:db8:1::1")?.contains("via"),
+                "no IPv6 route"
+            );
+            Ok(())
+        })?;
+
+        fabric.frr.configure(&[
+            "router bgp 65001",
+            "address-family ipv4 unicast",
+            "no network 192.0.2.1/32 route-map OURS",
+            "exit-address-family",
+            "address-family ipv6 unicast",
+            "no network 2001:db8:1::1/128 route-map OURS",
+        ])?;
+        lab.until(CONVERGED, "them to be gone everywhere", || {
+            for prefix in FRR_NETWORKS {
+                ensure!(fabric.bird.best(prefix).is_err(), "BIRD still has {prefix}");
+            }
+            ensure!(
+                ours("route show 192.0.2.1")?.is_empty(),
+                "our kernel still has the IPv4 route"
+            );
+            ensure!(
+                ours("-6 route show 2001:db8:1::1")?.is_empty(),
+                "the IPv6 route is still there"
+            );
+            Ok(())
+        })?;
+        // The other direction is none the worse for it.
+        fabric.frr.best(BIRD_NETWORKS[0])?;
+        fabric.frr.best(BIRD_NETWORKS[1])?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_killed_agent_leaves_its_routes_and_finds_its_way_back() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab)?;
+        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        let before = fabric.us.ip("route show proto 201")?;
+        ensure!(
+            before.contains("192.0.2.1"),
+            "no routes of ours to lose: {before:?}"
+        );
+        lab.baseline()?;
+
+        fabric.agent.kill()?;
+        let dead = fabric.us.ip("route show proto 201")?;
+        ensure!(
+            dead == before,
+            "the kernel lost routes with the agent: {dead}"
+        );
+        fabric.agent.start_again()?;
+        let adopted = fabric.us.ip("route show proto 201")?;
+        ensure!(
+            adopted == before,
+            "the new agent did not adopt the routes: {adopted}"
+        );
+
+        lab.until(CONVERGED, "the routes of each to reach the other", || {
+            fabric.crossed_externally()
+        })?;
+        lab.until(CONVERGED, "packets to cross again", || {
+            fabric.packets_cross()
+        })?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stopped_agent_stops_cleanly_and_starts_again() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab)?;
+        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        fabric.agent.restart()?;
+        lab.until(CONVERGED, "packets to cross again", || {
+            fabric.packets_cross()
+        })?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_route_deleted_by_hand_comes_back_before_it_is_missed() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab)?;
+        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        // Through our kernel, from FRR to BIRD.
+        let stream = Stream::start(&fabric.fhost, &fabric.bhost, address(BIRD_NETWORKS[0])?)?;
+        lab.until(Duration::from_secs(2), "the stream to run", || {
+            fabric.packets_cross()
+        })?;
+        for _ in 0..3 {
+            fabric.us.ip("route del 198.51.100.1 proto 201")?;
+            lab.until(Duration::from_secs(2), "the route to come back", || {
+                let route = fabric.us.ip("route show 198.51.100.1 proto 201")?;
+                ensure!(route.contains("via"), "it is not there");
+                Ok(())
+            })?;
+        }
+        let report = stream.stop();
+        eprintln!("deleted three times: {report:?}");
+        ensure!(report.sent > 50, "nothing was sent: {report:?}");
+        // 10 ms each is the aim; a busy machine gets more, but nothing like a scan interval.
+        ensure!(report.longest_outage <= 100, "{report:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn five_labs_at_once_do_not_clash() {
+    let test = "two_routers::ebgp_routes_cross_us_with_their_communities_and_our_as";
+    let start = || {
+        Command::new(env::current_exe().expect("this test's own path"))
+            .args([test, "--exact"])
+            .env("WAYLEAVE_LABS", "5")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("this test runs itself")
+    };
+    let labs: Vec<_> = (0..5).map(|_| start()).collect();
+    for lab in labs {
+        let output = lab.wait_with_output().expect("a lab ends");
+        let text =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        if let Some(line) = text.lines().find(|line| line.contains("SKIPPED ")) {
+            use std::io::Write;
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED two_routers::five_labs_at_once: {line}"
+            );
+            return;
+        }
+        assert!(output.status.success(), "{text}");
+    }
+}
+
+/// FRR, our agent and BIRD, the agent in the middle.
+struct Fabric {
+    fhost: Host,
+    us: Host,
+    bhost: Host,
+    frr: Frr,
+    bird: Bird,
+    agent: Agent,
+    /// Where FRR and BIRD lie, as the other sees it when next hops are unchanged.
+    frr_at: [IpAddr; 2],
+    bird_at: [IpAddr; 2],
+    /// Where we lie, as FRR and as BIRD see it.
+    us_at_frr: [IpAddr; 2],
+    us_at_bird: [IpAddr; 2],
+}
+
+impl Fabric {
+    /// Three ASes on two cables: everything passes through our kernel.
+    fn external(lab: &Lab) -> Result<Self, Why> {
+        let (fhost, us, bhost) = hosts(lab)?;
+        let (left, right): (Link, Link) = (lab.link(&fhost, &us)?, lab.link(&us, &bhost)?);
+        let at = |end: &wayleave_lab::End| [IpAddr::from(end.v4), IpAddr::from(end.v6)];
+        let (frr_at, us_at_frr) = (at(&left.a), at(&left.b));
+        let (us_at_bird, bird_at) = (at(&right.a), at(&right.b));
+        let agent = lab.agent(
+            &us,
+            &config(
+                65000,
+                [("frr", 65001, frr_at), ("bird", 65002, bird_at)],
+                "",
+            ),
+        )?;
+        let frr = lab.frr(&fhost, frr_config(65001, 65000, us_at_frr))?;
+        let bird = lab.bird(&bhost, &bird_config(65002, 65000, us_at_bird))?;
+        Ok(Self {
+            fhost,
+            us,
+            bhost,
+            frr,
+            bird,
+            agent,
+            frr_at,
+            bird_at,
+            us_at_frr,
+            us_at_bird,
+        })
+    }
+
+    /// One AS on one network: we reflect, and packets pass us by.
+    fn reflected(lab: &Lab) -> Result<Self, Why> {
+        let (fhost, us, bhost) = hosts(lab)?;
+        let switch = lab.switch("sw", &[&fhost, &us, &bhost])?;
+        let [frr_at, us_at, bird_at] = [0, 1, 2].map(|n: usize| {
+            [
+                IpAddr::from(switch.ends[n].v4),
+                IpAddr::from(switch.ends[n].v6),
+            ]
+        });
+        let agent = lab.agent(
+            &us,
+            &config(
+                65000,
+                [("frr", 65000, frr_at), ("bird", 65000, bird_at)],
+                "reflector_client = true",
+            ),
+        )?;
+        let frr = lab.frr(&fhost, frr_config(65000, 65000, us_at))?;
+        let bird = lab.bird(&bhost, &bird_config(65000, 65000, us_at))?;
+        let (us_at_frr, us_at_bird) = (us_at, us_at);
+        Ok(Self {
+            fhost,
+            us,
+            bhost,
+            frr,
+            bird,
+            agent,
+            frr_at,
+            bird_at,
+            us_at_frr,
+            us_at_bird,
+        })
+    }
+
+    /// All four sessions, as our own CLI and both routers see them.
+    fn wait_for_sessions(&self, lab: &Lab) -> Result<(), Why> {
+        lab.until(
+            CONVERGED,
+            "all sessions to be established on all sides",
+            || {
+                let peers = self.agent.cli(["peers"])?;
+                let peers = peers.get("peers").unwrap_or(&peers);
+                let list = peers.as_array().ok_or("`wayleave peers` is no list")?;
+                ensure!(list.len() == 4, "{} peers: {peers}", list.len());
+                for peer in list {
+                    let state = peer["state"].as_str().unwrap_or_default();
+                    ensure!(
+                        state.eq_ignore_ascii_case("established"),
+                        "{} is {state}",
+                        peer["name"]
+                    );
+                }
+                let summary = self.frr.vtysh_json("show bgp summary json")?;
+                for (family, ours) in [("ipv4Unicast", 0), ("ipv6Unicast", 1)] {
+                    let peer = &summary[family]["peers"][self.us_at_frr[ours].to_string()];
+                    ensure!(
+                        peer["state"] == "Established",
+                        "FRR, {family}: {}",
+                        peer["state"]
+                    );
+                }
+                for name in ["us4", "us6"] {
+                    let shown = self.bird.cli(&format!("show protocols {name}"))?;
+                    ensure!(shown.contains("Established"), "BIRD: {shown}");
+                }
+                Ok(())
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Each router has the other's routes with everything that may cross an AS border, and our AS
+    /// and next hop in place. MED stays behind (RFC 4271, 5.1.4), so does LOCAL_PREF (5.1.5).
+    fn crossed_externally(&self) -> Result<(), Why> {
+        for (n, prefix) in FRR_NETWORKS.into_iter().enumerate() {
+            let route = self.bird.best(prefix)?;
+            let has = |name: &str| route.get(name).map(String::as_str).unwrap_or_default();
+            is("AS_PATH at BIRD", has("BGP.as_path"), "65000 65001")?;
+            is(
+                "communities at BIRD",
+                has("BGP.community"),
+                "(65001,7) (65001,77)",
+            )?;
+            is(
+                "large communities at BIRD",
+                has("BGP.large_community"),
+                "(65001, 1, 2) (4200000001, 3, 4)",
+            )?;
+            is("origin at BIRD", has("BGP.origin"), "IGP")?;
+            ensure!(
+                !route.contains_key("BGP.med"),
+                "MED crossed: {}",
+                route["BGP.med"]
+            );
+            // BIRD prints a link-local next hop after the global one.
+            let next_hop = has("BGP.next_hop").split(' ').next().unwrap_or_default();
+            is(
+                "next hop at BIRD",
+                next_hop,
+                &self.us_at_bird[n].to_string(),
+            )?;
+        }
+        for (n, prefix) in BIRD_NETWORKS.into_iter().enumerate() {
+            let path = self.frr.best(prefix)?;
+            is(
+                "AS_PATH at FRR",
+                path["aspath"]["string"].clone(),
+                "65000 65002",
+            )?;
+            is(
+                "communities at FRR",
+                path["community"]["string"].clone(),
+                "65002:8 65002:88",
+            )?;
+            is(
+                "large communities at FRR",
+                path["largeCommunity"]["string"].clone(),
+                "65002:5:6",
+            )?;
+            ensure!(
+                path["metric"].is_null() || path["metric"] == 0,
+                "MED crossed: {path}"
+            );
+            ensure!(
+                has_next_hop(&path, self.us_at_frr[n]),
+                "next hop at FRR: {path}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Each router has the other's routes as they were sent, with the marks of one reflection.
+    fn crossed_reflected(&self) -> Result<(), Why> {
+        for (n, prefix) in FRR_NETWORKS.into_iter().enumerate() {
+            let route = self.bird.best(prefix)?;
+            let has = |name: &str| route.get(name).map(String::as_str).unwrap_or_default();
+            is("AS_PATH at BIRD", has("BGP.as_path"), "")?;
+            is(
+                "communities at BIRD",
+                has("BGP.community"),
+                "(65001,7) (65001,77)",
+            )?;
+            is(
+                "large communities at BIRD",
+                has("BGP.large_community"),
+                "(65001, 1, 2) (4200000001, 3, 4)",
+            )?;
+            is("MED at BIRD", has("BGP.med"), "50")?;
+            is("LOCAL_PREF at BIRD", has("BGP.local_pref"), "150")?;
+            let next_hop = has("BGP.next_hop").split(' ').next().unwrap_or_default();
+            is("next hop at BIRD", next_hop, &self.frr_at[n].to_string())?;
+            is("ORIGINATOR_ID at BIRD", has("BGP.originator_id"), "1.1.1.1")?;
+            is("CLUSTER_LIST at BIRD", has("BGP.cluster_list"), "3.3.3.3")?;
+        }
+        for (n, prefix) in BIRD_NETWORKS.into_iter().enumerate() {
+            let path = self.frr.best(prefix)?;
+            ensure!(
+                path["aspath"]["length"] == 0,
+                "AS_PATH at FRR: {}",
+                path["aspath"]
+            );
+            is(
+                "communities at FRR",
+                path["community"]["string"].clone(),
+                "65002:8 65002:88",
+            )?;
+            is(
+                "large communities at FRR",
+                path["largeCommunity"]["string"].clone(),
+                "65002:5:6",
+            )?;
+            ensure!(path["metric"] == 60, "MED at FRR: {}", path["metric"]);
+            ensure!(
+                path["locPrf"] == 160,
+                "LOCAL_PREF at FRR: {}",
+                path["locPrf"]
+            );
+            ensure!(
+                has_next_hop(&path, self.bird_at[n]),
+                "next hop at FRR: {path}"
+            );
+            is(
+                "ORIGINATOR_ID at FRR",
+                path["originatorId"].clone(),
+                "2.2.2.2",
+            )?;
+            is(
+                "CLUSTER_LIST at FRR",
+                path["clusterList"]["list"][0].clone(),
+                "3.3.3.3",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// One packet of each family there and back, between the addresses the routes are for.
+    fn packets_cross(&self) -> Result<(), Why> {
+        for (from, to) in FRR_NETWORKS.iter().zip(BIRD_NETWORKS) {
+            let (from, to) = (address(from)?.to_string(), address(to)?.to_string());
+            self.fhost
+                .run(["ping", "-n", "-q", "-c", "1", "-W", "1", "-I", &from, &to])?;
+        }
+        Ok(())
+    }
+}
+
+fn hosts(lab: &Lab) -> Result<(Host, Host, Host), Why> {
+    let (fhost, us, bhost) = (lab.host("frr")?, lab.host("us")?, lab.host("bird")?);
+    for (host, networks) in [(&fhost, FRR_NETWORKS), (&bhost, BIRD_NETWORKS)] {
+        for network in networks {
+            host.address("lo", network)?;
+        }
+    }
+    Ok((fhost, us, bhost))
+}
+
+/// A plain speaker with two neighbours, one session per family and neighbour.
+fn config(asn: u32, neighbours: [(&str, u32, [IpAddr; 2]); 2], more: &str) -> String {
+    let mut text = format!(
+        "[node]\nname = \"us\"\nrouter_id = \"3.3.3.3\"\n\
+         [bgp]\nasn = {asn}\nconnect_retry = 1\nhold_time = 9\n"
+    );
+    for (name, remote, addresses) in neighbours {
+        for (address, family) in addresses.iter().zip(["4", "6"]) {
+            text += &format!(
+                "[[peer]]\nname = \"{name}{family}\"\naddress = \"{address}\"\nasn = {remote}\n\
+                 families = [\"ipv{family}\"]\nimport = \"all\"\nexport = \"all\"\n{more}\n"
+            );
+        }
+    }
+    text
+}
+
+fn frr_config(asn: u32, remote: u32, us: [IpAddr; 2]) -> FrrConfig {
+    let [us4, us6] = us;
+    let [net4, net6] = FRR_NETWORKS;
+    FrrConfig::new(format!(
+        "route-map OURS permit 10
+ set metric 50
+ set local-preference 150
+ set community 65001:7 65001:77
+ set large-community 65001:1:2 4200000001:3:4
+exit
+router bgp {asn}
+ bgp router-id 1.1.1.1
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ neighbor {us4} remote-as {remote}
+ neighbor {us4} timers connect 1
+ neighbor {us6} remote-as {remote}
+ neighbor {us6} timers connect 1
+ address-family ipv4 unicast
+  network {net4} route-map OURS
+  no neighbor {us6} activate
+ exit-address-family
+ address-family ipv6 unicast
+  network {net6} route-map OURS
+  neighbor {us6} activate
+ exit-address-family
+"
+    ))
+}
+
+fn bird_config(asn: u32, remote: u32, us: [IpAddr; 2]) -> String {
+    let [us4, us6] = us;
+    format!(
+        "router id 2.2.2.2;
+protocol device {{ scan time 1; }}
+protocol direct {{ ipv4; ipv6; interface \"lo\"; }}
+protocol kernel {{ ipv4 {{ export where source = RTS_BGP; }}; }}
+protocol kernel {{ ipv6 {{ export where source = RTS_BGP; }}; }}
+filter ours {{
+  if source != RTS_DEVICE then reject;
+  bgp_med = 60;
+  bgp_local_pref = 160;
+  bgp_community.add((65002,8));
+  bgp_community.add((65002,88));
+  bgp_large_community.add((65002,5,6));
+  accept;
+}}
+template bgp us {{ local as {asn}; connect retry time 1; connect delay time 1; error wait time 1,2; }}
+protocol bgp us4 from us {{ neighbor {us4} as {remote}; ipv4 {{ import all; export filter ours; }}; }}
+protocol bgp us6 from us {{ neighbor {us6} as {remote}; ipv6 {{ import all; export filter ours; }}; }}
+"
+    )
+}
+
+/// A value a router shows, as text or JSON text, is the one expected.
+fn is(what: &str, shown: impl Into<Value>, expected: &str) -> Result<(), Why> {
+    let shown = shown.into();
+    ensure!(shown == expected, "{what}: {shown} and not {expected:?}");
+    Ok(())
+}
+
+fn has_next_hop(path: &Value, expected: IpAddr) -> bool {
+    let hops = path["nexthops"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    hops.iter().any(|hop| hop["ip"] == expected.to_string())
+}
+
+fn address(network: &str) -> Result<IpAddr, Why> {
+    Ok(network.split('/').next().unwrap_or(network).parse()?)
+}
