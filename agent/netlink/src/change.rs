@@ -4,9 +4,11 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     address::{Address, Neighbor, Rule},
+    error::KernelError,
     link::{LinkChange, LinkId, NewLink},
     nexthop::{Nexthop, NexthopId},
     route::{Route, RouteKey},
+    wire,
 };
 
 /// One change of kernel state; one netlink message.
@@ -43,6 +45,17 @@ pub enum Change {
     RuleAdd(Rule),
     /// Delete a rule; `ENOENT` if there is none.
     RuleDelete(Rule),
+}
+
+impl Change {
+    /// Appends the netlink message of the change, without `NLM_F_ACK`. [`Socket`](crate::Socket)
+    /// does this by itself; measurements and recordings want the bytes.
+    ///
+    /// # Errors
+    /// [`KernelError::Inexpressible`]; nothing is appended then.
+    pub fn encode(&self, out: &mut Vec<u8>, sequence: u32) -> Result<(), KernelError> {
+        wire::change(out, self, sequence)
+    }
 }
 
 impl From<NewLink> for Change {

@@ -4,7 +4,8 @@
 //!   data, comparable, printable like `ip` prints them.
 //! - [`Kernel`] is the trait everybody above programs against: apply changes, list objects.
 //!   [`Socket`] is one real socket, also one made in another namespace and passed here;
-//!   [`Netlink`] two of them for the agent's own namespace.
+//!   [`Netlink`] two of them for the agent's own namespace; [`FakeKernel`] one in memory whose
+//!   [`Fault`]s can be called by name.
 //! - [`Monitor`] hears what others do.
 //! - [`sysctl`] writes the settings netlink cannot; [`Lookup`] has the slow one-off
 //!   questions.
@@ -24,6 +25,7 @@
 mod address;
 mod change;
 mod error;
+mod fake;
 mod kernel;
 mod link;
 mod lookup;
@@ -41,6 +43,7 @@ pub use self::{
     address::{Address, Neighbor, NeighborState, Rule, RuleAction},
     change::Change,
     error::{Code, KernelError, SocketOperation},
+    fake::{FakeKernel, Fault},
     kernel::{DUMP_ATTEMPTS, Kernel},
     link::{Ipv4Setting, Link, LinkChange, LinkId, Mac, Netns, NewEnd, NewLink, VethPlan},
     lookup::{Lookup, Path},

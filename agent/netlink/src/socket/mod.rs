@@ -65,7 +65,7 @@ pub struct Socket {
 /// Which changes the kernel is asked to acknowledge; errors are always answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Acknowledge {
-    /// The last of each send. A fifth faster than each.
+    /// The last of each send. A third faster than each.
     #[default]
     Last,
     /// Each.

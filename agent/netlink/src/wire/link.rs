@@ -425,13 +425,18 @@ pub(super) fn read_rule(message: &RuleMessage) -> Result<Option<Rule>, KernelErr
         }
     }
     rule.mark = mark.map(|mark| (mark, mask));
-    rule.action = match header.action {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the actions are an open set"
+    )]
+    let action = match header.action {
         Action::ToTable => RuleAction::Lookup(table),
         Action::Blackhole => RuleAction::Blackhole,
         Action::Unreachable => RuleAction::Unreachable,
         Action::Prohibit => RuleAction::Prohibit,
         other => RuleAction::Other(other.into()),
     };
+    rule.action = action;
     Ok(Some(rule))
 }
 

@@ -25,6 +25,8 @@ mod nexthop;
 mod object;
 mod request;
 mod route;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::{
     answer::{Answer, answer},

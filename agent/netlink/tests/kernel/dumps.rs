@@ -44,9 +44,11 @@ fn links_addresses_neighbours_proxies_and_rules_are_listed() {
 
         let names: Vec<_> = list(Dump::Links)
             .into_iter()
-            .map(|object| match object {
-                Object::Link(link) => (link.name, link.up, link.carrier, link.loopback, link.kind),
-                other => panic!("no link: {other:?}"),
+            .map(|object| {
+                let Object::Link(link) = object else {
+                    panic!("no link: {object:?}")
+                };
+                (link.name, link.up, link.carrier, link.loopback, link.kind)
             })
             .collect();
         let veth = || Some("veth".to_owned());

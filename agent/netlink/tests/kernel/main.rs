@@ -4,6 +4,7 @@
 
 mod batches;
 mod dumps;
+mod fake;
 mod links;
 mod lookup;
 mod monitor;

@@ -14,7 +14,7 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
             std::env::var_os("CI").is_none(),
             "CI must run the kernel tests as root"
         );
-        println!("skipped: network namespaces need root");
+        eprintln!("skipped: network namespaces need root");
         return;
     }
     let thread = thread::spawn(move || {

@@ -293,9 +293,11 @@ fn nexthop_objects_come_back_as_they_were_made_and_repoint_all_routes_at_once() 
             .dump(&Dump::Nexthops)
             .expect("a listing")
             .into_iter()
-            .map(|object| match object {
-                Object::Nexthop(nexthop) => nexthop,
-                other => panic!("no nexthop: {other:?}"),
+            .map(|object| {
+                let Object::Nexthop(nexthop) = object else {
+                    panic!("no nexthop: {object:?}")
+                };
+                nexthop
             })
             .collect();
         assert_eq!(listed, objects);
