@@ -124,9 +124,11 @@ impl Connection {
             tokio::select! {
                 ready = self.stream.readable() => {
                     if let Err(error) = ready.and_then(|()| self.read(driver)) {
-                        return match error.kind() {
-                            io::ErrorKind::UnexpectedEof => "the peer closed it".to_owned(),
-                            _ => error.to_string(),
+                        let ended = error.kind() == io::ErrorKind::UnexpectedEof;
+                        return if ended {
+                            "the peer closed it".to_owned()
+                        } else {
+                            error.to_string()
                         };
                     }
                 }

@@ -40,21 +40,23 @@ pub enum StartError {
 }
 
 fn hint(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
+    let known = [
+        (
+            io::ErrorKind::AddrInUse,
             "another process (another BGP daemon?) listens there already; stop it, or set \
-             bgp.listen to another address"
-                .to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "no interface has this address; configure it, or set bgp.listen to one that is there"
-                .to_owned()
-        }
-        _ => error.to_string(),
-    }
+             bgp.listen to another address",
+        ),
+        (
+            io::ErrorKind::PermissionDenied,
+            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
+        ),
+        (
+            io::ErrorKind::AddrNotAvailable,
+            "no interface has this address; configure it, or set bgp.listen to one that is there",
+        ),
+    ];
+    let hint = known.iter().find(|(kind, _)| *kind == error.kind());
+    hint.map_or_else(|| error.to_string(), |(_, hint)| (*hint).to_owned())
 }
 
 /// A running speaker.
@@ -307,7 +309,7 @@ impl Driver {
             Command::Peers(answer) => drop(answer.send(machine.peer_views(now))),
             Command::Routes(query, answer) => drop(answer.send(machine.routes(now, &query))),
             Command::Reset(peer, text, answer) => {
-                drop(answer.send(machine.reset(now, &peer, text.as_deref())));
+                let _ = answer.send(machine.reset(now, &peer, text.as_deref()));
             }
             Command::Originate(routes) => machine.originate(now, routes),
             Command::Withdraw(prefixes) => machine.withdraw(&prefixes),

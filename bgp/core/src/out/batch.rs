@@ -60,15 +60,13 @@ impl Batch {
 
     /// Encodes everything, withdrawals of a source before its announcements, and empties the
     /// batch.
-    pub(crate) fn encode<P: PrefixKey>(
+    pub(crate) fn encode<P: Pack>(
         &mut self,
         key: &GroupKey,
         shared: &Shared,
         table: &Table<P>,
         sink: &mut impl Sink,
-    ) where
-        P: Pack,
-    {
+    ) {
         self.runs
             .sort_unstable_by_key(|run| (run.source, run.attr, run.start));
         let mut rest = &self.runs[..];

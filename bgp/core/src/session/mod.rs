@@ -87,6 +87,8 @@ pub(crate) struct Session {
     jitter: Jitter,
     last_open: Option<Open>,
     last_down: Option<(Down, Time)>,
+    /// Why the last connection could not be opened, if that was later.
+    last_try: Option<Down>,
 }
 
 impl Session {
@@ -100,6 +102,7 @@ impl Session {
             jitter: Jitter::new(seed),
             last_open: None,
             last_down: None,
+            last_try: None,
         }
     }
 
@@ -139,9 +142,16 @@ impl Session {
         self.last_open.as_ref()
     }
 
-    /// Why the session was last lost or a try failed, and when.
-    pub(crate) fn last_down(&self) -> Option<&(Down, Time)> {
-        self.last_down.as_ref()
+    /// Why the session was last lost, in words, with why it has not come back; and when.
+    pub(crate) fn last_error(&self) -> Option<(String, Option<Time>)> {
+        match (&self.last_down, &self.last_try) {
+            (Some((down, at)), Some(since)) => {
+                Some((format!("{down}; since then: {since}"), Some(*at)))
+            }
+            (Some((down, at)), None) => Some((down.to_string(), Some(*at))),
+            (None, Some(since)) => Some((since.to_string(), None)),
+            (None, None) => None,
+        }
     }
 
     /// The OPEN we send.
@@ -414,6 +424,7 @@ impl Session {
             }
             kept
         });
+        self.last_try = None;
         if let Some(negotiated) = negotiated {
             fx.push(Effect::Up(conn, negotiated));
         }
@@ -468,7 +479,12 @@ impl Session {
                 self.retry_after(now, wait);
             }
         }
-        self.last_down = Some((down, now));
+        if let Down::Unreachable(_) = down {
+            self.last_try = Some(down);
+        } else {
+            self.last_down = Some((down, now));
+            self.last_try = None;
+        }
     }
 
     /// The next deadline and the timer it belongs to.
@@ -523,7 +539,7 @@ impl Session {
             Rest::Retry(due) if due <= now && self.retries() => {
                 for link in std::mem::take(&mut self.links) {
                     let why = "no answer within the connect retry time".to_owned();
-                    self.last_down = Some((Down::Unreachable(why), now));
+                    self.last_try = Some(Down::Unreachable(why));
                     fx.push(Effect::Close(link.conn, None));
                 }
                 self.connect(now, fx);

@@ -85,6 +85,7 @@ impl Speaker {
                 })
         };
         let open = peer.session.last_open();
+        let last_error = peer.session.last_error();
         PeerView {
             name: peer.name.to_string(),
             address: config.address,
@@ -101,11 +102,11 @@ impl Speaker {
             local_address: peer.local_address.filter(|_| up),
             hold_time: negotiated.map(|negotiated| negotiated.hold_time),
             established_count: peer.established_count,
-            last_error: peer.session.last_down().map(|(down, _)| down.to_string()),
-            last_error_seconds: peer
-                .session
-                .last_down()
-                .map(|&(_, at)| now.since(at).as_secs()),
+            last_error_seconds: last_error
+                .as_ref()
+                .and_then(|&(_, at)| at)
+                .map(|at| now.since(at).as_secs()),
+            last_error: last_error.map(|(why, _)| why),
             capabilities_sent: peer.session.our_open().capabilities.describe(),
             capabilities_received: open
                 .map(|open| open.capabilities.describe())

@@ -1,0 +1,8 @@
+//! Speakers on a virtual clock: sessions, routes, slow readers, restarts, and random histories.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod history;
+mod net;
+mod routing;
+mod session;

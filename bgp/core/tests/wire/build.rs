@@ -1,0 +1,112 @@
+//! Attributes and messages put together by hand, so that no test trusts the encoder it tests.
+
+use wayleave_bgp_core::wire::{DecodeContext, Malformed, Problem, Verdict, parse_attributes};
+
+pub const OPTIONAL: u8 = 0x80;
+pub const TRANSITIVE: u8 = 0x40;
+pub const PARTIAL: u8 = 0x20;
+pub const EXTENDED: u8 = 0x10;
+
+pub const INTERNAL: DecodeContext = DecodeContext {
+    as4: true,
+    ebgp: false,
+};
+pub const EXTERNAL: DecodeContext = DecodeContext {
+    as4: true,
+    ebgp: true,
+};
+pub const OLD_INTERNAL: DecodeContext = DecodeContext {
+    as4: false,
+    ebgp: false,
+};
+
+/// One attribute; its length takes two octets when the flags say so or it has to.
+pub fn attr(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    if flags & EXTENDED != 0 || value.len() > 255 {
+        out.extend_from_slice(&[flags | EXTENDED, code]);
+        out.extend_from_slice(&u16::try_from(value.len()).unwrap().to_be_bytes());
+    } else {
+        out.extend_from_slice(&[flags, code, u8::try_from(value.len()).unwrap()]);
+    }
+    out.extend_from_slice(value);
+    out
+}
+
+/// A segment with four octets per AS number.
+pub fn segment(kind: u8, asns: &[u32]) -> Vec<u8> {
+    let mut out = vec![kind, u8::try_from(asns.len()).unwrap()];
+    out.extend(asns.iter().flat_map(|asn| asn.to_be_bytes()));
+    out
+}
+
+/// A segment with two octets per AS number.
+pub fn old_segment(kind: u8, asns: &[u16]) -> Vec<u8> {
+    let mut out = vec![kind, u8::try_from(asns.len()).unwrap()];
+    out.extend(asns.iter().flat_map(|asn| asn.to_be_bytes()));
+    out
+}
+
+pub fn origin() -> Vec<u8> {
+    attr(TRANSITIVE, 1, &[0])
+}
+
+pub fn as_path() -> Vec<u8> {
+    attr(TRANSITIVE, 2, &segment(2, &[65_001, 65_002]))
+}
+
+pub fn next_hop() -> Vec<u8> {
+    attr(TRANSITIVE, 3, &[192, 0, 2, 1])
+}
+
+/// The mandatory attributes but the one with this code, then `more`.
+pub fn with_mandatory_but(code: u8, more: &[u8]) -> Vec<u8> {
+    let mandatory = [(1, origin()), (2, as_path()), (3, next_hop())];
+    let mut out: Vec<u8> = mandatory
+        .into_iter()
+        .filter(|(mandatory, _)| *mandatory != code)
+        .flat_map(|(_, attribute)| attribute)
+        .collect();
+    out.extend_from_slice(more);
+    out
+}
+
+/// What was decided, without what does not matter to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    Ok,
+    Discard(Problem),
+    Withdraw(Problem),
+    Reset(u8, u8),
+}
+
+/// The verdict on an UPDATE with an IPv4 prefix and these attributes.
+pub fn judge(attributes: &[u8], ctx: DecodeContext) -> (Decided, Option<Malformed>, Vec<u8>) {
+    judge_with(attributes, ctx, true)
+}
+
+/// The same, where the UPDATE need not announce anything.
+pub fn judge_with(
+    attributes: &[u8],
+    ctx: DecodeContext,
+    announces: bool,
+) -> (Decided, Option<Malformed>, Vec<u8>) {
+    let mut canonical = Vec::new();
+    let parsed = parse_attributes(attributes, &ctx, announces, &mut canonical);
+    let decided = match parsed.verdict {
+        Verdict::Ok => Decided::Ok,
+        Verdict::Discard(malformed) => Decided::Discard(malformed.problem),
+        Verdict::TreatAsWithdraw(malformed) => Decided::Withdraw(malformed.problem),
+        Verdict::Reset(notification) => Decided::Reset(notification.code, notification.subcode),
+    };
+    (decided, parsed.malformed, canonical)
+}
+
+/// Octets from hexadecimal, white space aside.
+pub fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}

@@ -1,0 +1,494 @@
+//! RFC 7606 for every attribute, by tables: what is wrong, what is done, which section says so.
+
+use wayleave_bgp_core::wire::{Malformed, MpReach, Problem, Verdict, parse_attributes};
+
+use crate::build::{
+    Decided, EXTENDED, EXTERNAL, INTERNAL, OLD_INTERNAL, OPTIONAL, PARTIAL, TRANSITIVE, as_path,
+    attr, judge, judge_with, next_hop, old_segment, origin, segment, with_mandatory_but,
+};
+
+const WELL_KNOWN: u8 = TRANSITIVE;
+const BOTH: u8 = OPTIONAL | TRANSITIVE;
+
+/// What a wrong length or value of an attribute leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Withdraw,
+    Discard,
+    Reset,
+}
+
+struct Row {
+    code: u8,
+    flags: u8,
+    /// A value that is well-formed from an internal peer with four-octet AS numbers.
+    good: Vec<u8>,
+    /// Lengths that are wrong; the value is cut or padded to them.
+    bad_lengths: &'static [usize],
+    then: Then,
+    section: &'static str,
+    /// An external peer's is left out.
+    internal_only: bool,
+}
+
+fn rows() -> Vec<Row> {
+    let row = |code, flags, good: &[u8], bad_lengths, then, section| Row {
+        code,
+        flags,
+        good: good.to_vec(),
+        bad_lengths,
+        then,
+        section,
+        internal_only: matches!(code, 5 | 9 | 10),
+    };
+    use Then::{Discard, Reset, Withdraw};
+    vec![
+        row(1, WELL_KNOWN, &[0], &[0, 2, 255], Withdraw, "RFC 7606, 7.1"),
+        row(2, WELL_KNOWN, &segment(2, &[65_001]), &[1, 2, 5, 7], Withdraw, "RFC 7606, 7.2"),
+        row(3, WELL_KNOWN, &[192, 0, 2, 1], &[0, 3, 5, 16], Withdraw, "RFC 7606, 7.3"),
+        row(4, OPTIONAL, &[0, 0, 0, 9], &[0, 3, 5], Withdraw, "RFC 7606, 7.4"),
+        row(5, WELL_KNOWN, &[0, 0, 0, 100], &[0, 3, 5], Withdraw, "RFC 7606, 7.5"),
+        row(6, WELL_KNOWN, &[], &[1, 4], Discard, "RFC 7606, 7.6"),
+        row(7, BOTH, &[0, 0, 253, 233, 192, 0, 2, 1], &[0, 6, 7, 9], Discard, "RFC 7606, 7.7"),
+        row(8, BOTH, &[0, 1, 0, 2, 0, 3, 0, 4], &[0, 3, 5, 7], Withdraw, "RFC 7606, 7.8"),
+        row(9, OPTIONAL, &[192, 0, 2, 9], &[0, 3, 5], Withdraw, "RFC 7606, 7.9"),
+        row(10, OPTIONAL, &[192, 0, 2, 9], &[0, 3, 5], Withdraw, "RFC 7606, 7.10"),
+        row(14, OPTIONAL, &mp_reach(2, 16, &[]), &[0, 1, 4], Reset, "RFC 7606, 5.3"),
+        row(15, OPTIONAL, &[0, 2, 1], &[0, 1, 2], Reset, "RFC 7606, 5.3"),
+        row(16, BOTH, &[0, 2, 0, 1, 0, 0, 0, 1], &[0, 7, 9, 15], Withdraw, "RFC 7606, 7.14"),
+        row(25, BOTH, &[7; 20], &[0, 19, 21, 39], Withdraw, "RFC 7606, 7.15"),
+        row(32, BOTH, &[7; 12], &[0, 11, 13, 23], Withdraw, "RFC 8092, 6"),
+        row(35, BOTH, &[0, 0, 253, 233], &[0, 3, 5], Withdraw, "RFC 9234, 5"),
+    ]
+}
+
+fn mp_reach(afi: u8, hop: u8, nlri: &[u8]) -> Vec<u8> {
+    let mut value = vec![0, afi, 1, hop];
+    value.extend(std::iter::repeat_n(0x20, hop.into()));
+    value.push(0);
+    value.extend_from_slice(nlri);
+    value
+}
+
+fn sized(value: &[u8], len: usize) -> Vec<u8> {
+    let mut value = value.to_vec();
+    value.resize(len, 1);
+    value
+}
+
+#[test]
+fn every_attribute_is_accepted_as_its_rfc_draws_it() {
+    for row in rows() {
+        let raw = with_mandatory_but(row.code, &attr(row.flags, row.code, &row.good));
+        assert_eq!(judge(&raw, INTERNAL).0, Decided::Ok, "attribute {}", row.code);
+        // "The lower-order four bits of the Attribute Flags octet ... MUST be ignored when
+        // received", a length of two octets is as good as one, and the Partial bit is not among
+        // those that RFC 7606, 3 c judges (RFC 4271, 4.3).
+        for flags in [row.flags | 0x0F, row.flags | EXTENDED, row.flags | PARTIAL] {
+            let raw = with_mandatory_but(row.code, &attr(flags, row.code, &row.good));
+            assert_eq!(judge(&raw, INTERNAL).0, Decided::Ok, "attribute {}", row.code);
+        }
+    }
+}
+
+#[test]
+fn every_wrong_length_leads_to_what_the_attributes_section_says() {
+    for row in rows() {
+        for &len in row.bad_lengths {
+            let bad = attr(row.flags, row.code, &sized(&row.good, len));
+            let raw = with_mandatory_but(row.code, &bad);
+            let (decided, malformed, canonical) = judge(&raw, INTERNAL);
+            let what = format!("attribute {} of {len} octets: {decided:?}", row.code);
+            match (row.then, decided) {
+                (Then::Withdraw, Decided::Withdraw(_)) => assert!(canonical.is_empty()),
+                (Then::Discard, Decided::Discard(_)) => assert!(!canonical.is_empty()),
+                (Then::Reset, Decided::Reset(3, 9)) => assert!(canonical.is_empty()),
+                _ => panic!("{what}"),
+            }
+            let malformed = malformed.expect("anything but Ok has a reason");
+            assert_eq!((malformed.code, malformed.section), (row.code, row.section), "{what}");
+        }
+    }
+}
+
+/// RFC 7606, 3 c; for MP_REACH_NLRI and MP_UNREACH_NLRI 5.3.
+#[test]
+fn every_wrong_optional_or_transitive_bit_is_treated_as_withdraw_or_resets() {
+    for row in rows() {
+        for flip in [OPTIONAL, TRANSITIVE, BOTH] {
+            let bad = attr(row.flags ^ flip, row.code, &row.good);
+            let (decided, malformed, _) = judge(&with_mandatory_but(row.code, &bad), INTERNAL);
+            let (expected, section) = match row.then {
+                Then::Reset => (Decided::Reset(3, 4), "RFC 7606, 5.3"),
+                Then::Withdraw | Then::Discard => {
+                    (Decided::Withdraw(Problem::Flags), "RFC 7606, 3 c")
+                }
+            };
+            assert_eq!(decided, expected, "attribute {} with {flip:#x} flipped", row.code);
+            assert_eq!(malformed.expect("a reason").section, section);
+        }
+    }
+}
+
+/// RFC 7606, 3 g.
+#[test]
+fn the_first_of_two_counts_and_two_multiprotocol_attributes_reset() {
+    for row in rows() {
+        let good = attr(row.flags, row.code, &row.good);
+        let alone = with_mandatory_but(row.code, &good);
+        // The second one is even malformed: it is left out before anybody looks.
+        let second = attr(row.flags ^ OPTIONAL, row.code, &[9; 31]);
+        let twice = [alone.clone(), second].concat();
+        let (decided, malformed, canonical) = judge(&twice, INTERNAL);
+        match row.then {
+            Then::Reset => assert_eq!(decided, Decided::Reset(3, 1)),
+            Then::Withdraw | Then::Discard => {
+                assert_eq!(decided, Decided::Discard(Problem::Duplicate));
+                assert_eq!(canonical, judge(&alone, INTERNAL).2);
+            }
+        }
+        assert_eq!(malformed.expect("a reason").section, "RFC 7606, 3 g");
+    }
+    // "whether recognized or unrecognized"
+    let twice = [attr(BOTH, 99, &[1]), attr(BOTH, 99, &[2])].concat();
+    let (decided, _, canonical) = judge(&with_mandatory_but(0, &twice), INTERNAL);
+    assert_eq!(decided, Decided::Discard(Problem::Duplicate));
+    assert!(canonical.ends_with(&[BOTH, 99, 1, 1]));
+}
+
+/// RFC 7606, 7.5, 7.9 and 7.10.
+#[test]
+fn what_only_internal_peers_may_send_is_discarded_from_external_ones() {
+    for row in rows() {
+        let raw = with_mandatory_but(row.code, &attr(row.flags, row.code, &row.good));
+        let (decided, malformed, canonical) = judge(&raw, EXTERNAL);
+        if row.internal_only {
+            assert_eq!(decided, Decided::Discard(Problem::FromExternal));
+            assert_eq!(malformed.expect("a reason").section, row.section);
+            assert_eq!(canonical, judge(&with_mandatory_but(0, &[]), EXTERNAL).2);
+            // Whatever it looks like: it is not looked at.
+            let raw = with_mandatory_but(row.code, &attr(OPTIONAL, row.code, &[]));
+            assert_eq!(judge(&raw, EXTERNAL).0, Decided::Discard(Problem::FromExternal));
+        } else {
+            assert_eq!(decided, Decided::Ok, "attribute {}", row.code);
+        }
+    }
+}
+
+/// RFC 7606, 7.1.
+#[test]
+fn an_undefined_origin_is_treated_as_withdraw() {
+    for value in 0..=255 {
+        let raw = with_mandatory_but(1, &attr(WELL_KNOWN, 1, &[value]));
+        let expected = if value <= 2 {
+            Decided::Ok
+        } else {
+            Decided::Withdraw(Problem::Value)
+        };
+        assert_eq!(judge(&raw, INTERNAL).0, expected, "ORIGIN {value}");
+    }
+}
+
+/// RFC 7606, 7.2; RFC 5065, 5; RFC 7607, 2.
+#[test]
+fn every_malformed_as_path_is_treated_as_withdraw() {
+    let good = segment(2, &[65_001]);
+    let after_good = |bad: &[u8]| [good.as_slice(), bad].concat();
+    let cases: [(&str, Vec<u8>, Problem); 9] = [
+        ("an unknown type", segment(5, &[1]), Problem::SegmentType),
+        ("type 0", segment(0, &[1]), Problem::SegmentType),
+        ("an overrun", after_good(&[2, 2, 0, 0, 0, 1]), Problem::SegmentLength),
+        ("an overrun by one octet", after_good(&[2, 1, 0, 0, 0]), Problem::SegmentLength),
+        ("an underrun", after_good(&[2]), Problem::SegmentLength),
+        ("an empty segment", after_good(&[2, 0]), Problem::SegmentLength),
+        ("an empty segment first", [&[1, 0], good.as_slice()].concat(), Problem::SegmentLength),
+        ("AS 0", segment(2, &[65_001, 0]), Problem::AsZero),
+        ("AS 0 in a set", segment(1, &[0]), Problem::AsZero),
+    ];
+    for (what, path, problem) in cases {
+        let raw = with_mandatory_but(2, &attr(WELL_KNOWN, 2, &path));
+        let (decided, malformed, _) = judge(&raw, INTERNAL);
+        assert_eq!(decided, Decided::Withdraw(problem), "{what}");
+        let section = if problem == Problem::AsZero { "RFC 7607, 2" } else { "RFC 7606, 7.2" };
+        assert_eq!(malformed.expect("a reason").section, section, "{what}");
+    }
+    // "only AS_PATH and ATOMIC_AGGREGATE may validly have an attribute length of zero" (4)
+    assert_eq!(judge(&with_mandatory_but(2, &attr(WELL_KNOWN, 2, &[])), INTERNAL).0, Decided::Ok);
+    for kind in [3, 4] {
+        let raw = with_mandatory_but(2, &attr(WELL_KNOWN, 2, &segment(kind, &[65_001])));
+        assert_eq!(judge(&raw, INTERNAL).0, Decided::Ok);
+        assert_eq!(judge(&raw, EXTERNAL).0, Decided::Withdraw(Problem::Confederation));
+    }
+    // Two octets per number: the same path read with the wrong width does not add up.
+    let raw = with_mandatory_but(2, &attr(WELL_KNOWN, 2, &old_segment(2, &[65_001, 0])));
+    assert_eq!(judge(&raw, OLD_INTERNAL).0, Decided::Withdraw(Problem::AsZero));
+    let raw = with_mandatory_but(2, &attr(WELL_KNOWN, 2, &old_segment(2, &[1, 2, 3])));
+    assert_eq!(judge(&raw, OLD_INTERNAL).0, Decided::Ok);
+    assert_eq!(judge(&raw, INTERNAL).0, Decided::Withdraw(Problem::SegmentLength));
+}
+
+/// RFC 4271, 6.3 ("a valid IP host address") with RFC 7606, 3 e.
+#[test]
+fn a_next_hop_that_cannot_be_a_host_is_treated_as_withdraw() {
+    for (address, expected) in [
+        ([192, 0, 2, 1], Decided::Ok),
+        ([127, 0, 0, 1], Decided::Ok),
+        ([0, 0, 0, 0], Decided::Withdraw(Problem::NextHop)),
+        ([224, 0, 0, 5], Decided::Withdraw(Problem::NextHop)),
+        ([255, 255, 255, 255], Decided::Withdraw(Problem::NextHop)),
+    ] {
+        let raw = with_mandatory_but(3, &attr(WELL_KNOWN, 3, &address));
+        assert_eq!(judge(&raw, INTERNAL).0, expected, "{address:?}");
+    }
+}
+
+/// RFC 7606, 7.7: the length depends on the session; RFC 7607, 2 for AS 0.
+#[test]
+fn an_aggregator_has_six_octets_from_an_old_speaker_and_eight_from_a_new_one() {
+    let old = |value: &[u8]| {
+        let path = attr(WELL_KNOWN, 2, &old_segment(2, &[65_001]));
+        with_mandatory_but(2, &[path, attr(BOTH, 7, value)].concat())
+    };
+    assert_eq!(judge(&old(&[1; 6]), OLD_INTERNAL).0, Decided::Ok);
+    assert_eq!(judge(&old(&[1; 8]), OLD_INTERNAL).0, Decided::Discard(Problem::Length));
+    let zero = [0, 0, 192, 0, 2, 1];
+    assert_eq!(judge(&old(&zero), OLD_INTERNAL).0, Decided::Discard(Problem::AsZero));
+    let zero = attr(BOTH, 7, &[0, 0, 0, 0, 192, 0, 2, 1]);
+    let (decided, malformed, canonical) = judge(&with_mandatory_but(0, &zero), INTERNAL);
+    assert_eq!(decided, Decided::Discard(Problem::AsZero));
+    assert_eq!(malformed.expect("a reason").section, "RFC 7607, 2");
+    assert_eq!(canonical, judge(&with_mandatory_but(0, &[]), INTERNAL).2);
+}
+
+/// RFC 6793, 6.
+#[test]
+fn attributes_for_old_speakers_are_discarded_when_malformed_or_from_a_new_one() {
+    let old = |more: &[u8]| {
+        let path = attr(WELL_KNOWN, 2, &old_segment(2, &[23_456, 65_001]));
+        judge(&with_mandatory_but(2, &[path.as_slice(), more].concat()), OLD_INTERNAL).0
+    };
+    for (value, problem) in [
+        (vec![], Problem::Length),
+        (vec![2, 0], Problem::Length),
+        (vec![2, 1, 0, 0, 0], Problem::Length),
+        (vec![2, 1, 0, 0, 0, 1, 2], Problem::Length),
+        (vec![2, 2, 0, 0, 0, 1], Problem::SegmentLength),
+        (vec![2, 0, 0, 0, 0, 1], Problem::SegmentLength),
+        (segment(7, &[1]), Problem::SegmentType),
+        (segment(2, &[1, 0]), Problem::AsZero),
+    ] {
+        assert_eq!(old(&attr(BOTH, 17, &value)), Decided::Discard(problem), "{value:?}");
+    }
+    assert_eq!(old(&attr(BOTH, 17, &segment(2, &[100_000]))), Decided::Ok);
+    assert_eq!(old(&attr(BOTH, 18, &[1; 6])), Decided::Discard(Problem::Length));
+    assert_eq!(old(&attr(BOTH, 18, &[1; 8])), Decided::Ok);
+    assert_eq!(old(&attr(OPTIONAL, 18, &[1; 8])), Decided::Withdraw(Problem::Flags));
+    for (code, value) in [(17, segment(2, &[100_000])), (18, vec![1; 8])] {
+        let raw = with_mandatory_but(0, &attr(BOTH, code, &value));
+        let (decided, _, canonical) = judge(&raw, INTERNAL);
+        assert_eq!(decided, Decided::Discard(Problem::FromNewSpeaker));
+        assert_eq!(canonical, judge(&with_mandatory_but(0, &[]), INTERNAL).2);
+    }
+}
+
+/// RFC 7606, 3 d.
+#[test]
+fn a_missing_mandatory_attribute_is_treated_as_withdraw_where_prefixes_are_announced() {
+    for code in 1..=3 {
+        let (decided, malformed, _) = judge(&with_mandatory_but(code, &[]), INTERNAL);
+        assert_eq!(decided, Decided::Withdraw(Problem::Missing));
+        let expected = Malformed { code, problem: Problem::Missing, section: "RFC 7606, 3 d" };
+        assert_eq!(malformed, Some(expected));
+        // Nothing is announced: nothing is mandatory.
+        let (decided, ..) = judge_with(&with_mandatory_but(code, &[]), INTERNAL, false);
+        assert_eq!(decided, Decided::Ok);
+    }
+    // MP_REACH_NLRI has its own next hop (RFC 4760, 3).
+    let reach = attr(OPTIONAL, 14, &mp_reach(2, 16, &[64, 32, 1, 0, 0, 0, 0, 0, 0]));
+    let raw = with_mandatory_but(3, &reach);
+    assert_eq!(judge_with(&raw, INTERNAL, false).0, Decided::Ok);
+    assert_eq!(judge(&raw, INTERNAL).0, Decided::Withdraw(Problem::Missing));
+    let raw = [origin(), reach].concat();
+    assert_eq!(judge_with(&raw, INTERNAL, false).0, Decided::Withdraw(Problem::Missing));
+}
+
+/// RFC 7606, 4.
+#[test]
+fn attributes_that_overrun_their_total_length_are_treated_as_withdraw() {
+    let cases: [&[u8]; 6] = [
+        &[OPTIONAL],
+        &[OPTIONAL, 4],
+        &[OPTIONAL, 4, 5, 0, 0, 0, 1],
+        &[OPTIONAL | EXTENDED, 4, 0],
+        &[OPTIONAL | EXTENDED, 4, 0, 5, 0, 0, 0, 1],
+        &[OPTIONAL | EXTENDED, 4, 255, 255],
+    ];
+    for cut in cases {
+        let (decided, malformed, _) = judge(&with_mandatory_but(0, cut), INTERNAL);
+        assert_eq!(decided, Decided::Withdraw(Problem::Overrun), "{cut:?}");
+        assert_eq!(malformed.expect("a reason").section, "RFC 7606, 4");
+    }
+}
+
+/// RFC 7606, 5.2.
+#[test]
+fn without_anything_announced_an_error_that_is_not_a_discard_resets() {
+    for row in rows() {
+        let Some(&len) = row.bad_lengths.last() else { continue };
+        let raw = attr(row.flags, row.code, &sized(&row.good, len));
+        let (decided, malformed, _) = judge_with(&raw, INTERNAL, false);
+        match row.then {
+            Then::Discard => assert!(matches!(decided, Decided::Discard(_))),
+            Then::Withdraw => {
+                assert!(matches!(decided, Decided::Reset(3, _)), "attribute {}", row.code);
+                assert_eq!(malformed.expect("a reason").section, "RFC 7606, 5.2");
+            }
+            Then::Reset => assert_eq!(decided, Decided::Reset(3, 9)),
+        }
+    }
+    let subcode = |raw: &[u8]| judge_with(raw, INTERNAL, false).0;
+    assert_eq!(subcode(&attr(TRANSITIVE, 1, &[3])), Decided::Reset(3, 6));
+    assert_eq!(subcode(&attr(TRANSITIVE, 2, &[9, 9])), Decided::Reset(3, 11));
+    assert_eq!(subcode(&attr(TRANSITIVE, 3, &[0; 4])), Decided::Reset(3, 8));
+    assert_eq!(subcode(&attr(OPTIONAL, 4, &[0; 3])), Decided::Reset(3, 5));
+    assert_eq!(subcode(&attr(BOTH, 4, &[0; 4])), Decided::Reset(3, 4));
+    assert_eq!(subcode(&[OPTIONAL, 4]), Decided::Reset(3, 1));
+    // Prefixes withdrawn do not help: "doesn't encode any reachable NLRI".
+    let unreach = attr(OPTIONAL, 15, &[0, 2, 1, 16, 32, 1]);
+    let raw = [unreach, attr(OPTIONAL, 4, &[0; 3])].concat();
+    assert_eq!(subcode(&raw), Decided::Reset(3, 5));
+    // MP_REACH_NLRI without a prefix announces nothing either.
+    let reach = attr(OPTIONAL, 14, &mp_reach(2, 16, &[]));
+    let raw = with_mandatory_but(0, &[reach, attr(OPTIONAL, 4, &[0; 3])].concat());
+    assert_eq!(subcode(&raw), Decided::Reset(3, 5));
+}
+
+/// RFC 7606, 3 h.
+#[test]
+fn of_several_errors_the_strongest_remedy_decides_whatever_their_order() {
+    let discard = attr(TRANSITIVE, 6, &[1]);
+    let withdraw = attr(OPTIONAL, 4, &[1]);
+    let reset = attr(OPTIONAL, 15, &[1]);
+    let orders = [
+        [&discard, &withdraw, &reset],
+        [&reset, &withdraw, &discard],
+        [&withdraw, &reset, &discard],
+    ];
+    for order in orders {
+        let errors: Vec<u8> = order.into_iter().flatten().copied().collect();
+        assert_eq!(judge(&with_mandatory_but(0, &errors), INTERNAL).0, Decided::Reset(3, 9));
+    }
+    for order in [[&discard, &withdraw], [&withdraw, &discard]] {
+        let errors: Vec<u8> = order.into_iter().flatten().copied().collect();
+        let (decided, ..) = judge(&with_mandatory_but(0, &errors), INTERNAL);
+        assert_eq!(decided, Decided::Withdraw(Problem::Length));
+    }
+    // An attribute that a reset hides behind is found although one before it is malformed.
+    let bad_origin = attr(TRANSITIVE, 1, &[9]);
+    let raw = [bad_origin, as_path(), next_hop(), reset].concat();
+    assert_eq!(judge(&raw, INTERNAL).0, Decided::Reset(3, 9));
+}
+
+/// RFC 4271, 6.3 and 5.
+#[test]
+fn unknown_attributes_reset_when_well_known_pass_when_transitive_and_vanish_otherwise() {
+    for (flags, expected) in [
+        (0, Decided::Reset(3, 2)),
+        (TRANSITIVE, Decided::Reset(3, 2)),
+        (OPTIONAL, Decided::Ok),
+        (BOTH, Decided::Ok),
+        (BOTH | PARTIAL, Decided::Ok),
+    ] {
+        let raw = with_mandatory_but(0, &attr(flags, 99, &[1, 2, 3]));
+        let (decided, _, canonical) = judge(&raw, INTERNAL);
+        assert_eq!(decided, expected, "flags {flags:#x}");
+        let kept = canonical.ends_with(&[flags, 99, 3, 1, 2, 3]);
+        assert_eq!(kept, flags & BOTH == BOTH, "flags {flags:#x}");
+    }
+    let mut canonical = Vec::new();
+    let raw = with_mandatory_but(0, &attr(TRANSITIVE, 99, &[1]));
+    let parsed = parse_attributes(&raw, &INTERNAL, true, &mut canonical);
+    let Verdict::Reset(notification) = parsed.verdict else {
+        panic!("{:?}", parsed.verdict);
+    };
+    // "The Data field MUST contain the unrecognized attribute (type, length, and value)."
+    assert_eq!(notification.data, [TRANSITIVE, 99, 1, 1]);
+}
+
+/// RFC 7606, 7.11; RFC 2545, 3; RFC 8950, 3.
+#[test]
+fn a_multiprotocol_next_hop_has_a_length_of_its_family_or_resets() {
+    for afi in [1, 2] {
+        for len in 0..=48 {
+            let raw = with_mandatory_but(0, &attr(OPTIONAL, 14, &mp_reach(afi, len, &[0])));
+            let (decided, malformed, _) = judge(&raw, INTERNAL);
+            if matches!((afi, len), (1, 4) | (_, 16 | 32)) {
+                assert_eq!(decided, Decided::Ok, "AFI {afi}, {len} octets");
+            } else {
+                assert_eq!(decided, Decided::Reset(3, 9), "AFI {afi}, {len} octets");
+                assert_eq!(malformed.expect("a reason").section, "RFC 7606, 7.11");
+            }
+        }
+    }
+    // Longer than the attribute, and no room for the reserved octet.
+    for value in [vec![0, 2, 1, 200, 1, 2, 3], mp_reach(2, 16, &[])[..20].to_vec()] {
+        let raw = with_mandatory_but(0, &attr(OPTIONAL, 14, &value));
+        assert_eq!(judge(&raw, INTERNAL).0, Decided::Reset(3, 9));
+    }
+}
+
+#[test]
+fn a_multiprotocol_next_hop_that_cannot_be_one_is_treated_as_withdraw() {
+    let reach = |hop: [u8; 16]| {
+        let mut value = vec![0, 2, 1, 16];
+        value.extend_from_slice(&hop);
+        value.extend_from_slice(&[0, 16, 32, 1]);
+        judge_with(&with_mandatory_but(3, &attr(OPTIONAL, 14, &value)), INTERNAL, false).0
+    };
+    assert_eq!(reach([0; 16]), Decided::Withdraw(Problem::NextHop));
+    assert_eq!(reach([0xFF; 16]), Decided::Withdraw(Problem::NextHop));
+    assert_eq!(reach([0x20; 16]), Decided::Ok);
+}
+
+#[test]
+fn multiprotocol_attributes_are_found_wherever_they_stand() {
+    let nlri = [64, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 1];
+    let reach = attr(OPTIONAL, 14, &mp_reach(2, 16, &nlri));
+    let unreach = attr(OPTIONAL, 15, &[0, 1, 1, 8, 10]);
+    let mut canonical = Vec::new();
+    let orders = [
+        [reach.clone(), unreach.clone(), origin(), as_path()].concat(),
+        [origin(), unreach.clone(), as_path(), reach.clone()].concat(),
+        // An error behind them does not hide them.
+        [unreach, reach, origin(), as_path(), vec![OPTIONAL, 4]].concat(),
+    ];
+    for raw in &orders {
+        let parsed = parse_attributes(raw, &INTERNAL, false, &mut canonical);
+        let Some(MpReach { afi: 2, safi: 1, nlri: found, .. }) = parsed.reach else {
+            panic!("{:?}", parsed.reach);
+        };
+        assert_eq!(found, nlri);
+        let unreach = parsed.unreach.expect("it is there");
+        assert_eq!((unreach.afi, unreach.safi, unreach.nlri), (1, 1, &[8, 10][..]));
+        assert!(!matches!(parsed.verdict, Verdict::Reset(_)));
+    }
+}
+
+#[test]
+fn verdicts_are_told_in_words_with_their_section() {
+    let (_, malformed, _) = judge(&with_mandatory_but(1, &attr(TRANSITIVE, 1, &[7])), INTERNAL);
+    assert_eq!(
+        malformed.expect("a reason").to_string(),
+        "ORIGIN: a value that is not defined (RFC 7606, 7.1)"
+    );
+    let (_, malformed, _) = judge(&with_mandatory_but(0, &[1]), INTERNAL);
+    assert_eq!(
+        malformed.expect("a reason").to_string(),
+        "path attributes: reaches past the end of the attributes (RFC 7606, 4)"
+    );
+    let (_, malformed, _) = judge(&with_mandatory_but(0, &attr(0, 99, &[])), INTERNAL);
+    assert_eq!(
+        malformed.expect("a reason").to_string(),
+        "attribute 99: marked well-known and not known (RFC 4271, 6.3)"
+    );
+}
