@@ -29,8 +29,8 @@ pub(crate) struct Args {
         default_value = "transfer,latency,withdraw,reannounce,late-joiner,peer-down"
     )]
     phases: Vec<Phase>,
-    /// Address families, one table each.
-    #[arg(long, value_delimiter = ',', default_value = "ipv4,ipv6")]
+    /// Address families, one table each (reflections use the first); without a value: no table.
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_value = "ipv4,ipv6")]
     families: Vec<Family>,
     /// Single changes to time for the latency.
     #[arg(long, default_value_t = 2000)]
@@ -38,10 +38,11 @@ pub(crate) struct Args {
     /// Seconds at most for those; the report says how many were taken.
     #[arg(long, default_value_t = 20)]
     latency_seconds: u64,
-    /// Reflections to measure, peers times routes each; an empty list for none.
+    /// Reflections to measure, peers times routes each; without a value: none.
     #[arg(
         long,
         value_delimiter = ',',
+        num_args = 0..,
         default_value = "50x1000,100x1000,250x200"
     )]
     reflect: Vec<Shape>,

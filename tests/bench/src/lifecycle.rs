@@ -31,6 +31,8 @@ use crate::{
 const SPEAKER_AS: u32 = 65000;
 /// The announcing peer's AS.
 pub(crate) const NEIGHBOUR_AS: u32 = SPEAKER_AS + 1;
+/// A daemon that does not accept a session within this time is misconfigured or broken.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// A receiver is done when nothing has come for so long.
 const QUIET: Duration = Duration::from_millis(300);
 /// A daemon that sends nothing for so long will send nothing more.
@@ -145,6 +147,7 @@ impl<'a> Life<'a> {
         let role = Role {
             family,
             asn: SPEAKER_AS,
+            hold_time: kind.hold_time(),
             peers: 3,
             relation: Relation::External,
         };
@@ -156,14 +159,16 @@ impl<'a> Life<'a> {
             let (source, sink) = pair.map_err(Error::io("connect generator and sink"))?;
             (None, source, sink)
         } else {
-            let process = daemon::start(kind, fabric, &role)?;
-            let source = connect(&process, &role, 0)?;
-            let sink = connect(&process, &role, 1)?;
+            let mut process = daemon::start(kind, fabric, &role)?;
+            let source = connect(&mut process, &role, 0)?;
+            let sink = connect(&mut process, &role, 1)?;
             (Some(process), source, sink)
         };
         let expected = match kind {
             Kind::Wire => &workload.over_wire,
-            Kind::Wayleaved | Kind::Bird | Kind::Frr => &workload.through_speaker,
+            Kind::Wayleaved | Kind::Bird | Kind::Frr | Kind::Gobgp | Kind::Openbgpd => {
+                &workload.through_speaker
+            }
         };
         let receiver = Receiver::new(expected);
         Ok(Self {
@@ -267,7 +272,7 @@ impl<'a> Life<'a> {
     }
 
     fn joiner_and_death(&mut self, death: bool) -> Result<(), Error> {
-        let Some(process) = &self.process else {
+        let Some(process) = &mut self.process else {
             return Ok(());
         };
         let routes = self.workload.routes;
@@ -350,17 +355,34 @@ impl<'a> Life<'a> {
     }
 }
 
-/// Opens the session of one peer of `role`.
-pub(crate) fn connect(process: &Process, role: &Role, peer: usize) -> Result<Session, Error> {
-    let seconds = 20;
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    Session::establish(role.family, peer, role.peer_as(peer), deadline).map_err(|last| {
-        Error::NoSession {
-            seconds,
-            last: last.to_string(),
-            log: process.log_tail(),
+/// Opens the session of one peer of `role`; tries again while the daemon is not listening yet or
+/// turns us away.
+pub(crate) fn connect(process: &mut Process, role: &Role, peer: usize) -> Result<Session, Error> {
+    let begun = Instant::now();
+    loop {
+        let last = match Session::open(role, peer) {
+            Ok(session) => return Ok(session),
+            Err(last) => last,
+        };
+        if let Some(status) = process.ended() {
+            let step = "opening the sessions";
+            return Err(Error::Died {
+                step,
+                status,
+                log: process.log_tail(),
+            });
         }
-    })
+        if begun.elapsed() > PATIENCE {
+            let (seconds, last) = (PATIENCE.as_secs(), last.to_string());
+            return Err(Error::NoSession {
+                seconds,
+                last,
+                log: process.log_tail(),
+            });
+        }
+        // Nothing tells when a daemon begins to listen.
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Reads until so much has come and it is quiet.

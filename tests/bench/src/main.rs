@@ -98,9 +98,7 @@ fn run(args: &Args) -> Result<bool, Error> {
         )?);
     }
     for &shape in &plan.reflections {
-        let Some(&family) = plan.families.first() else {
-            continue;
-        };
+        let family = plan.families.first().copied().unwrap_or(Family::Ipv4);
         let reflection = Reflection::new(family, shape)?;
         let mut section = Section {
             title: format!("Reflector, {shape}, {family}"),

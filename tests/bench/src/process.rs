@@ -7,7 +7,7 @@ use std::{
     io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -50,15 +50,20 @@ impl Process {
         Ok(Self { child, log })
     }
 
+    /// How the daemon ended, when it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
     /// A session that broke because the daemon is gone is told as that.
     pub(crate) fn explain(&mut self, error: Error) -> Error {
-        match (error, self.child.try_wait()) {
+        match (error, self.ended()) {
             (
                 Error::Fault {
                     step,
                     fault: Fault::Session(_),
                 },
-                Ok(Some(status)),
+                Some(status),
             ) => Error::Died {
                 step,
                 status,

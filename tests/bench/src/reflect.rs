@@ -177,13 +177,14 @@ pub(crate) fn run(
     let role = Role {
         family: reflection.family,
         asn: AS,
+        hold_time: kind.hold_time(),
         peers,
         relation: Relation::Client,
     };
     let mut process = daemon::start(kind, fabric, &role)?;
     let mut sessions = Vec::with_capacity(peers);
     for peer in 0..peers {
-        sessions.push(connect(&process, &role, peer)?);
+        sessions.push(connect(&mut process, &role, peer)?);
     }
     nonblocking(&sessions)?;
     let step = "reflection";

@@ -13,6 +13,7 @@ use nix::sys::socket::{
 };
 
 use crate::{
+    daemon::Role,
     encode::{self, HEADER, kind},
     fabric::{daemon_socket, peer_address, peer_id},
     prefix::Family,
@@ -30,31 +31,18 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the session of peer `peer` in AS `asn`; tries again until `deadline` while the
-    /// daemon is not listening yet or turns us away. `Err` holds the last refusal.
-    ///
-    /// The hold time offered is zero: no keepalives, so a stream is nothing but what is measured.
-    pub(crate) fn establish(
-        family: Family,
-        peer: usize,
-        asn: u32,
-        deadline: Instant,
-    ) -> Result<Self, io::Error> {
-        let open = encode::open(asn, 0, peer_id(peer), family);
-        loop {
-            let connecting = Instant::now();
-            let tried =
-                dial(peer_address(family, peer), daemon_socket(family)).and_then(|stream| {
-                    handshake(&stream, &open)?;
-                    Ok(Self { stream, connecting })
-                });
-            match tried {
-                Err(error) if Instant::now() > deadline => return Err(error),
-                // Nothing tells when a daemon begins to listen.
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
-                done @ Ok(_) => return done,
-            }
-        }
+    /// Opens the session of the peer numbered so.
+    pub(crate) fn open(role: &Role, peer: usize) -> io::Result<Self> {
+        let connecting = Instant::now();
+        let stream = dial(peer_address(role.family, peer), daemon_socket(role.family))?;
+        let open = encode::open(
+            role.peer_as(peer),
+            role.hold_time,
+            peer_id(peer),
+            role.family,
+        );
+        handshake(&stream, &open)?;
+        Ok(Self { stream, connecting })
     }
 
     /// A plain connection to `listener` and its accepted end, for measuring the wire alone.

@@ -13,7 +13,10 @@ pub(super) fn prepare(program: &Path, role: &Role, scratch: &Path) -> Result<Com
     let config = scratch.join("gobgpd.toml");
     write(&config, &configuration(role))?;
     let mut command = Command::new(program);
-    command.arg("-f").arg(&config).args(["-l", "warn", "-p", "--pprof-disable"]);
+    command
+        .arg("-f")
+        .arg(&config)
+        .args(["-l", "warn", "-p", "--pprof-disable"]);
     Ok(command)
 }
 
@@ -32,8 +35,11 @@ fn configuration(role: &Role) -> String {
         let _ = write!(
             text,
             "\n[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{address}\"\npeer-as = {asn}\n\
+             [neighbors.timers.config]\nhold-time = {hold}\nkeepalive-interval = {keepalive}\n\
              [neighbors.transport.config]\npassive-mode = true\n\
              [[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = \"{family}\"\n",
+            hold = role.hold_time,
+            keepalive = role.hold_time / 3,
         );
         if role.relation == Relation::Client {
             let _ = write!(

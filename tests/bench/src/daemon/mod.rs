@@ -2,6 +2,8 @@
 
 mod bird;
 mod frr;
+mod gobgp;
+mod openbgpd;
 mod wayleaved;
 
 use std::{
@@ -29,6 +31,8 @@ pub(crate) enum Kind {
     Wayleaved,
     Bird,
     Frr,
+    Gobgp,
+    Openbgpd,
 }
 
 impl Kind {
@@ -38,21 +42,28 @@ impl Kind {
             Self::Wayleaved => "wayleaved",
             Self::Bird => "bird",
             Self::Frr => "frr",
+            Self::Gobgp => "gobgp",
+            Self::Openbgpd => "openbgpd",
         }
     }
 
+    /// The hold time the peers offer, in seconds. Zero means no keepalives, so that a stream is
+    /// nothing but what is measured. GoBGP 3.10 drops such a session as expired: it gets, and is
+    /// configured with, the longest there is.
+    pub(crate) fn hold_time(self) -> u16 {
+        if self == Self::Gobgp { u16::MAX } else { 0 }
+    }
+
     /// Where its program is, or why there is none. An environment variable of the daemon's name
-    /// (WAYLEAVED, BIRD, BGPD) points elsewhere.
+    /// (WAYLEAVED, BIRD, BGPD, GOBGPD, OPENBGPD) points elsewhere.
     pub(crate) fn program(self) -> Result<PathBuf, String> {
         let (variable, places, package): (_, &[&str], _) = match self {
             Self::Wire => return Ok(PathBuf::new()),
             Self::Wayleaved => ("WAYLEAVED", &[], None),
             Self::Bird => ("BIRD", &["/usr/sbin/bird"], Some("bird2")),
-            Self::Frr => (
-                "BGPD",
-                &["/usr/lib/frr/bgpd", "/usr/sbin/bgpd"],
-                Some("frr"),
-            ),
+            Self::Frr => ("BGPD", &["/usr/lib/frr/bgpd"], Some("frr")),
+            Self::Gobgp => ("GOBGPD", &["/usr/bin/gobgpd"], Some("gobgpd")),
+            Self::Openbgpd => ("OPENBGPD", &["/usr/sbin/bgpd"], Some("openbgpd")),
         };
         if let Some(path) = env::var_os(variable).map(PathBuf::from) {
             return if path.is_file() {
@@ -87,7 +98,12 @@ impl Kind {
         if self == Self::Wire {
             return String::new();
         }
-        let Ok(output) = Command::new(program).arg("--version").output() else {
+        let flag = if self == Self::Openbgpd {
+            "-V"
+        } else {
+            "--version"
+        };
+        let Ok(output) = Command::new(program).arg(flag).output() else {
             return "unknown".to_owned();
         };
         let said = [output.stdout, output.stderr].concat();
@@ -105,6 +121,8 @@ pub(crate) struct Role {
     pub(crate) family: Family,
     /// The daemon's AS.
     pub(crate) asn: u32,
+    /// [`Kind::hold_time`] of the daemon.
+    pub(crate) hold_time: u16,
     /// How many peers, all of them opening the session from their side.
     pub(crate) peers: usize,
     pub(crate) relation: Relation,
@@ -145,6 +163,8 @@ pub(crate) fn start(kind: Kind, fabric: &Fabric, role: &Role) -> Result<Process,
     let command = match kind {
         Kind::Bird => bird::prepare(&program, role, &scratch)?,
         Kind::Frr => frr::prepare(&program, role, &scratch)?,
+        Kind::Gobgp => gobgp::prepare(&program, role, &scratch)?,
+        Kind::Openbgpd => openbgpd::prepare(&program, role, &scratch)?,
         Kind::Wayleaved => wayleaved::prepare(&program, role, &scratch)?,
         Kind::Wire => return Err(Error::Usage("the wire is no process".to_owned())),
     };
