@@ -128,16 +128,8 @@ impl Agent {
 
     /// Starts it after an end, and waits until it answers.
     pub fn start_again(&self) -> Result<(), LabError> {
-        self.process.start()?;
-        self.lab.until(
-            START_LIMIT,
-            &format!("{} to answer", self.process.name()),
-            || {
-                self.process.pid()?;
-                Ok(self.cli(["status"])?)
-            },
-        )?;
-        Ok(())
+        self.process
+            .start_until(&self.lab, START_LIMIT, || self.cli(["status"]).map(drop))
     }
 
     /// Stops it and starts it again.

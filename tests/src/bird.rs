@@ -99,16 +99,8 @@ impl Bird {
 
     /// Starts it again after its end, and waits until it answers.
     pub fn start_again(&self) -> Result<(), LabError> {
-        self.process.start()?;
-        self.lab.until(
-            START_LIMIT,
-            &format!("{} to answer", self.process.name()),
-            || {
-                self.process.pid()?;
-                Ok(self.cli("show status")?)
-            },
-        )?;
-        Ok(())
+        self.process
+            .start_until(&self.lab, START_LIMIT, || self.cli("show status").map(drop))
     }
 
     /// The process: to kill, stop or freeze it, and for its log.

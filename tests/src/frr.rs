@@ -192,25 +192,17 @@ impl Frr {
     /// script does.
     pub fn start_daemons(&self) -> Result<(), LabError> {
         for process in self.processes.iter().filter(|p| !p.alive()) {
-            process.start()?;
             let (_, daemon) = process.name().split_once('.').unwrap_or_default();
-            self.lab.until(
-                START_LIMIT,
-                &format!("{} to answer", process.name()),
-                || {
-                    process.pid()?;
-                    let command = [
-                        "vtysh",
-                        "-N",
-                        self.host.name(),
-                        "-d",
-                        daemon,
-                        "-c",
-                        "show version",
-                    ];
-                    Ok(self.host.run(command)?)
-                },
-            )?;
+            let command = [
+                "vtysh",
+                "-N",
+                self.host.name(),
+                "-d",
+                daemon,
+                "-c",
+                "show version",
+            ];
+            process.start_until(&self.lab, START_LIMIT, || self.host.run(command).map(drop))?;
         }
         self.host
             .run(["vtysh", "-N", self.host.name(), "-b"])

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 
 use crate::error::{LabError, lock};
 use crate::host::Host;
+use crate::lab::Lab;
 use crate::world;
 
 /// What a process is: the oracle measures agents and only watches the others.
@@ -185,6 +186,30 @@ impl Process {
         let pid = self.pid()?;
         kill(pid, signal)
             .map_err(|e| LabError::system(format!("send {signal} to {}", self.name), e.into()))
+    }
+
+    /// Starts it and waits until it answers; its early end is an error that quotes its last words.
+    pub(crate) fn start_until(
+        &self,
+        lab: &Lab,
+        within: Duration,
+        answers: impl Fn() -> Result<(), LabError>,
+    ) -> Result<(), LabError> {
+        self.start()?;
+        let what = format!("{} to answer", self.name);
+        lab.until(within, &what, || {
+            if let Some(status) = self.ended() {
+                let log = self.log();
+                let lines: Vec<&str> = log.lines().rev().take(5).collect();
+                let words: Vec<&str> = lines.into_iter().rev().collect();
+                return Ok(Err(self.error(format!(
+                    "ended at once with {status}: {}",
+                    words.join(" | ")
+                ))));
+            }
+            answers()?;
+            Ok(Ok(()))
+        })?
     }
 
     /// Everything it has printed so far.

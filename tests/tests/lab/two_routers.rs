@@ -15,7 +15,7 @@ const BIRD_NETWORKS: [&str; 2] = ["198.51.100.1/32", "2001:db8:2::1/128"];
 #[test]
 fn ebgp_routes_cross_us_with_their_communities_and_our_as() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab)?;
+        let fabric = Fabric::external(lab, Middle::Agent)?;
         fabric.wait_for_sessions(lab)?;
         lab.until(CONVERGED, "the routes of each to reach the other", || {
             fabric.crossed_externally()
@@ -28,7 +28,35 @@ fn ebgp_routes_cross_us_with_their_communities_and_our_as() {
 #[test]
 fn a_reflected_route_is_the_route_that_came() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::reflected(lab)?;
+        let fabric = Fabric::reflected(lab, Middle::Agent)?;
+        fabric.wait_for_sessions(lab)?;
+        lab.until(CONVERGED, "the routes of each to reach the other", || {
+            fabric.crossed_reflected()
+        })?;
+        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        Ok(())
+    });
+}
+
+/// The same demands on a router that is known to meet them: a test that fails above and holds
+/// here has found something.
+#[test]
+fn bird_in_our_place_meets_the_same_demands() {
+    lab!(Frr, Bird).run(|lab| {
+        let fabric = Fabric::external(lab, Middle::Bird)?;
+        fabric.wait_for_sessions(lab)?;
+        lab.until(CONVERGED, "the routes of each to reach the other", || {
+            fabric.crossed_externally()
+        })?;
+        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        Ok(())
+    });
+}
+
+#[test]
+fn bird_as_reflector_meets_the_same_demands() {
+    lab!(Frr, Bird).run(|lab| {
+        let fabric = Fabric::reflected(lab, Middle::Bird)?;
         fabric.wait_for_sessions(lab)?;
         lab.until(CONVERGED, "the routes of each to reach the other", || {
             fabric.crossed_reflected()
@@ -41,7 +69,7 @@ fn a_reflected_route_is_the_route_that_came() {
 #[test]
 fn a_withdrawn_route_leaves_the_other_router_and_our_kernel() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab)?;
+        let fabric = Fabric::external(lab, Middle::Agent)?;
         lab.until(CONVERGED, "the routes of each to reach the other", || {
             fabric.crossed_externally()
         })?;
@@ -90,7 +118,7 @@ fn a_withdrawn_route_leaves_the_other_router_and_our_kernel() {
 #[test]
 fn a_killed_agent_leaves_its_routes_and_finds_its_way_back() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab)?;
+        let fabric = Fabric::external(lab, Middle::Agent)?;
         lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
         let before = fabric.us.ip("route show proto 201")?;
         ensure!(
@@ -99,13 +127,13 @@ fn a_killed_agent_leaves_its_routes_and_finds_its_way_back() {
         );
         lab.baseline()?;
 
-        fabric.agent.kill()?;
+        fabric.agent()?.kill()?;
         let dead = fabric.us.ip("route show proto 201")?;
         ensure!(
             dead == before,
             "the kernel lost routes with the agent: {dead}"
         );
-        fabric.agent.start_again()?;
+        fabric.agent()?.start_again()?;
         let adopted = fabric.us.ip("route show proto 201")?;
         ensure!(
             adopted == before,
@@ -125,9 +153,9 @@ fn a_killed_agent_leaves_its_routes_and_finds_its_way_back() {
 #[test]
 fn a_stopped_agent_stops_cleanly_and_starts_again() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab)?;
+        let fabric = Fabric::external(lab, Middle::Agent)?;
         lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
-        fabric.agent.restart()?;
+        fabric.agent()?.restart()?;
         lab.until(CONVERGED, "packets to cross again", || {
             fabric.packets_cross()
         })?;
@@ -138,7 +166,7 @@ fn a_stopped_agent_stops_cleanly_and_starts_again() {
 #[test]
 fn a_route_deleted_by_hand_comes_back_before_it_is_missed() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab)?;
+        let fabric = Fabric::external(lab, Middle::Agent)?;
         lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
         // Through our kernel, from FRR to BIRD.
         let stream = Stream::start(&fabric.fhost, &fabric.bhost, address(BIRD_NETWORKS[0])?)?;
@@ -191,6 +219,16 @@ fn five_labs_at_once_do_not_clash() {
     }
 }
 
+/// Who stands between FRR and BIRD.
+#[derive(Clone, Copy)]
+enum Middle {
+    Agent,
+    Bird,
+}
+
+/// A neighbour of the one in the middle: its name, AS and addresses.
+type Neighbour<'a> = (&'a str, u32, [IpAddr; 2]);
+
 /// FRR, our agent and BIRD, the agent in the middle.
 struct Fabric {
     fhost: Host,
@@ -198,7 +236,8 @@ struct Fabric {
     bhost: Host,
     frr: Frr,
     bird: Bird,
-    agent: Agent,
+    /// None when BIRD stands in our place.
+    agent: Option<Agent>,
     /// Where FRR and BIRD lie, as the other sees it when next hops are unchanged.
     frr_at: [IpAddr; 2],
     bird_at: [IpAddr; 2],
@@ -209,20 +248,13 @@ struct Fabric {
 
 impl Fabric {
     /// Three ASes on two cables: everything passes through our kernel.
-    fn external(lab: &Lab) -> Result<Self, Why> {
+    fn external(lab: &Lab, middle: Middle) -> Result<Self, Why> {
         let (fhost, us, bhost) = hosts(lab)?;
         let (left, right): (Link, Link) = (lab.link(&fhost, &us)?, lab.link(&us, &bhost)?);
         let at = |end: &wayleave_lab::End| [IpAddr::from(end.v4), IpAddr::from(end.v6)];
         let (frr_at, us_at_frr) = (at(&left.a), at(&left.b));
         let (us_at_bird, bird_at) = (at(&right.a), at(&right.b));
-        let agent = lab.agent(
-            &us,
-            &config(
-                65000,
-                [("frr", 65001, frr_at), ("bird", 65002, bird_at)],
-                "",
-            ),
-        )?;
+        let agent = middle.start(lab, &us, [("frr", 65001, frr_at), ("bird", 65002, bird_at)])?;
         let frr = lab.frr(&fhost, frr_config(65001, 65000, us_at_frr))?;
         let bird = lab.bird(&bhost, &bird_config(65002, 65000, us_at_bird))?;
         Ok(Self {
@@ -240,7 +272,7 @@ impl Fabric {
     }
 
     /// One AS on one network: we reflect, and packets pass us by.
-    fn reflected(lab: &Lab) -> Result<Self, Why> {
+    fn reflected(lab: &Lab, middle: Middle) -> Result<Self, Why> {
         let (fhost, us, bhost) = hosts(lab)?;
         let switch = lab.switch("sw", &[&fhost, &us, &bhost])?;
         let [frr_at, us_at, bird_at] = [0, 1, 2].map(|n: usize| {
@@ -249,14 +281,7 @@ impl Fabric {
                 IpAddr::from(switch.ends[n].v6),
             ]
         });
-        let agent = lab.agent(
-            &us,
-            &config(
-                65000,
-                [("frr", 65000, frr_at), ("bird", 65000, bird_at)],
-                "reflector_client = true",
-            ),
-        )?;
+        let agent = middle.start(lab, &us, [("frr", 65000, frr_at), ("bird", 65000, bird_at)])?;
         let frr = lab.frr(&fhost, frr_config(65000, 65000, us_at))?;
         let bird = lab.bird(&bhost, &bird_config(65000, 65000, us_at))?;
         let (us_at_frr, us_at_bird) = (us_at, us_at);
@@ -274,23 +299,21 @@ impl Fabric {
         })
     }
 
+    fn agent(&self) -> Result<&Agent, Why> {
+        Ok(self
+            .agent
+            .as_ref()
+            .ok_or("there is no agent in this fabric")?)
+    }
+
     /// All four sessions, as our own CLI and both routers see them.
     fn wait_for_sessions(&self, lab: &Lab) -> Result<(), Why> {
         lab.until(
             CONVERGED,
             "all sessions to be established on all sides",
             || {
-                let peers = self.agent.cli(["peers"])?;
-                let peers = peers.get("peers").unwrap_or(&peers);
-                let list = peers.as_array().ok_or("`wayleave peers` is no list")?;
-                ensure!(list.len() == 4, "{} peers: {peers}", list.len());
-                for peer in list {
-                    let state = peer["state"].as_str().unwrap_or_default();
-                    ensure!(
-                        state.eq_ignore_ascii_case("established"),
-                        "{} is {state}",
-                        peer["name"]
-                    );
+                if let Some(agent) = &self.agent {
+                    all_established(agent)?;
                 }
                 let summary = self.frr.vtysh_json("show bgp summary json")?;
                 for (family, ours) in [("ipv4Unicast", 0), ("ipv6Unicast", 1)] {
@@ -301,7 +324,7 @@ impl Fabric {
                         peer["state"]
                     );
                 }
-                for name in ["us4", "us6"] {
+                for name in ["middle4", "middle6"] {
                     let shown = self.bird.cli(&format!("show protocols {name}"))?;
                     ensure!(shown.contains("Established"), "BIRD: {shown}");
                 }
@@ -456,17 +479,56 @@ fn hosts(lab: &Lab) -> Result<(Host, Host, Host), Why> {
     Ok((fhost, us, bhost))
 }
 
-/// A plain speaker with two neighbours, one session per family and neighbour.
-fn config(asn: u32, neighbours: [(&str, u32, [IpAddr; 2]); 2], more: &str) -> String {
-    let mut text = format!(
-        "[node]\nname = \"us\"\nrouter_id = \"3.3.3.3\"\n\
-         [bgp]\nasn = {asn}\nconnect_retry = 1\nhold_time = 9\n"
-    );
+impl Middle {
+    /// Starts a plain speaker with two neighbours, one session per family and neighbour.
+    fn start(
+        self,
+        lab: &Lab,
+        us: &Host,
+        neighbours: [Neighbour<'_>; 2],
+    ) -> Result<Option<Agent>, Why> {
+        match self {
+            Self::Agent => Ok(Some(lab.agent(us, &agent_config(neighbours))?)),
+            Self::Bird => {
+                lab.bird(us, &middle_bird_config(neighbours))?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn agent_config(neighbours: [Neighbour<'_>; 2]) -> String {
+    let mut text = "[node]\nname = \"us\"\nrouter_id = \"3.3.3.3\"\n\
+                    [bgp]\nasn = 65000\nconnect_retry = 1\nhold_time = 9\n"
+        .to_owned();
     for (name, remote, addresses) in neighbours {
+        let client = remote == 65000;
         for (address, family) in addresses.iter().zip(["4", "6"]) {
             text += &format!(
                 "[[peer]]\nname = \"{name}{family}\"\naddress = \"{address}\"\nasn = {remote}\n\
-                 families = [\"ipv{family}\"]\nimport = \"all\"\nexport = \"all\"\n{more}\n"
+                 families = [\"ipv{family}\"]\nimport = \"all\"\nexport = \"all\"\n\
+                 reflector_client = {client}\n"
+            );
+        }
+    }
+    text
+}
+
+fn middle_bird_config(neighbours: [Neighbour<'_>; 2]) -> String {
+    let mut text = "router id 3.3.3.3;
+protocol device { scan time 1; }
+protocol direct { ipv4; ipv6; }
+protocol kernel { ipv4 { export where source = RTS_BGP; }; }
+protocol kernel { ipv6 { export where source = RTS_BGP; }; }
+template bgp session { local as 65000; connect retry time 1; connect delay time 1; error wait time 1,2; }
+"
+    .to_owned();
+    for (name, remote, addresses) in neighbours {
+        let client = if remote == 65000 { "rr client;" } else { "" };
+        for (address, family) in addresses.iter().zip(["4", "6"]) {
+            text += &format!(
+                "protocol bgp {name}{family} from session {{ neighbor {address} as {remote}; {client} \
+                 ipv{family} {{ import all; export where source = RTS_BGP; }}; }}\n"
             );
         }
     }
@@ -508,11 +570,11 @@ fn bird_config(asn: u32, remote: u32, us: [IpAddr; 2]) -> String {
     format!(
         "router id 2.2.2.2;
 protocol device {{ scan time 1; }}
-protocol direct {{ ipv4; ipv6; interface \"lo\"; }}
+protocol direct {{ ipv4; ipv6; }}
 protocol kernel {{ ipv4 {{ export where source = RTS_BGP; }}; }}
 protocol kernel {{ ipv6 {{ export where source = RTS_BGP; }}; }}
 filter ours {{
-  if source != RTS_DEVICE then reject;
+  if source != RTS_DEVICE || ifname != \"lo\" then reject;
   bgp_med = 60;
   bgp_local_pref = 160;
   bgp_community.add((65002,8));
@@ -520,11 +582,27 @@ filter ours {{
   bgp_large_community.add((65002,5,6));
   accept;
 }}
-template bgp us {{ local as {asn}; connect retry time 1; connect delay time 1; error wait time 1,2; }}
-protocol bgp us4 from us {{ neighbor {us4} as {remote}; ipv4 {{ import all; export filter ours; }}; }}
-protocol bgp us6 from us {{ neighbor {us6} as {remote}; ipv6 {{ import all; export filter ours; }}; }}
+template bgp session {{ local as {asn}; connect retry time 1; connect delay time 1; error wait time 1,2; }}
+protocol bgp middle4 from session {{ neighbor {us4} as {remote}; ipv4 {{ import all; export filter ours; }}; }}
+protocol bgp middle6 from session {{ neighbor {us6} as {remote}; ipv6 {{ import all; export filter ours; }}; }}
 "
     )
+}
+
+fn all_established(agent: &Agent) -> Result<(), Why> {
+    let peers = agent.cli(["peers"])?;
+    let peers = peers.get("peers").unwrap_or(&peers);
+    let list = peers.as_array().ok_or("`wayleave peers` is no list")?;
+    ensure!(list.len() == 4, "{} peers: {peers}", list.len());
+    for peer in list {
+        let state = peer["state"].as_str().unwrap_or_default();
+        ensure!(
+            state.eq_ignore_ascii_case("established"),
+            "{} is {state}",
+            peer["name"]
+        );
+    }
+    Ok(())
 }
 
 /// A value a router shows, as text or JSON text, is the one expected.
