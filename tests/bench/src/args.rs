@@ -56,6 +56,9 @@ pub(crate) struct Args {
     /// What ratios are relative to.
     #[arg(long, default_value = "bird")]
     pub(crate) yardstick: Kind,
+    /// Our daemon, when it is not built beside this program and WAYLEAVED does not name it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) wayleaved: Option<PathBuf>,
     /// Also write every sample as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::{
     check::{Expected, Fault, Goal, Passage, Reached, Receiver},
-    daemon::{self, Kind, Relation, Role},
+    daemon::{Contender, Kind, Relation, Role},
     error::Error,
     fabric::{Fabric, daemon_address, daemon_socket, peer_address},
     latency,
@@ -111,13 +111,13 @@ pub(crate) struct Sampling {
 /// Runs one daemon through `phases` once. What was measured before a failure stays in `out`.
 pub(crate) fn run(
     fabric: &Fabric,
-    kind: Kind,
+    contender: &Contender,
     workload: &Workload,
     phases: &[Phase],
     sampling: Sampling,
     out: &mut Vec<Measurement>,
 ) -> Result<(), Error> {
-    let mut life = Life::begin(fabric, kind, workload, out)?;
+    let mut life = Life::begin(fabric, contender, workload, out)?;
     let done = life.phases(phases, sampling);
     match &mut life.process {
         Some(process) => done.map_err(|error| process.explain(error)),
@@ -139,11 +139,11 @@ struct Life<'a> {
 impl<'a> Life<'a> {
     fn begin(
         fabric: &Fabric,
-        kind: Kind,
+        contender: &Contender,
         workload: &'a Workload,
         out: &'a mut Vec<Measurement>,
     ) -> Result<Self, Error> {
-        let family = workload.family;
+        let (kind, family) = (contender.kind, workload.family);
         let role = Role {
             family,
             asn: SPEAKER_AS,
@@ -159,7 +159,7 @@ impl<'a> Life<'a> {
             let (source, sink) = pair.map_err(Error::io("connect generator and sink"))?;
             (None, source, sink)
         } else {
-            let mut process = daemon::start(kind, fabric, &role)?;
+            let mut process = contender.start(fabric, &role)?;
             let source = connect(&mut process, &role, 0)?;
             let sink = connect(&mut process, &role, 1)?;
             (Some(process), source, sink)

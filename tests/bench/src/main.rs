@@ -27,7 +27,7 @@ use clap::Parser;
 
 use crate::{
     args::{Args, Plan},
-    daemon::Kind,
+    daemon::{Contender, Kind},
     error::Error,
     fabric::Fabric,
     lifecycle::{NEIGHBOUR_AS, Phase, Sampling, Workload},
@@ -61,9 +61,17 @@ fn run(args: &Args) -> Result<bool, Error> {
         seed: args.seed,
         source: format!("synthetic, seed {}", args.seed),
     };
+    let mut contenders = Vec::new();
     for &kind in &plan.daemons {
-        match kind.program() {
-            Ok(_) => report.versions.push((kind, kind.version())),
+        let named = args
+            .wayleaved
+            .as_deref()
+            .filter(|_| kind == Kind::Wayleaved);
+        match Contender::find(kind, named) {
+            Ok(contender) => {
+                report.versions.push((kind, contender.version.clone()));
+                contenders.push(contender);
+            }
             Err(why) => {
                 eprintln!("{} skipped: {why}", kind.name());
                 report.skipped.push((kind, why));
@@ -73,7 +81,6 @@ fn run(args: &Args) -> Result<bool, Error> {
     // Writing to the host's files comes after; the namespaces hide only /run.
     let most = plan.reflections.iter().map(|shape| shape.peers).max();
     let fabric = Fabric::raise(most.unwrap_or(0).max(3))?;
-    let kinds: Vec<Kind> = report.versions.iter().map(|v| v.0).collect();
     for (number, &family) in plan.families.iter().enumerate() {
         // In a hurry one family shows all phases, the other that it works at all.
         let hurry = args.quick && number > 0;
@@ -94,7 +101,12 @@ fn run(args: &Args) -> Result<bool, Error> {
             _ => Table::synthetic(family, plan.routes, NEIGHBOUR_AS, args.seed),
         };
         report.sections.push(life_with_a_table(
-            &fabric, &plan, family, phases, table, &kinds,
+            &fabric,
+            &plan,
+            family,
+            phases,
+            table,
+            &contenders,
         )?);
     }
     for &shape in &plan.reflections {
@@ -105,8 +117,8 @@ fn run(args: &Args) -> Result<bool, Error> {
             key: format!("reflect-{family}-{}x{}", shape.peers, shape.routes).to_lowercase(),
             ..Section::default()
         };
-        in_turns(&plan, &kinds, &mut section, |kind, measured| {
-            reflect::run(&fabric, kind, &reflection, measured)
+        in_turns(&plan, &contenders, &mut section, |contender, measured| {
+            reflect::run(&fabric, contender, &reflection, measured)
         });
         report.sections.push(section);
     }
@@ -131,7 +143,7 @@ fn life_with_a_table(
     family: Family,
     phases: &[Phase],
     table: Table,
-    kinds: &[Kind],
+    contenders: &[Contender],
 ) -> Result<Section, Error> {
     let sets = table.groups.len();
     let workload = Workload::new(family, &table)?;
@@ -148,8 +160,8 @@ fn life_with_a_table(
         samples: plan.samples,
         budget: plan.latency_budget,
     };
-    in_turns(plan, kinds, &mut section, |kind, measured| {
-        lifecycle::run(fabric, kind, &workload, phases, sampling, measured)
+    in_turns(plan, contenders, &mut section, |contender, measured| {
+        lifecycle::run(fabric, contender, &workload, phases, sampling, measured)
     });
     Ok(section)
 }
@@ -158,18 +170,19 @@ fn life_with_a_table(
 /// hits all of them. A daemon that failed is not tried again.
 fn in_turns(
     plan: &Plan,
-    kinds: &[Kind],
+    contenders: &[Contender],
     section: &mut Section,
-    mut run: impl FnMut(Kind, &mut Vec<Measurement>) -> Result<(), Error>,
+    mut run: impl FnMut(&Contender, &mut Vec<Measurement>) -> Result<(), Error>,
 ) {
     for round in 1..=plan.runs {
-        for &kind in kinds {
+        for contender in contenders {
+            let kind = contender.kind;
             if section.failures.iter().any(|(failed, _)| *failed == kind) {
                 continue;
             }
             let begun = Instant::now();
             let mut measured = Vec::new();
-            let done = run(kind, &mut measured);
+            let done = run(contender, &mut measured);
             section.add(kind, &measured);
             let (name, title) = (kind.name(), &section.title);
             let took = begun.elapsed().as_secs_f64();

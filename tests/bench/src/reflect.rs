@@ -17,7 +17,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::{
     check::{Expected, Fault, Goal, Passage, Receiver},
-    daemon::{self, Kind, Relation, Role},
+    daemon::{Contender, Kind, Relation, Role},
     encode::{Attribute, attr},
     error::Error,
     fabric::{Fabric, ROUTER_ID, daemon_socket, peer_address, peer_id},
@@ -166,22 +166,22 @@ fn routes_of(family: Family, peer: usize, routes: usize) -> Table {
 /// Runs one daemon through the reflection and one peer's death.
 pub(crate) fn run(
     fabric: &Fabric,
-    kind: Kind,
+    contender: &Contender,
     reflection: &Reflection,
     out: &mut Vec<Measurement>,
 ) -> Result<(), Error> {
-    if kind == Kind::Wire {
+    if contender.kind == Kind::Wire {
         return wire(fabric, reflection, out);
     }
     let Shape { peers, routes } = reflection.shape;
     let role = Role {
         family: reflection.family,
         asn: AS,
-        hold_time: kind.hold_time(),
+        hold_time: contender.kind.hold_time(),
         peers,
         relation: Relation::Client,
     };
-    let mut process = daemon::start(kind, fabric, &role)?;
+    let mut process = contender.start(fabric, &role)?;
     let mut sessions = Vec::with_capacity(peers);
     for peer in 0..peers {
         sessions.push(connect(&mut process, &role, peer)?);

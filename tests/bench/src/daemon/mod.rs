@@ -54,65 +54,100 @@ impl Kind {
         if self == Self::Gobgp { u16::MAX } else { 0 }
     }
 
-    /// Where its program is, or why there is none. An environment variable of the daemon's name
-    /// (WAYLEAVED, BIRD, BGPD, GOBGPD, OPENBGPD) points elsewhere.
-    pub(crate) fn program(self) -> Result<PathBuf, String> {
-        let (variable, places, package): (_, &[&str], _) = match self {
-            Self::Wire => return Ok(PathBuf::new()),
-            Self::Wayleaved => ("WAYLEAVED", &[], None),
-            Self::Bird => ("BIRD", &["/usr/sbin/bird"], Some("bird2")),
-            Self::Frr => ("BGPD", &["/usr/lib/frr/bgpd"], Some("frr")),
-            Self::Gobgp => ("GOBGPD", &["/usr/bin/gobgpd"], Some("gobgpd")),
-            Self::Openbgpd => ("OPENBGPD", &["/usr/sbin/bgpd"], Some("openbgpd")),
-        };
-        if let Some(path) = env::var_os(variable).map(PathBuf::from) {
-            return if path.is_file() {
-                Ok(path)
-            } else {
-                Err(format!(
+    /// What puts it on the bench: the variable that names its program, where it usually is, the
+    /// Debian package, and how to ask for its version.
+    fn origin(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Self::Wire => ("", "", "", ""),
+            Self::Wayleaved => ("WAYLEAVED", "", "wayleaved", "--version"),
+            Self::Bird => ("BIRD", "/usr/sbin/bird", "bird2", "--version"),
+            Self::Frr => ("BGPD", "/usr/lib/frr/bgpd", "frr", "--version"),
+            Self::Gobgp => ("GOBGPD", "/usr/bin/gobgpd", "gobgpd", "--version"),
+            Self::Openbgpd => ("OPENBGPD", "/usr/sbin/bgpd", "openbgpd", "-V"),
+        }
+    }
+}
+
+/// A daemon found on this machine.
+#[derive(Debug)]
+pub(crate) struct Contender {
+    pub(crate) kind: Kind,
+    /// What it says its version is; empty for the wire.
+    pub(crate) version: String,
+    program: PathBuf,
+}
+
+impl Contender {
+    /// Looks for a daemon: at `named`, where its environment variable (WAYLEAVED, BIRD, BGPD,
+    /// GOBGPD, OPENBGPD) says, or in its usual place; ours beside this program.
+    ///
+    /// # Errors
+    /// With the reason why it cannot take part.
+    pub(crate) fn find(kind: Kind, named: Option<&Path>) -> Result<Self, String> {
+        let (variable, usual, package, flag) = kind.origin();
+        if kind == Kind::Wire {
+            return Ok(Self {
+                kind,
+                version: String::new(),
+                program: PathBuf::new(),
+            });
+        }
+        let program = match (named.map(Path::to_owned), env::var_os(variable)) {
+            (Some(path), _) if path.is_file() => path,
+            (Some(path), _) => return Err(format!("{} is no file", path.display())),
+            (None, Some(path)) if Path::new(&path).is_file() => path.into(),
+            (None, Some(path)) => {
+                return Err(format!(
                     "{variable} names {}, which is no file",
                     path.display()
-                ))
-            };
-        }
-        let beside = env::current_exe()
-            .ok()
-            .map(|exe| exe.with_file_name(self.name()));
-        let beside = beside.filter(|_| self == Self::Wayleaved);
-        let mut found = beside.into_iter().chain(places.iter().map(PathBuf::from));
-        found
-            .find(|path| path.is_file())
-            .ok_or_else(|| match package {
-                Some(package) => {
-                    format!("not installed (package {package}; {variable} may name it)")
-                }
-                None => format!("not built beside the benchmark; {variable} may name it"),
-            })
+                ));
+            }
+            (None, None) if kind == Kind::Wayleaved => env::current_exe()
+                .map(|exe| exe.with_file_name("wayleaved"))
+                .ok()
+                .filter(|path| path.is_file())
+                .ok_or("not built beside the benchmark; --wayleaved or WAYLEAVED may name it")?,
+            (None, None) if Path::new(usual).is_file() => usual.into(),
+            (None, None) => {
+                return Err(format!(
+                    "not installed (package {package}; {variable} may name it)"
+                ));
+            }
+        };
+        let version = match Command::new(&program).arg(flag).output() {
+            Ok(output) => version_in(&String::from_utf8_lossy(
+                &[output.stdout, output.stderr].concat(),
+            )),
+            Err(error) => return Err(format!("{} does not run: {error}", program.display())),
+        };
+        Ok(Self {
+            kind,
+            version,
+            program,
+        })
     }
 
-    /// The version it states.
-    pub(crate) fn version(self) -> String {
-        let Ok(program) = self.program() else {
-            return String::new();
+    /// Starts the daemon in its namespace.
+    pub(crate) fn start(&self, fabric: &Fabric, role: &Role) -> Result<Process, Error> {
+        let scratch = fabric.scratch(self.kind.name())?;
+        let prepare = match self.kind {
+            Kind::Bird => bird::prepare,
+            Kind::Frr => frr::prepare,
+            Kind::Gobgp => gobgp::prepare,
+            Kind::Openbgpd => openbgpd::prepare,
+            Kind::Wayleaved => wayleaved::prepare,
+            Kind::Wire => return Err(Error::Usage("the wire is no process".to_owned())),
         };
-        if self == Self::Wire {
-            return String::new();
-        }
-        let flag = if self == Self::Openbgpd {
-            "-V"
-        } else {
-            "--version"
-        };
-        let Ok(output) = Command::new(program).arg(flag).output() else {
-            return "unknown".to_owned();
-        };
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        let version = said
-            .split_whitespace()
-            .find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
-        version.unwrap_or("unknown").to_owned()
+        let command = prepare(&self.program, role, &scratch)?;
+        fabric.in_daemons(|| Process::start(command, &scratch))?
     }
+}
+
+/// The first word that begins with a digit.
+fn version_in(said: &str) -> String {
+    let mut words = said.split_whitespace();
+    let version = words.find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    version.unwrap_or("of unknown version").to_owned()
 }
 
 /// What a daemon is to do.
@@ -154,21 +189,6 @@ impl Role {
     fn neighbours(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
         (0..self.peers).map(|peer| (peer_address(self.family, peer), self.peer_as(peer)))
     }
-}
-
-/// Starts a daemon in its namespace.
-pub(crate) fn start(kind: Kind, fabric: &Fabric, role: &Role) -> Result<Process, Error> {
-    let scratch = fabric.scratch(kind.name())?;
-    let program = kind.program().map_err(Error::Usage)?;
-    let command = match kind {
-        Kind::Bird => bird::prepare(&program, role, &scratch)?,
-        Kind::Frr => frr::prepare(&program, role, &scratch)?,
-        Kind::Gobgp => gobgp::prepare(&program, role, &scratch)?,
-        Kind::Openbgpd => openbgpd::prepare(&program, role, &scratch)?,
-        Kind::Wayleaved => wayleaved::prepare(&program, role, &scratch)?,
-        Kind::Wire => return Err(Error::Usage("the wire is no process".to_owned())),
-    };
-    fabric.in_daemons(|| Process::start(command, &scratch))?
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
