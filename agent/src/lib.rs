@@ -1,9 +1,14 @@
 //! The Wayleave agent: the daemon `wayleaved` and the command `wayleave`.
 //!
-//! One owner per piece of state. What lasts and is wrong stands in one table ([`problem`]); the
-//! edges ask and wait for an answer, nobody else does.
+//! One owner per piece of state, joined by the messages of [`event`], which has the picture. What
+//! lasts and is wrong stands in one table ([`problem`]); the edges ([`api`], the CNI socket) ask
+//! and wait for an answer, nobody else does.
 
+pub mod api;
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod event;
 pub mod log;
 pub mod problem;
 pub mod rfc3339;

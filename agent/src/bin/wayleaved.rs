@@ -1,2 +1,7 @@
-//! The daemon.
-fn main() {}
+//! The agent of one host.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wayleave_agent::daemon::main()
+}

@@ -1,0 +1,138 @@
+//! The API over the Unix socket: `/v1`, JSON, for the command line and for tools.
+//!
+//! One module per subject, each with the types it answers with and a `routes()`; the command
+//! line reads the same types. Fields are only ever added. An owner with a subject of its own
+//! gives its routes to [`router`], state included, and they are served beside these.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `GET /v1/status` | the agent as a whole, with its problems |
+//! | `GET /v1/peers`, `GET /v1/peers/{name}` | sessions |
+//! | `POST /v1/peers/{name}/reset` | closes a session; it is opened again |
+//! | `GET /v1/routes?rib=&family=&peer=&prefix=&longer=&covering=&cursor=&limit=` | routes, in pages |
+//! | `GET /v1/problems` | what is wrong |
+//! | `GET /v1/config`, `GET /v1/config/diff`, `POST /v1/config/reload` | the configuration |
+//! | `GET /healthz`, `GET /readyz` | 200 or 503 |
+
+mod access;
+pub mod configuration;
+mod error;
+pub mod peers;
+pub mod probe;
+pub mod problems;
+pub mod routes;
+mod server;
+pub mod status;
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Query, Request},
+    http::Uri,
+    middleware::{self, Next},
+    response::Response,
+};
+use tokio::sync::{mpsc, watch};
+use wayleave_bgp::SpeakerHandle;
+
+pub use error::{ApiError, Code};
+pub use server::{BindError, Socket};
+
+use crate::{
+    config::Config,
+    event::{Phase, Progress, Reload},
+    problem::Problems,
+};
+
+/// The largest body a request may have.
+const LARGEST_BODY: usize = 256 << 10;
+/// How long an answer may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// What handlers can see and reach. Clones share it.
+#[derive(Clone)]
+pub struct Context {
+    /// The speaker.
+    pub speaker: SpeakerHandle,
+    /// What is wrong.
+    pub problems: Problems,
+    /// The configuration in effect.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Where the configuration is read from, and whether it may be missing.
+    pub config_path: (PathBuf, bool),
+    /// Where the agent is in its life.
+    pub phase: watch::Receiver<Phase>,
+    /// What it waits for.
+    pub progress: Progress,
+    /// The way to ask for a reload.
+    pub reload: mpsc::Sender<Reload>,
+    /// When the agent started.
+    pub started: Instant,
+}
+
+/// All routes: ours, and those of owners that have a subject of their own.
+pub fn router(context: Context, others: Router) -> Router {
+    Router::new()
+        .merge(status::routes())
+        .merge(peers::routes())
+        .merge(routes::routes())
+        .merge(problems::routes())
+        .merge(configuration::routes())
+        .merge(probe::routes())
+        .with_state(context)
+        .merge(others)
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(middleware::from_fn(in_time))
+}
+
+/// Reads what stands behind the question mark of a request.
+pub(crate) fn parameters<T: serde::de::DeserializeOwned>(
+    query: Option<&str>,
+) -> Result<T, ApiError> {
+    // The query alone makes a URI of the relative kind, which is all the extractor looks at.
+    let uri: Result<Uri, _> = format!("/?{}", query.unwrap_or_default()).parse();
+    let bad = |reason: String| {
+        ApiError::new(
+            Code::BadRequest,
+            format!("the parameters are not understood: {reason}"),
+        )
+    };
+    let uri = uri.map_err(|error| bad(error.to_string()))?;
+    Query::try_from_uri(&uri)
+        .map(|Query(parameters)| parameters)
+        .map_err(|error| {
+            bad(std::error::Error::source(&error)
+                .unwrap_or(&error)
+                .to_string())
+        })
+}
+
+async fn in_time(request: Request, next: Next) -> Result<Response, ApiError> {
+    let path = request.uri().path().to_owned();
+    tokio::time::timeout(PATIENCE, next.run(request))
+        .await
+        .map_err(|_| {
+            ApiError::new(
+                Code::Timeout,
+                format!("{path} was not answered in {} s", PATIENCE.as_secs()),
+            )
+        })
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    ApiError::new(
+        Code::NotFound,
+        format!("there is nothing at {}", uri.path()),
+    )
+    .hint("see `wayleave help` or docs/cli.md for what there is")
+}
+
+async fn not_allowed(uri: Uri) -> ApiError {
+    ApiError::new(
+        Code::MethodNotAllowed,
+        format!("{} does not take that method", uri.path()),
+    )
+}

@@ -1,0 +1,193 @@
+//! `/v1/peers`: sessions, with what is configured for them.
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, State},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use wayleave_bgp_core::view::PeerView;
+
+use super::{ApiError, Code, Context};
+use crate::{config::Config, rfc3339};
+
+/// The longest text a NOTIFICATION carries (RFC 9003).
+const LONGEST_COMMUNICATION: usize = 255;
+
+/// All sessions, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerList {
+    /// The sessions.
+    pub peers: Vec<PeerReport>,
+}
+
+/// One session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// As the speaker sees it.
+    #[serde(flatten)]
+    pub view: PeerView,
+    /// When it came into its state (RFC 3339).
+    pub since: String,
+    /// When it last went down or failed to come up (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error_at: Option<String>,
+    /// What is configured; absent for who connected from a range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured: Option<Configured>,
+}
+
+/// What is configured for a neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configured {
+    /// The TCP port.
+    pub port: u16,
+    /// It is waited for.
+    pub passive: bool,
+    /// It is switched off.
+    pub disabled: bool,
+    /// Its role, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// What is accepted: `all`, `none`, `pools` or prefixes.
+    pub import: serde_json::Value,
+    /// What it is told: `all`, `none`, `own`, `pools` or prefixes.
+    pub export: serde_json::Value,
+    /// Where it stands: `FILE:LINE:COLUMN`.
+    pub origin: String,
+}
+
+/// What a reset may say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResetRequest {
+    /// A text for the neighbour's operator (RFC 9003), at most 255 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub communication: Option<String>,
+}
+
+/// A session that was closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResetDone {
+    /// Whose.
+    pub peer: String,
+}
+
+pub(super) fn routes() -> Router<Context> {
+    Router::new()
+        .route("/v1/peers", get(peers))
+        .route("/v1/peers/{name}", get(peer))
+        .route("/v1/peers/{name}/reset", post(reset))
+}
+
+async fn peers(State(context): State<Context>) -> Result<Json<PeerList>, ApiError> {
+    let views = context.speaker.peers().await?;
+    let config = context.config.borrow().clone();
+    let peers = views
+        .into_iter()
+        .map(|view| report(view, &config))
+        .collect();
+    Ok(Json(PeerList { peers }))
+}
+
+async fn peer(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+) -> Result<Json<PeerReport>, ApiError> {
+    let views = context.speaker.peers().await?;
+    let known: Vec<_> = views.iter().map(|view| view.name.clone()).collect();
+    let found = views.into_iter().find(|view| is(view, &name));
+    let config = context.config.borrow().clone();
+    found
+        .map(|view| Json(report(view, &config)))
+        .ok_or_else(|| no_peer(&name, &known))
+}
+
+async fn reset(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Json<ResetDone>, ApiError> {
+    let request: ResetRequest = if body.is_empty() {
+        ResetRequest::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| {
+            ApiError::new(
+                Code::BadRequest,
+                format!("the body is not what was expected: {error}"),
+            )
+            .hint("send nothing, or {\"communication\": \"TEXT\"}")
+        })?
+    };
+    if request
+        .communication
+        .as_ref()
+        .is_some_and(|text| text.len() > LONGEST_COMMUNICATION)
+    {
+        let message =
+            format!("the communication is longer than {LONGEST_COMMUNICATION} bytes (RFC 9003)");
+        return Err(ApiError::new(Code::BadRequest, message));
+    }
+    let views = context.speaker.peers().await?;
+    let full = views
+        .iter()
+        .find(|view| is(view, &name))
+        .map(|view| view.name.clone());
+    if let Some(full) = full
+        && context.speaker.reset(&full, request.communication).await?
+    {
+        tracing::info!(peer = full, "session reset by request");
+        return Ok(Json(ResetDone { peer: full }));
+    }
+    let known: Vec<_> = views.into_iter().map(|view| view.name).collect();
+    Err(no_peer(&name, &known))
+}
+
+/// A peer is asked for by its name or its address.
+fn is(view: &PeerView, name: &str) -> bool {
+    view.name == name
+        || name
+            .parse()
+            .is_ok_and(|address: std::net::IpAddr| address == view.address)
+}
+
+fn report(view: PeerView, config: &Config) -> PeerReport {
+    let configured = config
+        .peers
+        .iter()
+        .find(|peer| peer.name.value == view.name)
+        .map(|peer| {
+            let value = |policy| serde_json::to_value(policy).unwrap_or_default();
+            Configured {
+                port: peer.transport.port.value,
+                passive: peer.transport.passive.value,
+                disabled: peer.transport.disabled.value,
+                role: peer.options.role.value.map(|role| match role {
+                    crate::config::Role::Host => "host".to_owned(),
+                }),
+                import: value(&peer.options.import.value),
+                export: value(&peer.options.export.value),
+                origin: peer.transport.address.origin.to_string(),
+            }
+        });
+    PeerReport {
+        since: rfc3339::ago(Duration::from_secs(view.state_seconds)),
+        last_error_at: view
+            .last_error_seconds
+            .map(|seconds| rfc3339::ago(Duration::from_secs(seconds))),
+        configured,
+        view,
+    }
+}
+
+fn no_peer(name: &str, known: &[String]) -> ApiError {
+    let error = ApiError::new(Code::NotFound, format!("there is no peer {name:?}"));
+    match known {
+        [] => error.hint("no peers are configured"),
+        known if known.len() <= 10 => error.hint(format!("the peers are {}", known.join(", "))),
+        _ => error.hint("`wayleave peers` lists them"),
+    }
+}

@@ -1,0 +1,254 @@
+//! `wayleave`: the command line. One file per subcommand, each with an `exec`.
+//!
+//! Tables for people and JSON for machines come from the same answer of the agent; JSON is passed
+//! on as it came, so that a newer agent's fields are not lost.
+
+mod check_config;
+mod client;
+mod config;
+mod output;
+mod peers;
+mod problems;
+mod reload;
+mod routes;
+mod show;
+mod status;
+mod table;
+mod version;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub use client::{Client, ClientError};
+
+use crate::{api::ApiError, text::printable};
+use output::Output;
+
+/// Where the agent's socket is unless told otherwise.
+const DEFAULT_SOCKET: &str = "/run/wayleave/wayleave.sock";
+
+/// Looks at and steers the agent of this host.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wayleave",
+    version,
+    after_help = "Exit codes: 0 done; 1 wrong usage, or refused; 2 degraded (`status` with a \
+                  problem of severity error); 3 the agent cannot be reached."
+)]
+pub struct Cli {
+    /// The agent's socket.
+    #[arg(long, global = true, value_name = "PATH", env = "WAYLEAVE_SOCKET", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+    /// How the answer is printed.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For people with wide terminals.
+    Wide,
+    /// For machines.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The agent as a whole, with its problems.
+    Status,
+    /// Sessions with neighbours: all, or one in detail.
+    Peers(peers::Peers),
+    /// Routes: what was heard, what is best, what was told.
+    Routes(routes::Routes),
+    /// What is wrong, why, and what to do.
+    Problems,
+    /// Checks configuration files; does not need the agent.
+    CheckConfig(check_config::CheckConfig),
+    /// The configuration in effect, and what the files would change.
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Applies the configuration files: whole, or not at all.
+    Reload,
+    /// What fingers trained on other routers type: `show bgp summary [json]`.
+    Show(show::Show),
+    /// Versions of this command and of the agent.
+    Version,
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    #[error("{0}")]
+    Usage(String),
+    /// It was said already.
+    #[error("")]
+    Told,
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// What the process says at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Degraded,
+}
+
+/// Runs the command line to its end.
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    match execute(cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Degraded) => ExitCode::from(2),
+        // The reader has seen enough (`wayleave routes | head`).
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            match error {
+                CommandError::Client(ClientError::Unreachable { .. }) => ExitCode::from(3),
+                CommandError::Client(ClientError::Refused(_) | ClientError::Answer { .. })
+                | CommandError::Usage(_)
+                | CommandError::Told
+                | CommandError::Output(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<Outcome, CommandError> {
+    let stdout = io::stdout();
+    let mut out = Output::new(stdout.lock(), cli.output);
+    let client = Client::new(&cli.socket);
+    let outcome = match cli.command {
+        Command::Status => status::exec(&client, &mut out),
+        Command::Peers(peers) => peers.exec(&client, &mut out),
+        Command::Routes(routes) => routes.exec(&client, &mut out),
+        Command::Problems => problems::exec(&client, &mut out),
+        Command::CheckConfig(check) => check.exec(&mut out),
+        Command::Config(config) => config.exec(&client, &mut out),
+        Command::Reload => reload::exec(&client, &mut out),
+        Command::Show(show) => show.exec(&client, &mut out),
+        Command::Version => version::exec(&client, &mut out),
+    }?;
+    out.flush()?;
+    Ok(outcome)
+}
+
+fn complain(error: &CommandError) {
+    let mut stderr = io::stderr().lock();
+    let _ = match error {
+        CommandError::Told => Ok(()),
+        CommandError::Client(ClientError::Refused(error)) => refused(&mut stderr, error),
+        CommandError::Client(_) | CommandError::Usage(_) | CommandError::Output(_) => {
+            writeln!(stderr, "wayleave: {}", printable(&error.to_string()))
+        }
+    };
+}
+
+fn refused(out: &mut impl Write, error: &ApiError) -> io::Result<()> {
+    writeln!(out, "wayleave: {}", printable(&error.message))?;
+    for cause in &error.causes {
+        for line in cause.lines() {
+            writeln!(out, "  {}", printable(line))?;
+        }
+    }
+    match &error.hint {
+        Some(hint) => writeln!(out, "  = help: {}", printable(hint)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_manual_shows_parses() {
+        for line in [
+            "wayleave status",
+            "wayleave status -o json",
+            "wayleave -o wide --socket /tmp/x.sock peers",
+            "wayleave peers --socket /tmp/x.sock -o json",
+            "wayleave peers tor1",
+            "wayleave peers show reset",
+            "wayleave peers reset tor1",
+            "wayleave peers reset tor1 --message maintenance",
+            "wayleave routes",
+            "wayleave routes 10.1.0.0/16 --longer",
+            "wayleave routes fd00::1",
+            "wayleave routes --rib in --peer tor1 --family ipv6",
+            "wayleave routes --rib out --peer tor1 -o json",
+            "wayleave problems",
+            "wayleave check-config",
+            "wayleave check-config /etc/wayleave",
+            "wayleave config show",
+            "wayleave config diff",
+            "wayleave reload",
+            "wayleave show bgp summary",
+            "wayleave show bgp summary json",
+            "wayleave version",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_wrong_usage() {
+        for line in [
+            "wayleave",
+            "wayleave statsu",
+            "wayleave -o xml status",
+            "wayleave routes --rib fib",
+            "wayleave routes 10.1.0.0/99",
+            "wayleave routes --rib out",
+            "wayleave routes --longer",
+            "wayleave peers reset",
+            "wayleave config",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.use_stderr(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_command_is_guessed() {
+        let error = parse("wayleave statsu").unwrap_err().to_string();
+        assert!(error.contains("'status'"), "{error}");
+    }
+}

@@ -1,0 +1,307 @@
+//! `wayleave peers [NAME]`, `wayleave peers show NAME`, `wayleave peers reset NAME`
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use wayleave_bgp_core::view::{FamilyCounts, MessageCounts, SessionType, State};
+
+use super::{
+    Client, CommandError, Outcome,
+    client::{encoded, typed},
+    output::Output,
+    table::{Align, Table, count, duration},
+};
+use crate::{
+    api::peers::{PeerList, PeerReport, ResetDone},
+    text::printable,
+};
+
+const PATH: &str = "/v1/peers";
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Peers {
+    #[command(subcommand)]
+    command: Option<PeersCommand>,
+    /// One neighbour in detail, by name or address.
+    name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum PeersCommand {
+    /// One neighbour in detail, by name or address.
+    Show {
+        /// Its name or address.
+        name: String,
+    },
+    /// Closes a session; it is opened again.
+    Reset {
+        /// Its name or address.
+        name: String,
+        /// A text for the neighbour's operator (RFC 9003).
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
+    },
+}
+
+impl Peers {
+    pub(super) fn exec(
+        self,
+        client: &Client,
+        out: &mut Output<'_>,
+    ) -> Result<Outcome, CommandError> {
+        match (self.command, self.name) {
+            (Some(PeersCommand::Reset { name, message }), _) => {
+                reset(client, out, &name, message.as_deref())
+            }
+            (Some(PeersCommand::Show { name }), _) | (None, Some(name)) => show(client, out, &name),
+            (None, None) => list(client, out),
+        }
+    }
+}
+
+/// All sessions, one a line.
+pub(super) fn list(client: &Client, out: &mut Output<'_>) -> Result<Outcome, CommandError> {
+    let answer = client.get(PATH)?;
+    if out.is_json() {
+        out.json(&answer)?;
+        return Ok(Outcome::Done);
+    }
+    let list: PeerList = typed(PATH, &answer)?;
+    if list.peers.is_empty() {
+        writeln!(out, "no peers; add a [[peer]] to the configuration")?;
+        return Ok(Outcome::Done);
+    }
+    let mut columns = vec![
+        ("NAME", Align::Left),
+        ("ADDRESS", Align::Left),
+        ("AS", Align::Right),
+        ("STATE", Align::Left),
+        ("FOR", Align::Right),
+        ("RECEIVED", Align::Right),
+        ("ACCEPTED", Align::Right),
+        ("TOLD", Align::Right),
+    ];
+    if out.is_wide() {
+        columns.extend([
+            ("TYPE", Align::Left),
+            ("ROUTER ID", Align::Left),
+            ("HOLD", Align::Right),
+            ("UPS", Align::Right),
+            ("MSGS IN", Align::Right),
+            ("MSGS OUT", Align::Right),
+        ]);
+    }
+    columns.push(("LAST DOWN", Align::Left));
+    let mut table = Table::new(columns);
+    for peer in &list.peers {
+        table.row(row(peer, out.is_wide()));
+    }
+    table.print(out)?;
+    Ok(Outcome::Done)
+}
+
+fn row(peer: &PeerReport, wide: bool) -> Vec<String> {
+    let view = &peer.view;
+    let families = || [view.ipv4, view.ipv6].into_iter().flatten();
+    let sum = |of: fn(FamilyCounts) -> u32| count(families().map(of).map(u64::from).sum::<u64>());
+    let mut row = vec![
+        view.name.clone(),
+        view.address.to_string(),
+        view.asn.map(|asn| asn.to_string()).unwrap_or_default(),
+        state(peer),
+        duration(view.state_seconds),
+        sum(|family| family.received),
+        sum(|family| family.accepted),
+        sum(|family| family.advertised),
+    ];
+    if wide {
+        row.extend([
+            view.session_type
+                .map(session_type)
+                .unwrap_or_default()
+                .to_owned(),
+            view.router_id.map(|id| id.to_string()).unwrap_or_default(),
+            view.hold_time
+                .map(|time| time.to_string())
+                .unwrap_or_default(),
+            view.established_count.to_string(),
+            count(total(view.received)),
+            count(total(view.sent)),
+        ]);
+    }
+    row.push(view.last_error.clone().unwrap_or_default());
+    row
+}
+
+fn show(client: &Client, out: &mut Output<'_>, name: &str) -> Result<Outcome, CommandError> {
+    let path = format!("{PATH}/{}", encoded(name));
+    let answer = client.get(&path)?;
+    if out.is_json() {
+        out.json(&answer)?;
+        return Ok(Outcome::Done);
+    }
+    let peer: PeerReport = typed(&path, &answer)?;
+    print_one(&peer, out)?;
+    Ok(Outcome::Done)
+}
+
+fn print_one(peer: &PeerReport, out: &mut Output<'_>) -> Result<(), CommandError> {
+    let view = &peer.view;
+    let asn = view
+        .asn
+        .map_or_else(|| "any AS".to_owned(), |asn| format!("AS {asn}"));
+    writeln!(out, "{} ({}, {asn})", printable(&view.name), view.address)?;
+    let mut line = |label: &str, text: String| writeln!(out, "  {label:<13}{}", printable(&text));
+    line(
+        "state",
+        format!(
+            "{} for {} (since {})",
+            state(peer),
+            duration(view.state_seconds),
+            peer.since
+        ),
+    )?;
+    if let Some(error) = &view.last_error {
+        let when = peer
+            .last_error_at
+            .as_ref()
+            .map(|at| format!(" at {at}"))
+            .unwrap_or_default();
+        line("last down", format!("{error}{when}"))?;
+    }
+    line("established", format!("{} times", view.established_count))?;
+    let kind = view
+        .session_type
+        .map(session_type)
+        .unwrap_or("not known yet");
+    line("session", format!("{kind}, our AS {}", view.local_asn))?;
+    let known = |what: Option<String>| what.unwrap_or_else(|| "not known yet".to_owned());
+    line("router id", known(view.router_id.map(|id| id.to_string())))?;
+    line(
+        "our address",
+        known(view.local_address.map(|address| address.to_string())),
+    )?;
+    line(
+        "hold time",
+        known(view.hold_time.map(|time| format!("{time} s"))),
+    )?;
+    if let Some(configured) = &peer.configured {
+        line("import", configured.import.to_string().replace('"', ""))?;
+        line("export", configured.export.to_string().replace('"', ""))?;
+        line("configured", configured.origin.clone())?;
+    } else {
+        line("configured", "from a range".to_owned())?;
+    }
+    let list = |list: &[String]| {
+        if list.is_empty() {
+            "none".to_owned()
+        } else {
+            list.join(", ")
+        }
+    };
+    line("we offer", list(&view.capabilities_sent))?;
+    line("it offers", list(&view.capabilities_received))?;
+    for (family, counts) in [("IPv4", view.ipv4), ("IPv6", view.ipv6)] {
+        if let Some(counts) = counts {
+            let end = if counts.end_of_rib {
+                "complete"
+            } else {
+                "End-of-RIB not seen"
+            };
+            line(
+                family,
+                format!(
+                    "{} received, {} accepted, {} told; {end}",
+                    count(counts.received),
+                    count(counts.accepted),
+                    count(counts.advertised)
+                ),
+            )?;
+        }
+    }
+    line("messages in", messages(view.received))?;
+    line("messages out", messages(view.sent))?;
+    if view.treated_as_withdraw + view.attributes_discarded > 0 {
+        line(
+            "malformed",
+            format!(
+                "{} updates treated as withdraw, {} lost an attribute (RFC 7606); last: {}",
+                count(view.treated_as_withdraw),
+                count(view.attributes_discarded),
+                view.last_malformed.as_deref().unwrap_or("not known"),
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+fn reset(
+    client: &Client,
+    out: &mut Output<'_>,
+    name: &str,
+    message: Option<&str>,
+) -> Result<Outcome, CommandError> {
+    let path = format!("{PATH}/{}/reset", encoded(name));
+    let body = message.map(|text| json!({ "communication": text }));
+    let answer = client.post(&path, body.as_ref())?;
+    if out.is_json() {
+        out.json(&answer)?;
+    } else {
+        let done: ResetDone = typed(&path, &answer)?;
+        writeln!(
+            out,
+            "the session with {} was closed and is opened again",
+            printable(&done.peer)
+        )?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn state(peer: &PeerReport) -> String {
+    let disabled = peer
+        .configured
+        .as_ref()
+        .is_some_and(|configured| configured.disabled);
+    match peer.view.state {
+        _ if disabled => "disabled",
+        State::Idle => "Idle",
+        State::Connect => "Connect",
+        State::Active => "Active",
+        State::OpenSent => "OpenSent",
+        State::OpenConfirm => "OpenConfirm",
+        State::Established => "Established",
+    }
+    .to_owned()
+}
+
+fn session_type(kind: SessionType) -> &'static str {
+    match kind {
+        SessionType::Ibgp => "iBGP",
+        SessionType::Ebgp => "eBGP",
+    }
+}
+
+fn total(counts: MessageCounts) -> u64 {
+    let MessageCounts {
+        open,
+        update,
+        notification,
+        keepalive,
+        route_refresh,
+    } = counts;
+    open + update + notification + keepalive + route_refresh
+}
+
+fn messages(counts: MessageCounts) -> String {
+    format!(
+        "{} ({} open, {} update, {} keepalive, {} refresh, {} notification)",
+        count(total(counts)),
+        count(counts.open),
+        count(counts.update),
+        count(counts.keepalive),
+        count(counts.route_refresh),
+        count(counts.notification),
+    )
+}
