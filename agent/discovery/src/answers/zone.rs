@@ -79,7 +79,7 @@ pub struct Zone {
 /// Why a text is no origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` cannot be the zone: write labels of letters, digits and hyphens with dots between them, at most 128 \
+    "`{}` cannot be the zone: write labels of letters, digits and hyphens with dots between them, at most 96 \
      characters, as in wayleave.internal", .0.escape_debug()
 )]
 pub struct ZoneError(String);
@@ -96,8 +96,8 @@ impl Zone {
             .unwrap_or(origin)
             .to_ascii_lowercase();
         let is_label = |label: &str| crate::names::HostName::new(label).is_ok();
-        // The rest of the 253 is for what stands before it: a service, a namespace, a port.
-        if name.len() > 128 || !name.split('.').all(is_label) {
+        // The rest of the 253 octets is for what stands before it: a service, a namespace, a port.
+        if name.len() > 96 || !name.split('.').all(is_label) {
             return Err(wrong());
         }
         Ok(Self {
