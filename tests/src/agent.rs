@@ -20,6 +20,9 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
+/// `wayleave` has answered, and the answer is that something is wrong.
+const DEGRADED: i32 = 2;
+
 /// An agent. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Agent {
@@ -126,10 +129,10 @@ impl Agent {
         self.process.resume()
     }
 
-    /// Starts it after an end, and waits until it answers.
+    /// Starts it after an end, and waits until it is ready.
     pub fn start_again(&self) -> Result<(), LabError> {
         self.process
-            .start_until(&self.lab, START_LIMIT, || self.cli(["status"]).map(drop))
+            .start_until(&self.lab, START_LIMIT, || self.api("/readyz").map(drop))
     }
 
     /// Stops it and starts it again.
@@ -184,7 +187,12 @@ impl Agent {
             socket.as_os_str(),
         ];
         let words: Vec<&OsStr> = words.into_iter().map(OsStr::new).collect();
-        self.host.run(fixed.iter().chain(&words))
+        let command: Vec<&OsStr> = fixed.into_iter().chain(words).collect();
+        let output = self.host.output(&command)?;
+        if output.status.success() || output.status.code() == Some(DEGRADED) {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(self.host.failure(&command, &output))
     }
 
     fn socket(&self) -> PathBuf {

@@ -98,20 +98,7 @@ impl Host {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let words: Vec<_> = command
-            .iter()
-            .map(|w| w.as_ref().to_string_lossy())
-            .collect();
-        let (stderr, stdout) = (
-            String::from_utf8_lossy(&output.stderr),
-            String::from_utf8_lossy(&output.stdout),
-        );
-        Err(LabError::Command {
-            host: self.name().to_owned(),
-            command: words.join(" "),
-            status: output.status,
-            output: head(format!("{}\n{}", stderr.trim(), stdout.trim()).trim(), 2000),
-        })
+        Err(self.failure(&command, &output))
     }
 
     /// Runs a command on the host, however it ends. Its time is bounded to 30 s.
@@ -126,6 +113,22 @@ impl Host {
             .stdin(Stdio::null());
         self.enter(|| bounded.output())?
             .map_err(|e| LabError::system(format!("run {bounded:?} on {}", self.name()), e))
+    }
+
+    /// The error of a command that ended badly.
+    pub(crate) fn failure<S: AsRef<OsStr>>(&self, command: &[S], output: &Output) -> LabError {
+        let words: Vec<_> = command
+            .iter()
+            .map(|w| w.as_ref().to_string_lossy())
+            .collect();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        let said = format!("{}\n{}", text(&output.stderr), text(&output.stdout));
+        LabError::Command {
+            host: self.name().to_owned(),
+            command: words.join(" "),
+            status: output.status,
+            output: head(said.trim(), 2000),
+        }
     }
 
     /// Runs `ip` with words separated by spaces.

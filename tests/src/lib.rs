@@ -27,6 +27,7 @@
 //! * [`Lab`] makes [`Host`]s, [`Link`]s, [`Switch`]es, [`Frr`], [`Bird`], [`Agent`]s and
 //!   [`Container`]s. Asserts read the kernel and the routers, never our own logs.
 //! * [`Lab::until`] waits for a condition with a deadline; there is no sleeping for luck.
+//! * [`Fault`]s are silent links and blocked ports; links, processes and namespaces can be taken away.
 //! * [`Stream`] counts what a fault costs in packets.
 //! * [`oracle`] checks the invariants I1 to I8 over the whole lab after every test.
 //!
@@ -39,6 +40,7 @@ mod cni;
 mod container;
 mod dump;
 mod error;
+mod fault;
 mod frr;
 mod host;
 mod http;
@@ -59,6 +61,7 @@ pub use crate::bird::Bird;
 pub use crate::cni::{CniFailure, Verb};
 pub use crate::container::Container;
 pub use crate::error::{LabError, Why};
+pub use crate::fault::Fault;
 pub use crate::frr::{Frr, FrrConfig};
 pub use crate::host::Host;
 pub use crate::lab::Lab;

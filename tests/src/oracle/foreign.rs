@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::error::LabError;
+use crate::fault;
 use crate::host::Host;
 use crate::lab::Lab;
 use crate::need::Need;
@@ -148,13 +149,12 @@ fn tables(host: &Host) -> Result<Vec<String>, LabError> {
             _ => tables.push(line.to_owned()),
         }
     }
-    let ours = |table: &String| {
-        table
-            .split_whitespace()
-            .nth(2)
-            .is_some_and(|n| n.starts_with("wayleave"))
+    // The agents' tables, and those of faults that the test itself has injected.
+    let lively = |table: &String| {
+        let name = table.split_whitespace().nth(2).unwrap_or_default();
+        name.starts_with("wayleave") || name.starts_with(fault::TABLE)
     };
-    Ok(tables.into_iter().filter(|table| !ours(table)).collect())
+    Ok(tables.into_iter().filter(|table| !lively(table)).collect())
 }
 
 fn devices(host: &Host, only_up: bool) -> Result<BTreeSet<String>, LabError> {

@@ -135,6 +135,42 @@ fn a_stream_loses_exactly_what_a_fault_takes() {
 }
 
 #[test]
+fn a_silent_link_stays_up_and_a_blocked_port_blocks_nothing_else() {
+    lab!(Nft).run(|lab| {
+        let (a, b) = (lab.host("a")?, lab.host("b")?);
+        let cable = lab.link(&a, &b)?;
+        let (v4, v6) = (cable.b.v4.into(), cable.b.v6.into());
+        let _answers = b.serve(80)?;
+        let _others = b.serve(81)?;
+        a.ping(v4)?;
+
+        let fault = cable.silence()?;
+        ensure!(
+            a.ping(v4).is_err() && a.ping(v6).is_err(),
+            "packets pass a silent link"
+        );
+        ensure!(
+            a.ip("link show to-b")?.contains("state UP"),
+            "the link went down"
+        );
+        fault.heal()?;
+        a.ping(v6)?;
+
+        let fault = cable.b.deafen()?;
+        ensure!(a.ping(v4).is_err(), "b hears a");
+        drop(fault);
+        a.ping(v4)?;
+
+        let fault = b.block_tcp(80)?;
+        ensure!(a.fetch(v6, 80).is_err(), "a blocked port answers");
+        a.fetch(v6, 81)?;
+        fault.heal()?;
+        a.fetch(v6, 80)?;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_wait_that_is_in_vain_says_for_what_and_why() {
     lab!().run(|lab| {
         let mut attempts = 0;
