@@ -8,6 +8,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod dns;
 pub mod event;
 pub mod log;
 pub mod problem;
