@@ -46,6 +46,15 @@ pub(crate) struct Member {
     pub(crate) private: Outbox,
 }
 
+/// What a peer takes along when it changes its group.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    /// What it had begun to write, or had queued for itself: whole messages but the first.
+    begun: Vec<u8>,
+    /// Families whose End-of-RIB is still owed.
+    end_of_rib: [bool; 2],
+}
+
 /// Peers that are sent the same.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -90,8 +99,31 @@ impl Group {
         });
     }
 
-    pub(crate) fn leave(&mut self, slot: Slot) {
-        self.members.retain(|member| member.slot != slot);
+    /// Takes in a peer that comes from another group with its session up.
+    pub(crate) fn join_from(&mut self, slot: Slot, departure: Departure) {
+        let walk = Walk::anew(self.key.families, departure.end_of_rib);
+        let progress = Progress::Walking(Box::new(walk));
+        let mut private = Outbox::default();
+        *private.buffer() = departure.begun;
+        self.members.push(Member {
+            slot,
+            progress,
+            private,
+        });
+    }
+
+    pub(crate) fn leave(&mut self, slot: Slot) -> Option<Departure> {
+        let at = self.members.iter().position(|member| member.slot == slot)?;
+        let begun = match &self.members[at] {
+            member if !member.private.is_empty() => member.private.pending().to_vec(),
+            _ => self.rest_of_message(slot).to_vec(),
+        };
+        let end_of_rib = match &self.members[at].progress {
+            Progress::Following(_) => [false; 2],
+            Progress::Walking(walk) => [walk.families[0].end_of_rib, walk.families[1].end_of_rib],
+        };
+        self.members.remove(at);
+        Some(Departure { begun, end_of_rib })
     }
 
     pub(crate) fn member(&self, slot: Slot) -> Option<&Member> {

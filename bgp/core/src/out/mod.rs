@@ -15,7 +15,7 @@ pub(crate) mod walk;
 
 pub(crate) use self::{
     export::GroupKey,
-    group::{Families, Group},
+    group::{Departure, Families, Group},
     walk::Walk,
 };
 

@@ -45,6 +45,19 @@ impl Walk {
         }
     }
 
+    /// From the beginning, for a peer that was sent other things until now.
+    pub(crate) fn anew(negotiated: [bool; 2], end_of_rib: [bool; 2]) -> Self {
+        let family = |index: usize| FamilyWalk {
+            done: !negotiated[index],
+            explicit: true,
+            end_of_rib: end_of_rib[index],
+            ..FamilyWalk::default()
+        };
+        Self {
+            families: [family(0), family(1)],
+        }
+    }
+
     /// Only what changes behind: a peer that holds everything but what will be marked.
     pub(crate) fn behind(bounds: [u32; 2]) -> Self {
         let family = |bound| FamilyWalk {
@@ -71,6 +84,7 @@ impl Walk {
 
     /// Whether the peer must still hear of `dest`.
     pub(crate) fn awaits(&self, family: usize, dest: u32) -> bool {
-        self.families[family].behind.contains(dest)
+        let walk = &self.families[family];
+        walk.behind.contains(dest) || (walk.explicit && !walk.done && dest >= walk.position)
     }
 }

@@ -131,6 +131,21 @@ impl Shared {
         }
     }
 
+    /// Gives a path the attributes that another policy leaves it. Its destination, and the change
+    /// in the number of accepted paths.
+    pub(crate) fn judge<P: PrefixKey>(
+        &mut self,
+        table: &mut Table<P>,
+        id: u32,
+        attr: AttrId,
+    ) -> (u32, i8) {
+        self.attrs.hold(attr);
+        let (dest, old) = table.set_attr(id, attr);
+        self.attrs.release(old);
+        self.decide_again(table, dest, Some(id));
+        (dest, i8::from(!attr.is_none()) - i8::from(!old.is_none()))
+    }
+
     /// Decides for `dest` after the path `touched` changed or went; whether the best did.
     fn decide_again<P: PrefixKey>(
         &mut self,

@@ -179,6 +179,12 @@ impl<P: PrefixKey> Table<P> {
             .filter(|path| path.flags & PATH_FREED == 0)
     }
 
+    /// Puts other accepted attributes on a path; returns its destination and the old ones.
+    pub(crate) fn set_attr(&mut self, id: u32, attr: AttrId) -> (u32, AttrId) {
+        let path = &mut self.paths[id as usize];
+        (path.dest, std::mem::replace(&mut path.attr, attr))
+    }
+
     pub(crate) fn best(&self, dest: u32) -> Option<&Path> {
         let best = self.dests[dest as usize].best;
         (best != NONE).then(|| &self.paths[best as usize])

@@ -110,6 +110,11 @@ impl Session {
         &self.config
     }
 
+    /// Takes settings that differ only in what an open session does not depend on.
+    pub(crate) fn set_config(&mut self, config: PeerConfig) {
+        self.config = config;
+    }
+
     pub(crate) fn state(&self) -> State {
         match self.links.iter().map(|link| link.phase).max() {
             Some(Phase::Established) => State::Established,

@@ -41,6 +41,16 @@ pub(super) struct Feed {
     pub(super) families: [FeedFamily; 2],
 }
 
+impl Feed {
+    /// Hands everything over again.
+    pub(super) fn start_again(&mut self) {
+        for part in &mut self.families {
+            part.position = 0;
+            part.behind = Bits::default();
+        }
+    }
+}
+
 /// A peer that does not send End-of-RIB has sent all it has when it has been quiet this long.
 const QUIET: std::time::Duration = std::time::Duration::from_secs(3);
 

@@ -36,7 +36,7 @@ use self::{feed::Feed, peer::Peer, turn::Sweep};
 use crate::{
     config::{PeerConfig, SpeakerConfig},
     feed::Origination,
-    out::{Families, Group, GroupKey, outbox::Outbox},
+    out::{Departure, Families, Group, GroupKey, outbox::Outbox},
     rib::{
         Shared,
         source::{Slot, Source},
@@ -415,10 +415,10 @@ impl Speaker {
         };
         let key = action::group_key(&self.config, config, negotiated, &info);
         self.shared.sources[slot.index()] = source;
-        self.join_group(slot, key);
+        self.join_group(slot, key, None);
     }
 
-    fn join_group(&mut self, slot: Slot, key: GroupKey) {
+    fn join_group(&mut self, slot: Slot, key: GroupKey, departure: Option<Departure>) {
         let same = |group: &Option<Group>| group.as_ref().is_some_and(|group| group.key == key);
         let index = self.groups.iter().position(same).unwrap_or_else(|| {
             let group = Some(Group::new(key));
@@ -434,24 +434,25 @@ impl Speaker {
             }
         });
         if let Some(group) = &mut self.groups[index] {
-            group.join(slot);
+            match departure {
+                Some(departure) => group.join_from(slot, departure),
+                None => group.join(slot),
+            }
         }
         if let Some(peer) = self.peer_mut(slot) {
             peer.group = Some(index);
         }
     }
 
-    fn leave_group(&mut self, slot: Slot) {
-        let Some(index) = self.peer_mut(slot).and_then(|peer| peer.group.take()) else {
-            return;
-        };
-        if let Some(group) = &mut self.groups[index] {
-            group.leave(slot);
-            if group.members.is_empty() {
-                group.dissolve(&mut self.shared);
-                self.groups[index] = None;
-            }
+    fn leave_group(&mut self, slot: Slot) -> Option<Departure> {
+        let index = self.peer_mut(slot).and_then(|peer| peer.group.take())?;
+        let group = self.groups[index].as_mut()?;
+        let departure = group.leave(slot);
+        if group.members.is_empty() {
+            group.dissolve(&mut self.shared);
+            self.groups[index] = None;
         }
+        departure
     }
 
     /// The session over `conn` is over: its routes are gone at once, swept in the turns to come.

@@ -1,15 +1,34 @@
 //! Taking a new configuration.
 //!
-//! A peer whose settings changed is closed (Cease, 6) and opened with the new ones; all others are
-//! left alone. A change of the speaker's own AS, identifier or cluster concerns everybody.
+//! What changed is changed, nothing else. A session is closed (Cease, 6) only when something it
+//! was opened with changed: see [`opened_alike`]. Policy is applied to what is held already, in
+//! both directions. A change of the speaker's own AS, identifier or cluster concerns everybody.
 
-use super::Speaker;
+use super::{Speaker, action, import::refuses_prefix};
 use crate::{
-    config::SpeakerConfig,
-    rib::source::Source,
+    config::{PeerConfig, SpeakerConfig},
+    rib::{
+        attr::AttrId,
+        key::PrefixKey,
+        source::{Slot, Source},
+        table::Table,
+    },
     types::Time,
     wire::{Cease, Notification},
 };
+
+/// Whether a session opened with one of these would have been opened alike with the other.
+fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
+    let mut old = old.clone();
+    old.import = new.import.clone();
+    old.export = new.export.clone();
+    old.allow_own_as = new.allow_own_as;
+    old.next_hop_self = new.next_hop_self;
+    old.reflector_client = new.reflector_client;
+    old.max_prefixes = new.max_prefixes;
+    old.connect_retry = new.connect_retry;
+    old == *new
+}
 
 impl Speaker {
     /// Puts `config` in force; says what was done, in words.
@@ -30,23 +49,28 @@ impl Speaker {
             let Some(peer) = self.peer(slot) else {
                 continue;
             };
+            let name = peer.name.clone();
             if peer.dynamic {
                 if all || old.ranges != new.ranges {
-                    done.push(format!("peer {}: closed, its range changed", peer.name));
+                    done.push(format!("peer {name}: closed, its range changed"));
                     let why = Notification::cease(Cease::OtherConfigurationChange, None);
                     self.remove_peer(now, slot, &why);
                 }
                 continue;
             }
-            let kept = new.peers.iter().find(|kept| kept.name == *peer.name);
-            let name = peer.name.clone();
+            let kept = new.peers.iter().find(|kept| kept.name == *name);
             match kept {
                 None => {
                     done.push(format!("peer {name}: removed"));
                     let why = Notification::cease(Cease::PeerDeconfigured, None);
                     self.remove_peer(now, slot, &why);
                 }
-                Some(kept) if all || kept != peer.session.config() => {
+                Some(kept) if !all && kept == peer.session.config() => {}
+                Some(kept) if !all && opened_alike(peer.session.config(), kept) => {
+                    done.push(format!("peer {name}: policy changed, session kept"));
+                    self.change_policy(now, slot, kept.clone());
+                }
+                Some(kept) => {
                     done.push(format!(
                         "peer {name}: settings changed, session opened again"
                     ));
@@ -54,7 +78,6 @@ impl Speaker {
                     self.remove_peer(now, slot, &why);
                     self.add_peer(now, kept.clone(), false);
                 }
-                Some(_) => {}
             }
         }
         for peer in &new.peers {
@@ -63,6 +86,111 @@ impl Speaker {
                 self.add_peer(now, peer.clone(), false);
             }
         }
+        if old.multipath != new.multipath {
+            done.push(format!("speaker: up to {} equal paths", new.multipath));
+            for feed in self.feeds.iter_mut().flatten() {
+                feed.start_again();
+            }
+        }
         done
+    }
+
+    /// Applies other policy to what `slot` has sent and was sent.
+    fn change_policy(&mut self, now: Time, slot: Slot, config: PeerConfig) {
+        let Some(peer) = self.peer_mut(slot) else {
+            return;
+        };
+        let client = config.reflector_client;
+        let old = peer.session.config().clone();
+        peer.session.set_config(config.clone());
+        if (&old.import, old.allow_own_as) != (&config.import, config.allow_own_as) {
+            self.judge_again(slot);
+        }
+        // Whether its routes are reflected concerns every group.
+        if self.shared.sources[slot.index()].client != client {
+            self.shared.sources[slot.index()].client = client;
+            mark_all(&mut self.tables.v4, slot);
+            mark_all(&mut self.tables.v6, slot);
+        }
+        let key = self.peer(slot).and_then(|peer| {
+            let (conn, negotiated) = peer.session.established()?;
+            let info = self.conns.get(&conn)?.info.as_ref()?;
+            Some(action::group_key(&self.config, &config, negotiated, info))
+        });
+        let group = self
+            .peer(slot)
+            .and_then(|peer| self.groups.get(peer.group?)?.as_ref());
+        if let (Some(key), Some(group)) = (key, group)
+            && key != group.key
+        {
+            let departure = self.leave_group(slot);
+            self.join_group(slot, key, departure);
+        }
+        if let Err(notification) = self.check_limit(slot)
+            && let Some((conn, _)) = self.peer(slot).and_then(|peer| peer.session.established())
+        {
+            self.fault(now, slot, conn, notification);
+        }
+    }
+
+    /// Judges everything `slot` has sent again.
+    fn judge_again(&mut self, slot: Slot) {
+        let v4 = self.judgements(&self.tables.v4, slot);
+        let v6 = self.judgements(&self.tables.v6, slot);
+        let multipath = self.config.multipath > 1;
+        let Self {
+            shared,
+            tables,
+            peers,
+            feeds,
+            ..
+        } = self;
+        let Some(peer) = peers.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        for (index, judged) in [v4, v6].into_iter().enumerate() {
+            for (path, attr) in judged {
+                let (dest, accepted) = if index == 0 {
+                    shared.judge(&mut tables.v4, path, attr)
+                } else {
+                    shared.judge(&mut tables.v6, path, attr)
+                };
+                let counts = &mut peer.counts[index];
+                counts.accepted = counts.accepted.saturating_add_signed(accepted.into());
+                if multipath {
+                    super::turn::mark(feeds, index, dest);
+                }
+            }
+        }
+    }
+
+    /// Paths of `slot` that are judged otherwise than before.
+    fn judgements<P: PrefixKey>(&self, table: &Table<P>, slot: Slot) -> Vec<(u32, AttrId)> {
+        let Some(peer) = self.peer(slot) else {
+            return Vec::new();
+        };
+        let config = peer.session.config();
+        let epoch = self.shared.sources[slot.index()].epoch;
+        let judged = (0..table.path_bound()).filter_map(|id| {
+            let path = table.live_path(id)?;
+            if path.peer != slot || path.epoch != epoch {
+                return None;
+            }
+            let prefix = table.prefix(path.dest).into();
+            let refused = self.refuses_set(slot, path.received).is_some()
+                || refuses_prefix(config, prefix).is_some();
+            let attr = if refused { AttrId::NONE } else { path.received };
+            (attr != path.attr).then_some((id, attr))
+        });
+        judged.collect()
+    }
+}
+
+/// Makes every group look again at the routes of `slot`.
+fn mark_all<P: PrefixKey>(table: &mut Table<P>, slot: Slot) {
+    for dest in 0..table.dest_bound() {
+        if table.is_live(dest) && table.best(dest).is_some_and(|best| best.peer == slot) {
+            table.mark_dirty(dest);
+        }
     }
 }

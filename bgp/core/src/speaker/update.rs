@@ -47,7 +47,13 @@ impl Speaker {
         }
     }
 
-    fn fault(&mut self, now: Time, slot: Slot, conn: ConnId, notification: Notification) {
+    pub(super) fn fault(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        conn: ConnId,
+        notification: Notification,
+    ) {
         self.with_session(now, slot, |session, fx| {
             session.fault(now, conn, notification, fx)
         });
@@ -299,7 +305,7 @@ impl Speaker {
     }
 
     /// The peer's maximum prefix (RFC 4486, 4).
-    fn check_limit(&self, slot: Slot) -> Result<(), Notification> {
+    pub(super) fn check_limit(&self, slot: Slot) -> Result<(), Notification> {
         let Some(peer) = self.peer(slot) else {
             return Ok(());
         };

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use wayleave_bgp_core::{Prefix, feed::Origination, view::RibKind};
+use wayleave_bgp_core::{Prefix, config::Policy, feed::Origination, view::RibKind};
 
 use crate::net::{Net, Rng};
 
@@ -46,7 +46,7 @@ fn one_history(seed: u64) {
     for _ in 0..20 {
         let n = rng.below(count);
         let (a, b) = edges[rng.below(edges.len())];
-        match rng.below(8) {
+        match rng.below(9) {
             0..=2 => {
                 let routes: Vec<Prefix> = (0..1 + rng.below(20))
                     .map(|_| {
@@ -77,6 +77,21 @@ fn one_history(seed: u64) {
                 net.run(Duration::from_secs(rng.below(15) as u64));
             }
             6 => net.heal(),
+            7 => {
+                // Another policy for a while: what it hid comes back.
+                let policy = [Policy::None, Policy::Own, Policy::All][rng.below(3)].clone();
+                let mut config = net.speakers[a].config().clone();
+                let inward = rng.below(2) == 0;
+                for peer in &mut config.peers {
+                    if inward && policy != Policy::Own {
+                        peer.import = policy.clone();
+                    } else {
+                        peer.export = policy.clone();
+                    }
+                }
+                let now = net.now;
+                net.speakers[a].reconfigure(now, config);
+            }
             _ => {
                 net.restart(n);
                 let now = net.now;
@@ -90,6 +105,14 @@ fn one_history(seed: u64) {
         net.run(Duration::from_millis(rng.below(3_000) as u64));
     }
     net.heal();
+    for n in 0..count {
+        let mut config = net.speakers[n].config().clone();
+        for peer in &mut config.peers {
+            (peer.import, peer.export) = (Policy::All, Policy::All);
+        }
+        let now = net.now;
+        net.speakers[n].reconfigure(now, config);
+    }
     net.raise();
     net.run(Duration::from_secs(1));
     for n in 0..count {

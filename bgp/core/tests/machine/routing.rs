@@ -86,9 +86,9 @@ fn ibgp_routes_go_to_clients_of_a_reflector_and_to_nobody_else() {
     let mut net = Net::graph(3, &asns, &[(0, 1), (0, 2), (0, 3)]);
     let mut hub = net.speakers[0].config().clone();
     hub.peers[0].reflector_client = true; // s1 is a client, s2 and s3 are not
+    net.raise();
     let now = net.now;
     net.speakers[0].reconfigure(now, hub);
-    net.raise();
     originate(&mut net, 1, &["10.1.0.0/24"]);
     originate(&mut net, 2, &["10.2.0.0/24"]);
     net.settle();
@@ -405,4 +405,56 @@ fn the_path_that_won_and_the_one_that_lost_say_why() {
     assert!(
         matches!(&direct.attributes.as_path[..], [AsSegment::Sequence(path)] if path.len() == 1)
     );
+}
+
+#[test]
+fn policy_that_changes_is_applied_to_what_is_held_without_touching_the_session() {
+    let mut net = Net::graph(
+        14,
+        &[65_001, 65_002, 65_003, 65_004],
+        &[(0, 1), (1, 2), (1, 3)],
+    );
+    net.raise();
+    originate(
+        &mut net,
+        0,
+        &["10.1.0.0/24", "10.2.0.0/24", "2001:db8:1::/48"],
+    );
+    net.settle();
+    let within = |prefix: &str| Policy::Within(vec![prefix.parse().unwrap()]);
+    let change = |net: &mut Net, peer: usize, import: Policy, export: Policy| {
+        let mut config = net.speakers[1].config().clone();
+        config.peers[peer].import = import;
+        config.peers[peer].export = export;
+        let now = net.now;
+        let done = net.speakers[1].reconfigure(now, config);
+        net.settle();
+        done
+    };
+    let texts = |net: &Net, n| {
+        net.prefixes(n)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        change(&mut net, 1, Policy::All, within("10.1.0.0/16")),
+        ["peer s2: policy changed, session kept"]
+    );
+    assert_eq!(texts(&net, 2), "10.1.0.0/24");
+    assert_eq!(texts(&net, 3), "10.1.0.0/24 10.2.0.0/24 2001:db8:1::/48");
+    change(&mut net, 1, Policy::All, within("10.2.0.0/16"));
+    assert_eq!(texts(&net, 2), "10.2.0.0/24");
+    change(&mut net, 0, within("10.1.0.0/16"), Policy::All);
+    assert_eq!(texts(&net, 1), "10.1.0.0/24");
+    assert_eq!(texts(&net, 2), "");
+    assert_eq!(texts(&net, 3), "10.1.0.0/24");
+    assert_eq!(net.peer(1, "s0").ipv4.unwrap().accepted, 1);
+    change(&mut net, 0, Policy::All, Policy::All);
+    change(&mut net, 1, Policy::All, Policy::All);
+    assert_eq!(texts(&net, 2), "10.1.0.0/24 10.2.0.0/24 2001:db8:1::/48");
+    for (n, peer) in [(1, "s0"), (1, "s2"), (1, "s3"), (2, "s1")] {
+        assert_eq!(net.peer(n, peer).established_count, 1);
+    }
 }

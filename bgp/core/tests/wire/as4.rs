@@ -65,12 +65,7 @@ fn as4_path_makes_the_end_of_the_path_exact_and_keeps_its_beginning() {
             as4_path(&[segment(3, &[64_512]), segment(2, &[70_000])].concat()),
             "70000",
         ),
-        (
-            "no AS4_PATH",
-            old_segment(2, &[10, 20]),
-            vec![],
-            "10 20",
-        ),
+        ("no AS4_PATH", old_segment(2, &[10, 20]), vec![], "10 20"),
     ];
     for (what, path, more, expected) in cases {
         assert_eq!(merged(&path, &more), expected, "{what}");
@@ -106,7 +101,11 @@ fn an_aggregator_that_is_not_as_trans_makes_as4_attributes_void() {
 fn old_speakers_get_as_trans_and_the_exact_path_beside() {
     let canonical = [
         attr(TRANSITIVE, 1, &[0]),
-        attr(TRANSITIVE, 2, &[segment(3, &[70_001]), segment(2, &[70_000, 10])].concat()),
+        attr(
+            TRANSITIVE,
+            2,
+            &[segment(3, &[70_001]), segment(2, &[70_000, 10])].concat(),
+        ),
         attr(BOTH, 7, &[0, 1, 0x11, 0x70, 192, 0, 2, 9]),
     ]
     .concat();
@@ -133,7 +132,11 @@ fn old_speakers_get_as_trans_and_the_exact_path_beside() {
     };
     egress_attributes(&canonical, None, &egress, &mut out);
     let has = |attribute: &[u8]| out.windows(attribute.len()).any(|there| there == attribute);
-    assert!(has(&attr(TRANSITIVE, 2, &old_segment(2, &[TRANS, TRANS, 10]))));
+    assert!(has(&attr(
+        TRANSITIVE,
+        2,
+        &old_segment(2, &[TRANS, TRANS, 10])
+    )));
     assert!(has(&as4_path(&segment(2, &[90_000, 70_000, 10]))));
 }
 
@@ -142,7 +145,11 @@ fn old_speakers_get_as_trans_and_the_exact_path_beside() {
 fn a_path_that_fits_two_octets_goes_without_as4_path() {
     let canonical = [
         attr(TRANSITIVE, 1, &[0]),
-        attr(TRANSITIVE, 2, &[segment(3, &[70_001]), segment(2, &[20, 10])].concat()),
+        attr(
+            TRANSITIVE,
+            2,
+            &[segment(3, &[70_001]), segment(2, &[20, 10])].concat(),
+        ),
         attr(BOTH, 7, &[0, 0, 0, 10, 192, 0, 2, 9]),
     ]
     .concat();
@@ -169,9 +176,17 @@ fn a_path_past_what_one_length_octet_says_doubles_without_harm() {
     let (decided, _, canonical) = judge(&raw, OLD_INTERNAL);
     assert_eq!(decided, Decided::Ok);
     let facts = facts_of(&canonical);
-    assert_eq!((facts.as_path_len, facts.neighbor_as, facts.origin_as), (510, 1, 255));
+    assert_eq!(
+        (facts.as_path_len, facts.neighbor_as, facts.origin_as),
+        (510, 1, 255)
+    );
     let mut out = Vec::new();
-    egress_attributes(&canonical, Some([192, 0, 2, 1].into()), &Egress::default(), &mut out);
+    egress_attributes(
+        &canonical,
+        Some([192, 0, 2, 1].into()),
+        &Egress::default(),
+        &mut out,
+    );
     let (_, _, again) = judge(&out, OLD_INTERNAL);
     assert_eq!(again, canonical);
 }

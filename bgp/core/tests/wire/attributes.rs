@@ -136,7 +136,11 @@ fn facts_say_what_the_decision_compares() {
         (segment(3, &[64_512]), 0, 0),
     ] {
         let facts = facts_of(&attr(TRANSITIVE, 2, &path));
-        assert_eq!((facts.neighbor_as, facts.origin_as), (neighbor_as, origin_as), "{path:?}");
+        assert_eq!(
+            (facts.neighbor_as, facts.origin_as),
+            (neighbor_as, origin_as),
+            "{path:?}"
+        );
     }
 }
 
@@ -154,7 +158,11 @@ fn flags_show_the_well_known_communities_and_what_else_is_there() {
         ([0xFD, 0xE9, 0x00, 0x01], 0),
     ] {
         let facts = facts_of(&attr(BOTH, 8, &[[0, 0, 0, 1], community].concat()));
-        assert_eq!(facts.flags, flag | AttrFacts::HAS_COMMUNITIES, "{community:x?}");
+        assert_eq!(
+            facts.flags,
+            flag | AttrFacts::HAS_COMMUNITIES,
+            "{community:x?}"
+        );
     }
     assert!(facts_of(&attr(BOTH, 32, &[0; 12])).has(AttrFacts::HAS_LARGE));
     assert!(facts_of(&attr(BOTH, 99, &[])).has(AttrFacts::HAS_UNKNOWN));
@@ -172,8 +180,14 @@ fn loops_are_found_in_paths_and_cluster_lists() {
     assert_eq!(path_contains(&canonical, Asn(10)), 3);
     assert_eq!(path_contains(&canonical, Asn(20)), 1);
     assert_eq!(path_contains(&canonical, Asn(30)), 0);
-    assert!(cluster_list_contains(&canonical, RouterId::from(0xC000_0202)));
-    assert!(!cluster_list_contains(&canonical, RouterId::from(0x0002_C000)));
+    assert!(cluster_list_contains(
+        &canonical,
+        RouterId::from(0xC000_0202)
+    ));
+    assert!(!cluster_list_contains(
+        &canonical,
+        RouterId::from(0x0002_C000)
+    ));
     assert_eq!(path_contains(&[], Asn(10)), 0);
     assert!(!cluster_list_contains(&[], RouterId::from(1)));
 }
@@ -210,5 +224,8 @@ fn a_value_that_no_attribute_holds_is_cut_and_stays_readable() {
     };
     let mut out = Vec::new();
     encode_canonical(&attributes, &mut out);
-    assert_eq!(decode_canonical(&out).extended_communities.len(), 65_535 / 8);
+    assert_eq!(
+        decode_canonical(&out).extended_communities.len(),
+        65_535 / 8
+    );
 }

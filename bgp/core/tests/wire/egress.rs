@@ -91,7 +91,15 @@ fn our_as_joins_the_first_sequence_or_gets_one_of_its_own() {
         (segment(2, &full), [own.clone(), segment(2, &full)].concat()),
         (segment(2, &room), segment(2, &joined)),
         // RFC 5065, 5.1: what a confederation added does not leave it.
-        ([segment(3, &[64_512]), segment(4, &[64_513]), segment(2, &[10])].concat(), segment(2, &[65_000, 10])),
+        (
+            [
+                segment(3, &[64_512]),
+                segment(4, &[64_513]),
+                segment(2, &[10]),
+            ]
+            .concat(),
+            segment(2, &[65_000, 10]),
+        ),
         (segment(3, &[64_512]), own),
     ];
     for (path, expected) in cases {

@@ -6,7 +6,6 @@ mod as4;
 mod attributes;
 mod build;
 mod egress;
-mod golden;
 mod messages;
 mod packing;
 mod properties;

@@ -14,12 +14,17 @@ use wayleave_bgp_core::{
 
 use crate::build::{EXTERNAL, OPTIONAL, TRANSITIVE, as_path, attr, hex, origin};
 
-fn hosts(count: u32) -> impl Iterator<Item = (Ipv4Prefix, Option<u32>)> {
+fn hosts(count: u32) -> impl Iterator<Item = (Ipv4Prefix, Option<u32>)> + Clone {
     (0..count).map(|n| (Ipv4Prefix::from_bits(0x0A00_0000 + n, 32), None))
 }
 
 fn hosts6(count: u32) -> impl Iterator<Item = (Prefix, Option<u32>)> {
-    (0..count).map(|n| (Prefix::V6(Ipv6Prefix::from_bits(0xFD << 120 | u128::from(n), 128)), None))
+    (0..count).map(|n| {
+        (
+            Prefix::V6(Ipv6Prefix::from_bits(0xFD << 120 | u128::from(n), 128)),
+            None,
+        )
+    })
 }
 
 fn lengths(mut messages: &[u8], max_len: usize) -> Vec<usize> {
@@ -45,9 +50,15 @@ fn messages_are_filled_to_the_last_octet_that_holds_a_prefix() {
         let full = fixed + per_message * 5;
         assert_eq!(lengths(&out, max_len), [full, full, fixed + 5]);
         let mut out = Vec::new();
-        assert_eq!(pack_withdraw4(&mut out, hosts((max_len as u32 - 23) / 5), max_len), 1);
+        assert_eq!(
+            pack_withdraw4(&mut out, hosts((max_len as u32 - 23) / 5), max_len),
+            1
+        );
         let mut out = Vec::new();
-        assert_eq!(pack_withdraw4(&mut out, hosts((max_len as u32 - 23) / 5 + 1), max_len), 2);
+        assert_eq!(
+            pack_withdraw4(&mut out, hosts((max_len as u32 - 23) / 5 + 1), max_len),
+            2
+        );
     }
 }
 
@@ -60,7 +71,11 @@ fn the_last_octets_of_a_message_hold_what_is_short_enough() {
     for (len, messages) in [(0, 1), (8, 1), (9, 2), (32, 2)] {
         let mut out = Vec::new();
         let prefixes = hosts(4).chain(default(len));
-        assert_eq!(pack_reach4(&mut out, &attrs, prefixes, 49), Ok(messages), "/{len}");
+        assert_eq!(
+            pack_reach4(&mut out, &attrs, prefixes, 49),
+            Ok(messages),
+            "/{len}"
+        );
         assert!(lengths(&out, 49).iter().all(|len| *len <= 49));
     }
 }
@@ -70,7 +85,10 @@ fn no_prefixes_make_no_message() {
     let mut out = Vec::new();
     let hop = NextHop::from(IpAddr::V6(Ipv6Addr::LOCALHOST));
     let family = Family::Ipv6Unicast;
-    assert_eq!(pack_reach4(&mut out, &origin(), hosts(0), MAX_MESSAGE), Ok(0));
+    assert_eq!(
+        pack_reach4(&mut out, &origin(), hosts(0), MAX_MESSAGE),
+        Ok(0)
+    );
     assert_eq!(pack_withdraw4(&mut out, hosts(0), MAX_MESSAGE), 0);
     assert_eq!(
         pack_reach_mp(&mut out, &origin(), family, &hop, hosts6(0), MAX_MESSAGE),
@@ -99,7 +117,14 @@ fn attributes_that_leave_no_room_are_refused_and_nothing_is_written() {
             }
         }
         let mut out = vec![42];
-        match pack_reach_mp(&mut out, &attrs, Family::Ipv6Unicast, &hop, hosts6(3), MAX_MESSAGE) {
+        match pack_reach_mp(
+            &mut out,
+            &attrs,
+            Family::Ipv6Unicast,
+            &hop,
+            hosts6(3),
+            MAX_MESSAGE,
+        ) {
             Ok(messages) => assert_eq!(lengths(&out[1..], MAX_MESSAGE).len(), messages),
             Err(error) => {
                 assert_eq!((error, out.as_slice()), (too_large, &[42][..]));
@@ -111,7 +136,13 @@ fn attributes_that_leave_no_room_are_refused_and_nothing_is_written() {
         assert_eq!(pack_reach4(&mut out, &attrs, hosts(3), MAX_EXTENDED), Ok(1));
     }
     // 4096 - 23 octets, less the longest prefix with its path identifier and what goes with it.
-    assert_eq!(refused, [4_200 - (4_096 - 23 - 9) - 1, 4_200 - (4_096 - 23 - 41 - 21) - 1]);
+    assert_eq!(
+        refused,
+        [
+            4_200 - (4_096 - 23 - 9) - 1,
+            4_200 - (4_096 - 23 - 41 - 21) - 1
+        ]
+    );
 }
 
 /// RFC 7606, 5.1: first in the message; RFC 4271, 4.3: two octets of length only past 255.
@@ -122,9 +153,15 @@ fn mp_reach_stands_first_with_the_shortest_length_that_holds_it() {
     for count in [1, 13, 14, 15, 400] {
         let mut out = Vec::new();
         let family = Family::Ipv6Unicast;
-        let messages =
-            pack_reach_mp(&mut out, &attrs, family, &hop.into(), hosts6(count), MAX_MESSAGE)
-                .unwrap();
+        let messages = pack_reach_mp(
+            &mut out,
+            &attrs,
+            family,
+            &hop.into(),
+            hosts6(count),
+            MAX_MESSAGE,
+        )
+        .unwrap();
         assert_eq!(messages, if count == 400 { 2 } else { 1 });
         let mut rest = out.as_slice();
         let mut found = 0;
@@ -162,7 +199,15 @@ fn ipv4_prefixes_go_over_ipv6_next_hops_and_link_local_ones_beside_global_ones()
         let mut out = Vec::new();
         let prefixes = hosts(3).map(|(prefix, id)| (Prefix::V4(prefix), id));
         let family = Family::Ipv4Unicast;
-        pack_reach_mp(&mut out, &attrs, family, &next_hop, prefixes.clone(), MAX_MESSAGE).unwrap();
+        pack_reach_mp(
+            &mut out,
+            &attrs,
+            family,
+            &next_hop,
+            prefixes.clone(),
+            MAX_MESSAGE,
+        )
+        .unwrap();
         let message = frame(&out, MAX_MESSAGE).unwrap().unwrap();
         let update = RawUpdate::split(message.body).unwrap();
         assert!(update.nlri.is_empty());
@@ -173,7 +218,13 @@ fn ipv4_prefixes_go_over_ipv6_next_hops_and_link_local_ones_beside_global_ones()
         let found: Vec<_> = Nlri4::new(reach.nlri, false)
             .map(|prefix| Prefix::V4(prefix.unwrap().0))
             .collect();
-        assert_eq!(found, prefixes.clone().map(|(prefix, _)| prefix).collect::<Vec<_>>());
+        assert_eq!(
+            found,
+            prefixes
+                .clone()
+                .map(|(prefix, _)| prefix)
+                .collect::<Vec<_>>()
+        );
         let mut out = Vec::new();
         assert_eq!(pack_withdraw_mp(&mut out, family, prefixes, MAX_MESSAGE), 1);
         let message = frame(&out, MAX_MESSAGE).unwrap().unwrap();
@@ -190,17 +241,26 @@ fn ipv4_prefixes_go_over_ipv6_next_hops_and_link_local_ones_beside_global_ones()
 fn a_next_hop_without_a_global_address_is_the_link_local_one() {
     let hop = |text: &str| {
         let mut value = vec![0, 2, 1, 32];
-        value.extend(text.split(' ').flat_map(|address| address.parse::<Ipv6Addr>().unwrap().octets()));
+        value.extend(
+            text.split(' ')
+                .flat_map(|address| address.parse::<Ipv6Addr>().unwrap().octets()),
+        );
         value.extend_from_slice(&[0, 0]);
         let raw = [origin(), as_path(), attr(OPTIONAL, 14, &value)].concat();
         let mut canonical = Vec::new();
         let parsed = parse_attributes(&raw, &EXTERNAL, false, &mut canonical);
         assert_eq!(parsed.verdict, Verdict::Ok);
         let hop = parsed.reach.unwrap().next_hop;
-        (hop.addr.to_string(), hop.link_local.map(|addr| addr.to_string()))
+        (
+            hop.addr.to_string(),
+            hop.link_local.map(|addr| addr.to_string()),
+        )
     };
     let link_local = || Some("fe80::1".to_owned());
-    assert_eq!(hop("2001:db8::1 fe80::1"), ("2001:db8::1".to_owned(), link_local()));
+    assert_eq!(
+        hop("2001:db8::1 fe80::1"),
+        ("2001:db8::1".to_owned(), link_local())
+    );
     assert_eq!(hop(":: fe80::1"), ("fe80::1".to_owned(), None));
     assert_eq!(hop("fe80::1 fe80::1"), ("fe80::1".to_owned(), None));
     assert_eq!(hop("2001:db8::1 ::"), ("2001:db8::1".to_owned(), None));
@@ -242,14 +302,23 @@ fn end_of_rib_is_empty_for_ipv4_and_an_empty_unreach_for_ipv6() {
 fn prefixes_too_long_or_cut_off_are_invalid_network_fields_and_host_bits_are_cleared() {
     let read4 = |octets: &[u8], add_path| {
         Nlri4::new(octets, add_path)
-            .map(|item| item.map(|(prefix, id)| (prefix.to_string(), id)).map_err(|e| (e.code, e.subcode)))
+            .map(|item| {
+                item.map(|(prefix, id)| (prefix.to_string(), id))
+                    .map_err(|e| (e.code, e.subcode))
+            })
             .collect::<Vec<_>>()
     };
     let good = |text: &str, id| Ok((text.to_owned(), id));
     let bad = Err((3, 10));
     assert_eq!(read4(&hex("00"), false), [good("0.0.0.0/0", 0)]);
-    assert_eq!(read4(&hex("0b 0aff 20 c0000201"), false), [good("10.224.0.0/11", 0), good("192.0.2.1/32", 0)]);
-    assert_eq!(read4(&hex("08 0a 21 c000020100"), false), [good("10.0.0.0/8", 0), bad.clone()]);
+    assert_eq!(
+        read4(&hex("0b 0aff 20 c0000201"), false),
+        [good("10.224.0.0/11", 0), good("192.0.2.1/32", 0)]
+    );
+    assert_eq!(
+        read4(&hex("08 0a 21 c000020100"), false),
+        [good("10.0.0.0/8", 0), bad.clone()]
+    );
     assert_eq!(read4(&hex("20 c00002"), false), [bad.clone()]);
     assert_eq!(read4(&hex("ff"), false), [bad.clone()]);
     assert_eq!(read4(&hex("00000005 08 0a"), true), [good("10.0.0.0/8", 5)]);
@@ -257,18 +326,37 @@ fn prefixes_too_long_or_cut_off_are_invalid_network_fields_and_host_bits_are_cle
     assert_eq!(read4(&hex("00000005"), true), [bad.clone()]);
     let read6 = |octets: &[u8]| {
         Nlri6::new(octets, false)
-            .map(|item| item.map(|(prefix, id)| (prefix.to_string(), id)).map_err(|e| (e.code, e.subcode)))
+            .map(|item| {
+                item.map(|(prefix, id)| (prefix.to_string(), id))
+                    .map_err(|e| (e.code, e.subcode))
+            })
             .collect::<Vec<_>>()
     };
-    assert_eq!(read6(&hex("21 20010db8ff 00")), [good("2001:db8:8000::/33", 0), good("::/0", 0)]);
-    assert_eq!(read6(&hex("81 00000000000000000000000000000000 00")), [bad.clone()]);
+    assert_eq!(
+        read6(&hex("21 20010db8ff 00")),
+        [good("2001:db8:8000::/33", 0), good("::/0", 0)]
+    );
+    assert_eq!(
+        read6(&hex("81 00000000000000000000000000000000 00")),
+        [bad.clone()]
+    );
     assert_eq!(read6(&hex("80 000000000000000000000000000000")), [bad]);
 }
 
 /// RFC 4271, 4.3; RFC 7606, 3 b.
 #[test]
 fn lengths_that_contradict_the_message_reset_with_malformed_attribute_list() {
-    for body in ["", "00", "0000", "0000 00", "0001", "0001 00 00", "0000 0001", "ffff 0000", "0000 ffff 00"] {
+    for body in [
+        "",
+        "00",
+        "0000",
+        "0000 00",
+        "0001",
+        "0001 00 00",
+        "0000 0001",
+        "ffff 0000",
+        "0000 ffff 00",
+    ] {
         let error = RawUpdate::split(&hex(body)).unwrap_err();
         assert_eq!((error.code, error.subcode), (3, 1), "{body}");
     }

@@ -44,21 +44,112 @@ fn rows() -> Vec<Row> {
     use Then::{Discard, Reset, Withdraw};
     vec![
         row(1, WELL_KNOWN, &[0], &[0, 2, 255], Withdraw, "RFC 7606, 7.1"),
-        row(2, WELL_KNOWN, &segment(2, &[65_001]), &[1, 2, 5, 7], Withdraw, "RFC 7606, 7.2"),
-        row(3, WELL_KNOWN, &[192, 0, 2, 1], &[0, 3, 5, 16], Withdraw, "RFC 7606, 7.3"),
-        row(4, OPTIONAL, &[0, 0, 0, 9], &[0, 3, 5], Withdraw, "RFC 7606, 7.4"),
-        row(5, WELL_KNOWN, &[0, 0, 0, 100], &[0, 3, 5], Withdraw, "RFC 7606, 7.5"),
+        row(
+            2,
+            WELL_KNOWN,
+            &segment(2, &[65_001]),
+            &[1, 2, 5, 7],
+            Withdraw,
+            "RFC 7606, 7.2",
+        ),
+        row(
+            3,
+            WELL_KNOWN,
+            &[192, 0, 2, 1],
+            &[0, 3, 5, 16],
+            Withdraw,
+            "RFC 7606, 7.3",
+        ),
+        row(
+            4,
+            OPTIONAL,
+            &[0, 0, 0, 9],
+            &[0, 3, 5],
+            Withdraw,
+            "RFC 7606, 7.4",
+        ),
+        row(
+            5,
+            WELL_KNOWN,
+            &[0, 0, 0, 100],
+            &[0, 3, 5],
+            Withdraw,
+            "RFC 7606, 7.5",
+        ),
         row(6, WELL_KNOWN, &[], &[1, 4], Discard, "RFC 7606, 7.6"),
-        row(7, BOTH, &[0, 0, 253, 233, 192, 0, 2, 1], &[0, 6, 7, 9], Discard, "RFC 7606, 7.7"),
-        row(8, BOTH, &[0, 1, 0, 2, 0, 3, 0, 4], &[0, 3, 5, 7], Withdraw, "RFC 7606, 7.8"),
-        row(9, OPTIONAL, &[192, 0, 2, 9], &[0, 3, 5], Withdraw, "RFC 7606, 7.9"),
-        row(10, OPTIONAL, &[192, 0, 2, 9], &[0, 3, 5], Withdraw, "RFC 7606, 7.10"),
-        row(14, OPTIONAL, &mp_reach(2, 16, &[]), &[0, 1, 4], Reset, "RFC 7606, 5.3"),
+        row(
+            7,
+            BOTH,
+            &[0, 0, 253, 233, 192, 0, 2, 1],
+            &[0, 6, 7, 9],
+            Discard,
+            "RFC 7606, 7.7",
+        ),
+        row(
+            8,
+            BOTH,
+            &[0, 1, 0, 2, 0, 3, 0, 4],
+            &[0, 3, 5, 7],
+            Withdraw,
+            "RFC 7606, 7.8",
+        ),
+        row(
+            9,
+            OPTIONAL,
+            &[192, 0, 2, 9],
+            &[0, 3, 5],
+            Withdraw,
+            "RFC 7606, 7.9",
+        ),
+        row(
+            10,
+            OPTIONAL,
+            &[192, 0, 2, 9],
+            &[0, 3, 5],
+            Withdraw,
+            "RFC 7606, 7.10",
+        ),
+        row(
+            14,
+            OPTIONAL,
+            &mp_reach(2, 16, &[]),
+            &[0, 1, 4],
+            Reset,
+            "RFC 7606, 5.3",
+        ),
         row(15, OPTIONAL, &[0, 2, 1], &[0, 1, 2], Reset, "RFC 7606, 5.3"),
-        row(16, BOTH, &[0, 2, 0, 1, 0, 0, 0, 1], &[0, 7, 9, 15], Withdraw, "RFC 7606, 7.14"),
-        row(25, BOTH, &[7; 20], &[0, 19, 21, 39], Withdraw, "RFC 7606, 7.15"),
-        row(32, BOTH, &[7; 12], &[0, 11, 13, 23], Withdraw, "RFC 8092, 6"),
-        row(35, BOTH, &[0, 0, 253, 233], &[0, 3, 5], Withdraw, "RFC 9234, 5"),
+        row(
+            16,
+            BOTH,
+            &[0, 2, 0, 1, 0, 0, 0, 1],
+            &[0, 7, 9, 15],
+            Withdraw,
+            "RFC 7606, 7.14",
+        ),
+        row(
+            25,
+            BOTH,
+            &[7; 20],
+            &[0, 19, 21, 39],
+            Withdraw,
+            "RFC 7606, 7.15",
+        ),
+        row(
+            32,
+            BOTH,
+            &[7; 12],
+            &[0, 11, 13, 23],
+            Withdraw,
+            "RFC 8092, 6",
+        ),
+        row(
+            35,
+            BOTH,
+            &[0, 0, 253, 233],
+            &[0, 3, 5],
+            Withdraw,
+            "RFC 9234, 5",
+        ),
     ]
 }
 
@@ -80,13 +171,23 @@ fn sized(value: &[u8], len: usize) -> Vec<u8> {
 fn every_attribute_is_accepted_as_its_rfc_draws_it() {
     for row in rows() {
         let raw = with_mandatory_but(row.code, &attr(row.flags, row.code, &row.good));
-        assert_eq!(judge(&raw, INTERNAL).0, Decided::Ok, "attribute {}", row.code);
+        assert_eq!(
+            judge(&raw, INTERNAL).0,
+            Decided::Ok,
+            "attribute {}",
+            row.code
+        );
         // "The lower-order four bits of the Attribute Flags octet ... MUST be ignored when
         // received", a length of two octets is as good as one, and the Partial bit is not among
         // those that RFC 7606, 3 c judges (RFC 4271, 4.3).
         for flags in [row.flags | 0x0F, row.flags | EXTENDED, row.flags | PARTIAL] {
             let raw = with_mandatory_but(row.code, &attr(flags, row.code, &row.good));
-            assert_eq!(judge(&raw, INTERNAL).0, Decided::Ok, "attribute {}", row.code);
+            assert_eq!(
+                judge(&raw, INTERNAL).0,
+                Decided::Ok,
+                "attribute {}",
+                row.code
+            );
         }
     }
 }
@@ -106,7 +207,11 @@ fn every_wrong_length_leads_to_what_the_attributes_section_says() {
                 _ => panic!("{what}"),
             }
             let malformed = malformed.expect("anything but Ok has a reason");
-            assert_eq!((malformed.code, malformed.section), (row.code, row.section), "{what}");
+            assert_eq!(
+                (malformed.code, malformed.section),
+                (row.code, row.section),
+                "{what}"
+            );
         }
     }
 }
@@ -124,7 +229,11 @@ fn every_wrong_optional_or_transitive_bit_is_treated_as_withdraw_or_resets() {
                     (Decided::Withdraw(Problem::Flags), "RFC 7606, 3 c")
                 }
             };
-            assert_eq!(decided, expected, "attribute {} with {flip:#x} flipped", row.code);
+            assert_eq!(
+                decided, expected,
+                "attribute {} with {flip:#x} flipped",
+                row.code
+            );
             assert_eq!(malformed.expect("a reason").section, section);
         }
     }
@@ -168,7 +277,10 @@ fn what_only_internal_peers_may_send_is_discarded_from_external_ones() {
             assert_eq!(canonical, judge(&with_mandatory_but(0, &[]), EXTERNAL).2);
             // Whatever it looks like: it is not looked at.
             let raw = with_mandatory_but(row.code, &attr(OPTIONAL, row.code, &[]));
-            assert_eq!(judge(&raw, EXTERNAL).0, Decided::Discard(Problem::FromExternal));
+            assert_eq!(
+                judge(&raw, EXTERNAL).0,
+                Decided::Discard(Problem::FromExternal)
+            );
         } else {
             assert_eq!(decided, Decided::Ok, "attribute {}", row.code);
         }
@@ -197,11 +309,27 @@ fn every_malformed_as_path_is_treated_as_withdraw() {
     let cases: [(&str, Vec<u8>, Problem); 9] = [
         ("an unknown type", segment(5, &[1]), Problem::SegmentType),
         ("type 0", segment(0, &[1]), Problem::SegmentType),
-        ("an overrun", after_good(&[2, 2, 0, 0, 0, 1]), Problem::SegmentLength),
-        ("an overrun by one octet", after_good(&[2, 1, 0, 0, 0]), Problem::SegmentLength),
+        (
+            "an overrun",
+            after_good(&[2, 2, 0, 0, 0, 1]),
+            Problem::SegmentLength,
+        ),
+        (
+            "an overrun by one octet",
+            after_good(&[2, 1, 0, 0, 0]),
+            Problem::SegmentLength,
+        ),
         ("an underrun", after_good(&[2]), Problem::SegmentLength),
-        ("an empty segment", after_good(&[2, 0]), Problem::SegmentLength),
-        ("an empty segment first", [&[1, 0], good.as_slice()].concat(), Problem::SegmentLength),
+        (
+            "an empty segment",
+            after_good(&[2, 0]),
+            Problem::SegmentLength,
+        ),
+        (
+            "an empty segment first",
+            [&[1, 0], good.as_slice()].concat(),
+            Problem::SegmentLength,
+        ),
         ("AS 0", segment(2, &[65_001, 0]), Problem::AsZero),
         ("AS 0 in a set", segment(1, &[0]), Problem::AsZero),
     ];
@@ -209,22 +337,38 @@ fn every_malformed_as_path_is_treated_as_withdraw() {
         let raw = with_mandatory_but(2, &attr(WELL_KNOWN, 2, &path));
         let (decided, malformed, _) = judge(&raw, INTERNAL);
         assert_eq!(decided, Decided::Withdraw(problem), "{what}");
-        let section = if problem == Problem::AsZero { "RFC 7607, 2" } else { "RFC 7606, 7.2" };
+        let section = if problem == Problem::AsZero {
+            "RFC 7607, 2"
+        } else {
+            "RFC 7606, 7.2"
+        };
         assert_eq!(malformed.expect("a reason").section, section, "{what}");
     }
     // "only AS_PATH and ATOMIC_AGGREGATE may validly have an attribute length of zero" (4)
-    assert_eq!(judge(&with_mandatory_but(2, &attr(WELL_KNOWN, 2, &[])), INTERNAL).0, Decided::Ok);
+    assert_eq!(
+        judge(&with_mandatory_but(2, &attr(WELL_KNOWN, 2, &[])), INTERNAL).0,
+        Decided::Ok
+    );
     for kind in [3, 4] {
         let raw = with_mandatory_but(2, &attr(WELL_KNOWN, 2, &segment(kind, &[65_001])));
         assert_eq!(judge(&raw, INTERNAL).0, Decided::Ok);
-        assert_eq!(judge(&raw, EXTERNAL).0, Decided::Withdraw(Problem::Confederation));
+        assert_eq!(
+            judge(&raw, EXTERNAL).0,
+            Decided::Withdraw(Problem::Confederation)
+        );
     }
     // Two octets per number: the same path read with the wrong width does not add up.
     let raw = with_mandatory_but(2, &attr(WELL_KNOWN, 2, &old_segment(2, &[65_001, 0])));
-    assert_eq!(judge(&raw, OLD_INTERNAL).0, Decided::Withdraw(Problem::AsZero));
+    assert_eq!(
+        judge(&raw, OLD_INTERNAL).0,
+        Decided::Withdraw(Problem::AsZero)
+    );
     let raw = with_mandatory_but(2, &attr(WELL_KNOWN, 2, &old_segment(2, &[1, 2, 3])));
     assert_eq!(judge(&raw, OLD_INTERNAL).0, Decided::Ok);
-    assert_eq!(judge(&raw, INTERNAL).0, Decided::Withdraw(Problem::SegmentLength));
+    assert_eq!(
+        judge(&raw, INTERNAL).0,
+        Decided::Withdraw(Problem::SegmentLength)
+    );
 }
 
 /// RFC 4271, 6.3 ("a valid IP host address") with RFC 7606, 3 e.
@@ -250,9 +394,15 @@ fn an_aggregator_has_six_octets_from_an_old_speaker_and_eight_from_a_new_one() {
         with_mandatory_but(2, &[path, attr(BOTH, 7, value)].concat())
     };
     assert_eq!(judge(&old(&[1; 6]), OLD_INTERNAL).0, Decided::Ok);
-    assert_eq!(judge(&old(&[1; 8]), OLD_INTERNAL).0, Decided::Discard(Problem::Length));
+    assert_eq!(
+        judge(&old(&[1; 8]), OLD_INTERNAL).0,
+        Decided::Discard(Problem::Length)
+    );
     let zero = [0, 0, 192, 0, 2, 1];
-    assert_eq!(judge(&old(&zero), OLD_INTERNAL).0, Decided::Discard(Problem::AsZero));
+    assert_eq!(
+        judge(&old(&zero), OLD_INTERNAL).0,
+        Decided::Discard(Problem::AsZero)
+    );
     let zero = attr(BOTH, 7, &[0, 0, 0, 0, 192, 0, 2, 1]);
     let (decided, malformed, canonical) = judge(&with_mandatory_but(0, &zero), INTERNAL);
     assert_eq!(decided, Decided::Discard(Problem::AsZero));
@@ -265,7 +415,11 @@ fn an_aggregator_has_six_octets_from_an_old_speaker_and_eight_from_a_new_one() {
 fn attributes_for_old_speakers_are_discarded_when_malformed_or_from_a_new_one() {
     let old = |more: &[u8]| {
         let path = attr(WELL_KNOWN, 2, &old_segment(2, &[23_456, 65_001]));
-        judge(&with_mandatory_but(2, &[path.as_slice(), more].concat()), OLD_INTERNAL).0
+        judge(
+            &with_mandatory_but(2, &[path.as_slice(), more].concat()),
+            OLD_INTERNAL,
+        )
+        .0
     };
     for (value, problem) in [
         (vec![], Problem::Length),
@@ -277,12 +431,22 @@ fn attributes_for_old_speakers_are_discarded_when_malformed_or_from_a_new_one() 
         (segment(7, &[1]), Problem::SegmentType),
         (segment(2, &[1, 0]), Problem::AsZero),
     ] {
-        assert_eq!(old(&attr(BOTH, 17, &value)), Decided::Discard(problem), "{value:?}");
+        assert_eq!(
+            old(&attr(BOTH, 17, &value)),
+            Decided::Discard(problem),
+            "{value:?}"
+        );
     }
     assert_eq!(old(&attr(BOTH, 17, &segment(2, &[100_000]))), Decided::Ok);
-    assert_eq!(old(&attr(BOTH, 18, &[1; 6])), Decided::Discard(Problem::Length));
+    assert_eq!(
+        old(&attr(BOTH, 18, &[1; 6])),
+        Decided::Discard(Problem::Length)
+    );
     assert_eq!(old(&attr(BOTH, 18, &[1; 8])), Decided::Ok);
-    assert_eq!(old(&attr(OPTIONAL, 18, &[1; 8])), Decided::Withdraw(Problem::Flags));
+    assert_eq!(
+        old(&attr(OPTIONAL, 18, &[1; 8])),
+        Decided::Withdraw(Problem::Flags)
+    );
     for (code, value) in [(17, segment(2, &[100_000])), (18, vec![1; 8])] {
         let raw = with_mandatory_but(0, &attr(BOTH, code, &value));
         let (decided, _, canonical) = judge(&raw, INTERNAL);
@@ -297,19 +461,30 @@ fn a_missing_mandatory_attribute_is_treated_as_withdraw_where_prefixes_are_annou
     for code in 1..=3 {
         let (decided, malformed, _) = judge(&with_mandatory_but(code, &[]), INTERNAL);
         assert_eq!(decided, Decided::Withdraw(Problem::Missing));
-        let expected = Malformed { code, problem: Problem::Missing, section: "RFC 7606, 3 d" };
+        let expected = Malformed {
+            code,
+            problem: Problem::Missing,
+            section: "RFC 7606, 3 d",
+        };
         assert_eq!(malformed, Some(expected));
         // Nothing is announced: nothing is mandatory.
         let (decided, ..) = judge_with(&with_mandatory_but(code, &[]), INTERNAL, false);
         assert_eq!(decided, Decided::Ok);
     }
     // MP_REACH_NLRI has its own next hop (RFC 4760, 3).
-    let reach = attr(OPTIONAL, 14, &mp_reach(2, 16, &[64, 32, 1, 0, 0, 0, 0, 0, 0]));
+    let reach = attr(
+        OPTIONAL,
+        14,
+        &mp_reach(2, 16, &[64, 32, 1, 0, 0, 0, 0, 0, 0]),
+    );
     let raw = with_mandatory_but(3, &reach);
     assert_eq!(judge_with(&raw, INTERNAL, false).0, Decided::Ok);
     assert_eq!(judge(&raw, INTERNAL).0, Decided::Withdraw(Problem::Missing));
     let raw = [origin(), reach].concat();
-    assert_eq!(judge_with(&raw, INTERNAL, false).0, Decided::Withdraw(Problem::Missing));
+    assert_eq!(
+        judge_with(&raw, INTERNAL, false).0,
+        Decided::Withdraw(Problem::Missing)
+    );
 }
 
 /// RFC 7606, 4.
@@ -334,13 +509,19 @@ fn attributes_that_overrun_their_total_length_are_treated_as_withdraw() {
 #[test]
 fn without_anything_announced_an_error_that_is_not_a_discard_resets() {
     for row in rows() {
-        let Some(&len) = row.bad_lengths.last() else { continue };
+        let Some(&len) = row.bad_lengths.last() else {
+            continue;
+        };
         let raw = attr(row.flags, row.code, &sized(&row.good, len));
         let (decided, malformed, _) = judge_with(&raw, INTERNAL, false);
         match row.then {
             Then::Discard => assert!(matches!(decided, Decided::Discard(_))),
             Then::Withdraw => {
-                assert!(matches!(decided, Decided::Reset(3, _)), "attribute {}", row.code);
+                assert!(
+                    matches!(decided, Decided::Reset(3, _)),
+                    "attribute {}",
+                    row.code
+                );
                 assert_eq!(malformed.expect("a reason").section, "RFC 7606, 5.2");
             }
             Then::Reset => assert_eq!(decided, Decided::Reset(3, 9)),
@@ -348,7 +529,10 @@ fn without_anything_announced_an_error_that_is_not_a_discard_resets() {
     }
     let subcode = |raw: &[u8]| judge_with(raw, INTERNAL, false).0;
     assert_eq!(subcode(&attr(TRANSITIVE, 1, &[3])), Decided::Reset(3, 6));
-    assert_eq!(subcode(&attr(TRANSITIVE, 2, &[9, 9])), Decided::Reset(3, 11));
+    assert_eq!(
+        subcode(&attr(TRANSITIVE, 2, &[9, 9])),
+        Decided::Reset(3, 11)
+    );
     assert_eq!(subcode(&attr(TRANSITIVE, 3, &[0; 4])), Decided::Reset(3, 8));
     assert_eq!(subcode(&attr(OPTIONAL, 4, &[0; 3])), Decided::Reset(3, 5));
     assert_eq!(subcode(&attr(BOTH, 4, &[0; 4])), Decided::Reset(3, 4));
@@ -376,7 +560,10 @@ fn of_several_errors_the_strongest_remedy_decides_whatever_their_order() {
     ];
     for order in orders {
         let errors: Vec<u8> = order.into_iter().flatten().copied().collect();
-        assert_eq!(judge(&with_mandatory_but(0, &errors), INTERNAL).0, Decided::Reset(3, 9));
+        assert_eq!(
+            judge(&with_mandatory_but(0, &errors), INTERNAL).0,
+            Decided::Reset(3, 9)
+        );
     }
     for order in [[&discard, &withdraw], [&withdraw, &discard]] {
         let errors: Vec<u8> = order.into_iter().flatten().copied().collect();
@@ -431,7 +618,10 @@ fn a_multiprotocol_next_hop_has_a_length_of_its_family_or_resets() {
         }
     }
     // Longer than the attribute, and no room for the reserved octet.
-    for value in [vec![0, 2, 1, 200, 1, 2, 3], mp_reach(2, 16, &[])[..20].to_vec()] {
+    for value in [
+        vec![0, 2, 1, 200, 1, 2, 3],
+        mp_reach(2, 16, &[])[..20].to_vec(),
+    ] {
         let raw = with_mandatory_but(0, &attr(OPTIONAL, 14, &value));
         assert_eq!(judge(&raw, INTERNAL).0, Decided::Reset(3, 9));
     }
@@ -443,7 +633,12 @@ fn a_multiprotocol_next_hop_that_cannot_be_one_is_treated_as_withdraw() {
         let mut value = vec![0, 2, 1, 16];
         value.extend_from_slice(&hop);
         value.extend_from_slice(&[0, 16, 32, 1]);
-        judge_with(&with_mandatory_but(3, &attr(OPTIONAL, 14, &value)), INTERNAL, false).0
+        judge_with(
+            &with_mandatory_but(3, &attr(OPTIONAL, 14, &value)),
+            INTERNAL,
+            false,
+        )
+        .0
     };
     assert_eq!(reach([0; 16]), Decided::Withdraw(Problem::NextHop));
     assert_eq!(reach([0xFF; 16]), Decided::Withdraw(Problem::NextHop));
@@ -464,12 +659,21 @@ fn multiprotocol_attributes_are_found_wherever_they_stand() {
     ];
     for raw in &orders {
         let parsed = parse_attributes(raw, &INTERNAL, false, &mut canonical);
-        let Some(MpReach { afi: 2, safi: 1, nlri: found, .. }) = parsed.reach else {
+        let Some(MpReach {
+            afi: 2,
+            safi: 1,
+            nlri: found,
+            ..
+        }) = parsed.reach
+        else {
             panic!("{:?}", parsed.reach);
         };
         assert_eq!(found, nlri);
         let unreach = parsed.unreach.expect("it is there");
-        assert_eq!((unreach.afi, unreach.safi, unreach.nlri), (1, 1, &[8, 10][..]));
+        assert_eq!(
+            (unreach.afi, unreach.safi, unreach.nlri),
+            (1, 1, &[8, 10][..])
+        );
         assert!(!matches!(parsed.verdict, Verdict::Reset(_)));
     }
 }
