@@ -8,21 +8,21 @@
 //! covers the address; that endpoint and carrier have a path from a common peer; that this peer may carry discovery.
 //! Until then whoever can announce into the fabric can announce any endpoint, and the border must keep strangers out.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::codec::NodeKey;
 
 /// Where a path came from.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// This host.
     Local,
-    /// A peer, by the speaker's own number for it.
-    Peer(u32),
+    /// A peer, by the name the speaker has for it.
+    Peer(Arc<str>),
 }
 
 /// What the routing table knows of a path.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Where it came from.
     pub from: Source,
@@ -44,12 +44,12 @@ impl Facts {
     };
 
     /// Among several paths that say the same, the least speaks: our own, then fresh ones, then the nearest.
-    pub(crate) fn rank(&self) -> (bool, bool, u32, Source) {
+    pub(crate) fn rank(&self) -> (bool, bool, u32, &Source) {
         (
             self.from != Source::Local,
             self.stale,
             self.distance,
-            self.from,
+            &self.from,
         )
     }
 }
@@ -89,7 +89,7 @@ impl Verdict {
 /// Judges one path of an endpoint.
 #[must_use]
 pub fn judge(key: Option<NodeKey>, facts: &Facts, presence: Presence) -> Verdict {
-    match (key, facts.from, presence) {
+    match (key, &facts.from, presence) {
         (None, _, _) => Verdict::NoKey,
         // What this host announces needs no witness, and is there before its own carrier is.
         (Some(_), Source::Local, _) => Verdict::Believed,
@@ -108,20 +108,20 @@ mod tests {
     fn an_endpoint_is_believed_if_and_only_if_its_carrier_is_there() {
         let key = Some(NodeKey(1));
         let fresh = Facts {
-            from: Source::Peer(1),
+            from: Source::Peer("tor1".into()),
             next_hop: None,
             distance: 1,
             stale: false,
         };
         let stale = Facts {
             stale: true,
-            ..fresh
+            ..fresh.clone()
         };
         for (key, facts, presence, verdict) in [
-            (key, fresh, Presence::Present, Verdict::Believed),
-            (key, fresh, Presence::Stale, Verdict::Stale),
-            (key, fresh, Presence::Absent, Verdict::NoCarrier),
-            (key, stale, Presence::Present, Verdict::Stale),
+            (key, fresh.clone(), Presence::Present, Verdict::Believed),
+            (key, fresh.clone(), Presence::Stale, Verdict::Stale),
+            (key, fresh.clone(), Presence::Absent, Verdict::NoCarrier),
+            (key, stale.clone(), Presence::Present, Verdict::Stale),
             (key, stale, Presence::Absent, Verdict::NoCarrier),
             (key, Facts::LOCAL, Presence::Absent, Verdict::Believed),
             (None, fresh, Presence::Present, Verdict::NoKey),

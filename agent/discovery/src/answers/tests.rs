@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalog::tests::{NEAR, announcement, at, carrier};
+use crate::catalog::tests::{announcement, at, carrier, near};
 use crate::judge::Facts;
 
 fn zone() -> Zone {
@@ -19,29 +19,33 @@ fn catalog() -> Catalog {
     catalog.upsert(
         at("fdaa::1"),
         carrier(1, "h1", &["192.0.2.1", "10.1.255.1", "2001:db8::1"]),
-        NEAR,
+        near(),
     );
-    catalog.upsert(at("fdaa::2"), carrier(2, "h2", &[]), NEAR);
+    catalog.upsert(at("fdaa::2"), carrier(2, "h2", &[]), near());
     catalog.upsert(
         at("10.1.7.2"),
         announcement(1, &["web:ready:http=80:https=443:canary:v=two"]),
-        NEAR,
+        near(),
     );
-    catalog.upsert(at("fd00::2"), announcement(1, &["web:ready:http=80"]), NEAR);
+    catalog.upsert(
+        at("fd00::2"),
+        announcement(1, &["web:ready:http=80"]),
+        near(),
+    );
     catalog.upsert(
         at("10.1.8.2"),
         announcement(2, &["web:ready:http=8080", "api.shop:failing"]),
-        NEAR,
+        near(),
     );
     catalog.upsert(
         at("10.1.8.3"),
         announcement(2, &["web:draining:http=80"]),
-        NEAR,
+        near(),
     );
     catalog.upsert(
         at("10.1.8.4"),
         announcement(2, &["web:failing:http=80", "job.shop:draining"]),
-        NEAR,
+        near(),
     );
     catalog
 }
@@ -265,7 +269,7 @@ fn draining_and_stale_instances_are_answered_only_when_nothing_better_is_left() 
         carrier(1, "h1", &[]),
         Facts {
             stale: true,
-            ..NEAR
+            ..near()
         },
     );
     assert_eq!(
@@ -292,9 +296,13 @@ fn draining_and_stale_instances_are_answered_only_when_nothing_better_is_left() 
 #[test]
 fn many_instances_are_sampled_fairly_and_in_every_order() {
     let mut catalog = Catalog::new();
-    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), NEAR);
+    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near());
     for n in 1..=100 {
-        catalog.upsert(at(&format!("10.1.0.{n}")), announcement(1, &["web"]), NEAR);
+        catalog.upsert(
+            at(&format!("10.1.0.{n}")),
+            announcement(1, &["web"]),
+            near(),
+        );
     }
     let zone = Zone {
         answer_limit: 10,
@@ -324,11 +332,11 @@ fn many_instances_are_sampled_fairly_and_in_every_order() {
 #[test]
 fn the_nearest_come_first_where_the_zone_says_so() {
     let mut catalog = Catalog::new();
-    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), NEAR);
+    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near());
     for n in 1..=20u32 {
         let facts = Facts {
             distance: 100 - n,
-            ..NEAR
+            ..near()
         };
         catalog.upsert(at(&format!("10.1.0.{n}")), announcement(1, &["web"]), facts);
     }

@@ -105,7 +105,7 @@ impl Catalog {
                 Statement::Carrier(carrier) => carriers.push((carrier, facts)),
             }
         }
-        endpoints.sort_by_key(|(announcement, facts)| (announcement.plane.key, facts.rank()));
+        endpoints.sort_by(|a, b| (a.0.plane.key, a.1.rank()).cmp(&(b.0.plane.key, b.1.rank())));
         endpoints.dedup_by_key(|(announcement, _)| announcement.plane.key);
         // The carriers first: one that comes with its endpoint is there when that is judged.
         let carriers_changed = self.replace_carriers(address, carriers);

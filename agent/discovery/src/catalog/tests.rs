@@ -16,12 +16,15 @@ pub(crate) fn at(text: &str) -> IpAddr {
     text.parse().expect(text)
 }
 
-pub(crate) const NEAR: Facts = Facts {
-    from: Source::Peer(1),
-    next_hop: None,
-    distance: 10,
-    stale: false,
-};
+/// A path from a peer, not far away.
+pub(crate) fn near() -> Facts {
+    Facts {
+        from: Source::Peer("tor1".into()),
+        next_hop: None,
+        distance: 10,
+        stale: false,
+    }
+}
 
 /// Services in short: `web.default:ready`, ports and tags after more colons: `web.default:ready:http=80:canary`.
 pub(crate) fn announcement(key: u64, services: &[&str]) -> Statement {
@@ -82,11 +85,11 @@ fn addresses(catalog: &Catalog, service: &str) -> Vec<(String, Standing)> {
 #[test]
 fn an_endpoint_before_its_carrier_is_held_and_then_believed() {
     let mut catalog = Catalog::new();
-    catalog.upsert(at("10.1.0.2"), announcement(1, &["web"]), NEAR);
+    catalog.upsert(at("10.1.0.2"), announcement(1, &["web"]), near());
     assert!(!catalog.has_service("web.default"));
     assert_eq!(catalog.counts().without_carrier, 1);
     let before = catalog.index();
-    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), NEAR);
+    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near());
     assert_eq!(
         addresses(&catalog, "web.default"),
         [("10.1.0.2".into(), Standing::Ready)]
@@ -98,7 +101,7 @@ fn an_endpoint_before_its_carrier_is_held_and_then_believed() {
         carrier(1, "h1", &[]),
         Facts {
             stale: true,
-            ..NEAR
+            ..near()
         },
     );
     assert_eq!(
@@ -125,10 +128,10 @@ fn an_endpoint_before_its_carrier_is_held_and_then_believed() {
 #[test]
 fn another_nodes_carrier_does_not_make_an_endpoint_believed() {
     let mut catalog = Catalog::new();
-    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), NEAR);
-    catalog.upsert(at("10.1.0.2"), announcement(2, &["web"]), NEAR);
+    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near());
+    catalog.upsert(at("10.1.0.2"), announcement(2, &["web"]), near());
     assert!(!catalog.has_service("web.default"));
-    catalog.upsert(at("10.1.0.3"), announcement(1, &["web"]), NEAR);
+    catalog.upsert(at("10.1.0.3"), announcement(1, &["web"]), near());
     assert!(
         catalog.has_service("web.default"),
         "it would have been found"
@@ -142,24 +145,24 @@ fn instances_are_ordered_by_standing_then_distance_then_address() {
         catalog.upsert(
             at(&format!("fdaa::{key}")),
             carrier(key, &format!("h{key}"), &[]),
-            NEAR,
+            near(),
         );
     }
     let far = Facts {
         distance: 20,
-        ..NEAR
+        ..near()
     };
-    catalog.upsert(at("10.0.0.1"), announcement(1, &["web:failing"]), NEAR);
-    catalog.upsert(at("10.0.0.2"), announcement(1, &["web:draining"]), NEAR);
+    catalog.upsert(at("10.0.0.1"), announcement(1, &["web:failing"]), near());
+    catalog.upsert(at("10.0.0.2"), announcement(1, &["web:draining"]), near());
     catalog.upsert(at("10.0.0.3"), announcement(2, &["web"]), far);
-    catalog.upsert(at("10.0.0.5"), announcement(2, &["web"]), NEAR);
-    catalog.upsert(at("10.0.0.4"), announcement(3, &["web"]), NEAR);
+    catalog.upsert(at("10.0.0.5"), announcement(2, &["web"]), near());
+    catalog.upsert(at("10.0.0.4"), announcement(3, &["web"]), near());
     catalog.upsert(
         at("10.0.0.6"),
         announcement(3, &["web"]),
         Facts {
             stale: true,
-            ..NEAR
+            ..near()
         },
     );
     let order: Vec<String> = addresses(&catalog, "web.default")
@@ -188,7 +191,7 @@ fn an_anycast_address_has_one_instance_for_each_node() {
         catalog.upsert(
             at(&format!("fdaa::{key}")),
             carrier(key, &format!("h{key}"), &[]),
-            NEAR,
+            near(),
         );
     }
     let path = |key, facts| Path {
@@ -196,11 +199,14 @@ fn an_anycast_address_has_one_instance_for_each_node() {
         facts,
     };
     let far = Facts {
-        from: Source::Peer(2),
+        from: Source::Peer("tor2".into()),
         distance: 30,
-        ..NEAR
+        ..near()
     };
-    catalog.replace(at("10.9.9.9"), [path(1, far), path(2, NEAR), path(1, NEAR)]);
+    catalog.replace(
+        at("10.9.9.9"),
+        [path(1, far), path(2, near()), path(1, near())],
+    );
     let found: Vec<(NodeKey, u32)> = catalog
         .resolve("web.default")
         .map(|i| (i.key, i.facts.distance))
@@ -210,7 +216,7 @@ fn an_anycast_address_has_one_instance_for_each_node() {
         [(NodeKey(1), 10), (NodeKey(2), 10)],
         "one path heard twice is one instance"
     );
-    catalog.replace(at("10.9.9.9"), [path(2, NEAR)]);
+    catalog.replace(at("10.9.9.9"), [path(2, near())]);
     assert_eq!(catalog.resolve("web.default").count(), 1);
     assert_eq!(catalog.addresses_of(NodeKey(1)).count(), 0);
 }
@@ -228,10 +234,10 @@ fn what_this_host_announces_is_there_before_its_own_carrier() {
 #[test]
 fn nodes_are_found_by_name_address_and_key_and_moved_with_their_carrier() {
     let mut catalog = Catalog::new();
-    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &["192.0.2.1"]), NEAR);
+    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &["192.0.2.1"]), near());
     assert_eq!(catalog.nodes_named("h1").count(), 1);
     assert_eq!(catalog.nodes_at(at("192.0.2.1")).count(), 1);
-    catalog.upsert(at("fdaa::1"), carrier(1, "h2", &["192.0.2.2"]), NEAR);
+    catalog.upsert(at("fdaa::1"), carrier(1, "h2", &["192.0.2.2"]), near());
     assert_eq!(
         (
             catalog.nodes_named("h1").count(),
@@ -255,18 +261,18 @@ fn nodes_are_found_by_name_address_and_key_and_moved_with_their_carrier() {
 #[test]
 fn tags_lead_to_the_instances_that_have_them() {
     let mut catalog = Catalog::new();
-    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), NEAR);
+    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near());
     catalog.upsert(
         at("10.0.0.1"),
         announcement(1, &["web:ready:canary", "api:ready"]),
-        NEAR,
+        near(),
     );
     let found: Vec<ServiceId> = catalog.tagged("canary").map(|i| i.service.id()).collect();
     assert_eq!(
         found.iter().map(ServiceId::as_str).collect::<Vec<_>>(),
         ["web.default"]
     );
-    catalog.upsert(at("10.0.0.1"), announcement(1, &["web"]), NEAR);
+    catalog.upsert(at("10.0.0.1"), announcement(1, &["web"]), near());
     assert_eq!(catalog.tagged("canary").count(), 0);
     assert!(catalog.tags.is_empty());
 }
@@ -274,11 +280,11 @@ fn tags_lead_to_the_instances_that_have_them() {
 #[test]
 fn the_same_again_changes_nothing() {
     let mut catalog = Catalog::new();
-    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), NEAR);
-    assert!(catalog.upsert(at("10.0.0.1"), announcement(1, &["web"]), NEAR));
+    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near());
+    assert!(catalog.upsert(at("10.0.0.1"), announcement(1, &["web"]), near()));
     let index = catalog.index();
-    assert!(!catalog.upsert(at("10.0.0.1"), announcement(1, &["web"]), NEAR));
-    assert!(!catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), NEAR));
+    assert!(!catalog.upsert(at("10.0.0.1"), announcement(1, &["web"]), near()));
+    assert!(!catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near()));
     assert!(!catalog.remove(at("10.0.0.2")));
     assert_eq!(catalog.index(), index);
 }
@@ -286,7 +292,7 @@ fn the_same_again_changes_nothing() {
 #[test]
 fn a_broken_record_is_counted_and_shown_and_offers_nothing() {
     let mut catalog = Catalog::new();
-    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), NEAR);
+    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near());
     let mut endpoint = Endpoint::new(NodeKey(1));
     endpoint.record.host = Some(HostName::new("h1").expect("a name"));
     let mut communities = codec().encode(&endpoint).expect("small");
@@ -294,7 +300,11 @@ fn a_broken_record_is_counted_and_shown_and_offers_nothing() {
     let Ok(Decoded::Endpoint(broken)) = codec().decode(&communities) else {
         panic!("an endpoint")
     };
-    catalog.upsert(at("10.0.0.1"), Statement::Endpoint(Arc::new(broken)), NEAR);
+    catalog.upsert(
+        at("10.0.0.1"),
+        Statement::Endpoint(Arc::new(broken)),
+        near(),
+    );
     assert_eq!(catalog.counts().broken, 1);
     assert_eq!(catalog.endpoints(None).count(), 1);
     assert_eq!(catalog.services().count(), 0);
@@ -336,7 +346,7 @@ fn apply(catalog: &mut Catalog, step: &Step) {
                 statement: announcement(*key, sets[usize::from(*set)]),
                 facts: Facts {
                     stale: *stale,
-                    ..NEAR
+                    ..near()
                 },
             });
             catalog.replace(at(&format!("10.0.0.{address}")), paths);
@@ -348,7 +358,7 @@ fn apply(catalog: &mut Catalog, step: &Step) {
                 state => {
                     let facts = Facts {
                         stale: *state == 2,
-                        ..NEAR
+                        ..near()
                     };
                     catalog.upsert(
                         address,

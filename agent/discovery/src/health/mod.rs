@@ -18,12 +18,15 @@ mod spec;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use spec::{CheckKind, CheckSpec, SpecError, format_span, parse_span};
 
 use crate::Time;
 
-/// What is known of a check's target.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What is known of a check's target; a later variant is worse.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Health {
     /// It works.
     Passing,

@@ -141,7 +141,7 @@ pub enum RegisterError {
 }
 
 /// A service as it is kept and shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// What was registered.
     pub registration: Registration,
