@@ -2,65 +2,65 @@
 
 use wayleave_bgp_core::wire::{DecodeContext, Malformed, Problem, Verdict, parse_attributes};
 
-pub const OPTIONAL: u8 = 0x80;
-pub const TRANSITIVE: u8 = 0x40;
-pub const PARTIAL: u8 = 0x20;
-pub const EXTENDED: u8 = 0x10;
+pub(crate) const OPTIONAL: u8 = 0x80;
+pub(crate) const TRANSITIVE: u8 = 0x40;
+pub(crate) const PARTIAL: u8 = 0x20;
+pub(crate) const EXTENDED: u8 = 0x10;
 
-pub const INTERNAL: DecodeContext = DecodeContext {
+pub(crate) const INTERNAL: DecodeContext = DecodeContext {
     as4: true,
     ebgp: false,
 };
-pub const EXTERNAL: DecodeContext = DecodeContext {
+pub(crate) const EXTERNAL: DecodeContext = DecodeContext {
     as4: true,
     ebgp: true,
 };
-pub const OLD_INTERNAL: DecodeContext = DecodeContext {
+pub(crate) const OLD_INTERNAL: DecodeContext = DecodeContext {
     as4: false,
     ebgp: false,
 };
 
 /// One attribute; its length takes two octets when the flags say so or it has to.
-pub fn attr(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn attr(flags: u8, code: u8, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     if flags & EXTENDED != 0 || value.len() > 255 {
         out.extend_from_slice(&[flags | EXTENDED, code]);
-        out.extend_from_slice(&u16::try_from(value.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(&short(value.len()).to_be_bytes());
     } else {
-        out.extend_from_slice(&[flags, code, u8::try_from(value.len()).unwrap()]);
+        out.extend_from_slice(&[flags, code, octet(value.len())]);
     }
     out.extend_from_slice(value);
     out
 }
 
 /// A segment with four octets per AS number.
-pub fn segment(kind: u8, asns: &[u32]) -> Vec<u8> {
-    let mut out = vec![kind, u8::try_from(asns.len()).unwrap()];
+pub(crate) fn segment(kind: u8, asns: &[u32]) -> Vec<u8> {
+    let mut out = vec![kind, octet(asns.len())];
     out.extend(asns.iter().flat_map(|asn| asn.to_be_bytes()));
     out
 }
 
 /// A segment with two octets per AS number.
-pub fn old_segment(kind: u8, asns: &[u16]) -> Vec<u8> {
-    let mut out = vec![kind, u8::try_from(asns.len()).unwrap()];
+pub(crate) fn old_segment(kind: u8, asns: &[u16]) -> Vec<u8> {
+    let mut out = vec![kind, octet(asns.len())];
     out.extend(asns.iter().flat_map(|asn| asn.to_be_bytes()));
     out
 }
 
-pub fn origin() -> Vec<u8> {
+pub(crate) fn origin() -> Vec<u8> {
     attr(TRANSITIVE, 1, &[0])
 }
 
-pub fn as_path() -> Vec<u8> {
+pub(crate) fn as_path() -> Vec<u8> {
     attr(TRANSITIVE, 2, &segment(2, &[65_001, 65_002]))
 }
 
-pub fn next_hop() -> Vec<u8> {
+pub(crate) fn next_hop() -> Vec<u8> {
     attr(TRANSITIVE, 3, &[192, 0, 2, 1])
 }
 
 /// The mandatory attributes but the one with this code, then `more`.
-pub fn with_mandatory_but(code: u8, more: &[u8]) -> Vec<u8> {
+pub(crate) fn with_mandatory_but(code: u8, more: &[u8]) -> Vec<u8> {
     let mandatory = [(1, origin()), (2, as_path()), (3, next_hop())];
     let mut out: Vec<u8> = mandatory
         .into_iter()
@@ -73,7 +73,7 @@ pub fn with_mandatory_but(code: u8, more: &[u8]) -> Vec<u8> {
 
 /// What was decided, without what does not matter to a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decided {
+pub(crate) enum Decided {
     Ok,
     Discard(Problem),
     Withdraw(Problem),
@@ -81,12 +81,15 @@ pub enum Decided {
 }
 
 /// The verdict on an UPDATE with an IPv4 prefix and these attributes.
-pub fn judge(attributes: &[u8], ctx: DecodeContext) -> (Decided, Option<Malformed>, Vec<u8>) {
+pub(crate) fn judge(
+    attributes: &[u8],
+    ctx: DecodeContext,
+) -> (Decided, Option<Malformed>, Vec<u8>) {
     judge_with(attributes, ctx, true)
 }
 
 /// The same, where the UPDATE need not announce anything.
-pub fn judge_with(
+pub(crate) fn judge_with(
     attributes: &[u8],
     ctx: DecodeContext,
     announces: bool,
@@ -103,10 +106,22 @@ pub fn judge_with(
 }
 
 /// Octets from hexadecimal, white space aside.
-pub fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter_map(|digit| digit.to_digit(16))
+        .map(|digit| u8::try_from(digit).expect("a hexadecimal digit is below 16"))
+        .collect();
     digits
         .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .map(|pair| pair[0] << 4 | pair[1])
         .collect()
+}
+
+fn octet(len: usize) -> u8 {
+    u8::try_from(len).expect("a test's list fits one octet of count")
+}
+
+fn short(len: usize) -> u16 {
+    u16::try_from(len).expect("a test's value fits two octets of length")
 }

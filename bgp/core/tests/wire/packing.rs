@@ -30,7 +30,9 @@ fn hosts6(count: u32) -> impl Iterator<Item = (Prefix, Option<u32>)> {
 fn lengths(mut messages: &[u8], max_len: usize) -> Vec<usize> {
     let mut lengths = Vec::new();
     while !messages.is_empty() {
-        let message = frame(messages, max_len).unwrap().expect("whole messages");
+        let message = frame(messages, max_len)
+            .expect("well-formed")
+            .expect("whole messages");
         lengths.push(message.len);
         messages = &messages[message.len..];
     }
@@ -309,7 +311,7 @@ fn prefixes_too_long_or_cut_off_are_invalid_network_fields_and_host_bits_are_cle
             .collect::<Vec<_>>()
     };
     let good = |text: &str, id| Ok((text.to_owned(), id));
-    let bad = Err((3, 10));
+    let bad = || Err((3, 10));
     assert_eq!(read4(&hex("00"), false), [good("0.0.0.0/0", 0)]);
     assert_eq!(
         read4(&hex("0b 0aff 20 c0000201"), false),
@@ -317,13 +319,13 @@ fn prefixes_too_long_or_cut_off_are_invalid_network_fields_and_host_bits_are_cle
     );
     assert_eq!(
         read4(&hex("08 0a 21 c000020100"), false),
-        [good("10.0.0.0/8", 0), bad.clone()]
+        [good("10.0.0.0/8", 0), bad()]
     );
-    assert_eq!(read4(&hex("20 c00002"), false), [bad.clone()]);
-    assert_eq!(read4(&hex("ff"), false), [bad.clone()]);
+    assert_eq!(read4(&hex("20 c00002"), false), [bad()]);
+    assert_eq!(read4(&hex("ff"), false), [bad()]);
     assert_eq!(read4(&hex("00000005 08 0a"), true), [good("10.0.0.0/8", 5)]);
-    assert_eq!(read4(&hex("000000"), true), [bad.clone()]);
-    assert_eq!(read4(&hex("00000005"), true), [bad.clone()]);
+    assert_eq!(read4(&hex("000000"), true), [bad()]);
+    assert_eq!(read4(&hex("00000005"), true), [bad()]);
     let read6 = |octets: &[u8]| {
         Nlri6::new(octets, false)
             .map(|item| {
@@ -338,9 +340,9 @@ fn prefixes_too_long_or_cut_off_are_invalid_network_fields_and_host_bits_are_cle
     );
     assert_eq!(
         read6(&hex("81 00000000000000000000000000000000 00")),
-        [bad.clone()]
+        [bad()]
     );
-    assert_eq!(read6(&hex("80 000000000000000000000000000000")), [bad]);
+    assert_eq!(read6(&hex("80 000000000000000000000000000000")), [bad()]);
 }
 
 /// RFC 4271, 4.3; RFC 7606, 3 b.
