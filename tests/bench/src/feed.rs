@@ -219,13 +219,7 @@ fn near(hop: u32, neighbour_as: u32) -> bool {
 }
 
 fn public(prefix: Prefix) -> bool {
-    let (address, len) = prefix.v4_parts();
-    let first = address >> 24;
-    prefix.family() == Family::Ipv4
-        && (8..=24).contains(&len)
-        && !matches!(first, 0 | 10 | 127 | 224..)
-        // The prefix that measures latency.
-        && address >> 8 != 0xc0_0002
+    prefix.family() == Family::Ipv4 && (8..=24).contains(&prefix.len()) && !prefix.is_special()
 }
 
 #[cfg(test)]

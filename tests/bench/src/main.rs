@@ -73,7 +73,7 @@ fn run(args: &Args) -> Result<bool, Error> {
                 contenders.push(contender);
             }
             Err(why) => {
-                eprintln!("{} skipped: {why}", kind.name());
+                print(&format!("- {} skipped: {why}\n", kind.name()));
                 report.skipped.push((kind, why));
             }
         }
@@ -100,14 +100,9 @@ fn run(args: &Args) -> Result<bool, Error> {
             }
             _ => Table::synthetic(family, plan.routes, NEIGHBOUR_AS, args.seed),
         };
-        report.sections.push(life_with_a_table(
-            &fabric,
-            &plan,
-            family,
-            phases,
-            table,
-            &contenders,
-        )?);
+        let section = life_with_a_table(&fabric, &plan, family, phases, table, &contenders)?;
+        print(&report.section(&section));
+        report.sections.push(section);
     }
     for &shape in &plan.reflections {
         let family = plan.families.first().copied().unwrap_or(Family::Ipv4);
@@ -120,9 +115,9 @@ fn run(args: &Args) -> Result<bool, Error> {
         in_turns(&plan, &contenders, &mut section, |contender, measured| {
             reflect::run(&fabric, contender, &reflection, measured)
         });
+        print(&report.section(&section));
         report.sections.push(section);
     }
-    print(&report.markdown());
     if let Some(path) = &args.json {
         let text = format!("{:#}\n", report.json());
         fs::write(path, text).map_err(Error::io(format!("write {}", path.display())))?;
@@ -201,5 +196,5 @@ fn in_turns(
 
 #[allow(clippy::print_stdout, reason = "the report is this program's output")]
 fn print(text: &str) {
-    println!("{text}");
+    print!("{text}");
 }

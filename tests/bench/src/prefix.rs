@@ -85,9 +85,19 @@ impl Prefix {
         self.family
     }
 
-    /// The address and length of an IPv4 prefix.
-    pub(crate) fn v4_parts(self) -> (u32, u8) {
-        ((self.bits >> 96) as u32, self.len)
+    /// Prefix length in bits.
+    pub(crate) fn len(self) -> u8 {
+        self.len
+    }
+
+    /// Whether an IPv4 prefix lies in a block that is not announced in public (RFC 6890): speakers
+    /// may refuse these. 10/8 also is the bench's own network, and 192.0.2.0/24 what it measures
+    /// latency with.
+    pub(crate) fn is_special(self) -> bool {
+        let address = (self.bits >> 96) as u32;
+        let within =
+            |&(block, len): &(u32, u8)| self.len >= len && (address ^ block) >> (32 - len) == 0;
+        self.family == Family::Ipv4 && SPECIAL.iter().any(within)
     }
 
     /// How many bytes the prefix takes in NLRI.
@@ -101,6 +111,24 @@ impl Prefix {
         out.extend_from_slice(&self.bits.to_be_bytes()[..usize::from(self.len.div_ceil(8))]);
     }
 }
+
+/// RFC 6890 and the multicast and reserved ranges: address and length.
+const SPECIAL: [(u32, u8); 14] = [
+    (0x0000_0000, 8),
+    (0x0a00_0000, 8),
+    (0x6440_0000, 10),
+    (0x7f00_0000, 8),
+    (0xa9fe_0000, 16),
+    (0xac10_0000, 12),
+    (0xc000_0000, 24),
+    (0xc000_0200, 24),
+    (0xc058_6300, 24),
+    (0xc0a8_0000, 16),
+    (0xc612_0000, 15),
+    (0xc633_6400, 24),
+    (0xcb00_7100, 24),
+    (0xe000_0000, 3),
+];
 
 impl Hash for Prefix {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -181,6 +209,25 @@ mod tests {
             prefix.encode(&mut out);
             assert_eq!(out, wire, "{prefix}");
             assert_eq!(prefix.wire_len(), wire.len());
+        }
+    }
+
+    #[test]
+    fn special_blocks_are_recognised_and_their_neighbours_are_not() {
+        for (prefix, special) in [
+            ([10, 0, 0, 0], true),
+            ([11, 0, 0, 0], false),
+            ([169, 254, 24, 0], true),
+            ([169, 253, 24, 0], false),
+            ([100, 64, 0, 0], true),
+            ([100, 128, 0, 0], false),
+            ([192, 0, 2, 0], true),
+            ([192, 0, 3, 0], false),
+            ([239, 1, 1, 0], true),
+            ([255, 1, 1, 0], true),
+        ] {
+            let found = Prefix::v4(Ipv4Addr::from(prefix), 24);
+            assert_eq!(found.is_special(), special, "{found}");
         }
     }
 }

@@ -22,25 +22,25 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Markdown tables, columns aligned so that they read well as text too.
-    pub(crate) fn markdown(&self) -> String {
-        let mut text = String::new();
-        for section in &self.sections {
-            let _ = writeln!(text, "### {}\n\n{}", section.title, self.table(section));
-            for (kind, why) in &section.failures {
-                let _ = writeln!(
-                    text,
-                    "- **{} failed**: {}",
-                    kind.name(),
-                    why.replace('\n', "\n  ")
-                );
-            }
-            if !section.failures.is_empty() {
-                text.push('\n');
-            }
-        }
+    /// All sections, and who is missing.
+    fn markdown(&self) -> String {
+        let sections = self.sections.iter().map(|section| self.section(section));
+        let mut text: String = sections.collect();
         for (kind, why) in &self.skipped {
             let _ = writeln!(text, "- {} skipped: {why}", kind.name());
+        }
+        text
+    }
+
+    /// A section as a Markdown table, columns aligned so that it reads well as text too.
+    pub(crate) fn section(&self, section: &Section) -> String {
+        let mut text = format!("### {}\n\n{}\n", section.title, self.table(section));
+        for (kind, why) in &section.failures {
+            let why = why.replace('\n', "\n  ");
+            let _ = writeln!(text, "- **{} failed**: {why}", kind.name());
+        }
+        if !section.failures.is_empty() {
+            text.push('\n');
         }
         text
     }
