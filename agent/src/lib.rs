@@ -5,14 +5,11 @@
 //! and wait for an answer, nobody else does.
 
 pub mod api;
-pub mod attach;
 pub mod cli;
-pub mod cni_server;
 pub mod config;
 pub mod daemon;
 pub mod dns;
 pub mod event;
-pub mod fib;
 pub mod health;
 pub mod log;
 pub mod problem;
