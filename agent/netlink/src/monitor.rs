@@ -120,27 +120,7 @@ impl Monitor {
     /// # Errors
     /// [`KernelError::Socket`] when the socket has failed for good.
     pub fn read(&mut self, into: &mut Vec<Event>) -> Result<bool, KernelError> {
-        for _ in 0..BUDGET {
-            self.inbox.clear();
-            self.inbox.reserve(INBOX);
-            match self.raw.recv(&mut self.inbox, nix::libc::MSG_TRUNC) {
-                Ok(len) if len > self.inbox.len() => {
-                    tracing::warn!(
-                        len,
-                        "a netlink event was longer than the buffer: listing again"
-                    );
-                    into.push(Event::Overrun);
-                }
-                Ok(_) => decode(&self.inbox, into),
-                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                    Some(Errno::EAGAIN) => return Ok(false),
-                    Some(Errno::EINTR) => {}
-                    Some(Errno::ENOBUFS) => into.push(Event::Overrun),
-                    _ => return Err(KernelError::socket(SocketOperation::Receive, &error)),
-                },
-            }
-        }
-        Ok(true)
+        read(&self.raw, &mut self.inbox, into)
     }
 
     /// Goes on as part of a tokio runtime.
@@ -179,25 +159,45 @@ impl AsyncMonitor {
                 .readable_mut()
                 .await
                 .map_err(|error| KernelError::socket(SocketOperation::Receive, &error))?;
-            for _ in 0..BUDGET {
-                let inbox = &mut self.inbox;
-                inbox.clear();
-                inbox.reserve(INBOX);
-                let received = guard.try_io(|fd| fd.get_ref().recv(inbox, nix::libc::MSG_TRUNC));
-                match received {
-                    Err(_would_block) => break,
-                    Ok(Ok(len)) if len > inbox.len() => into.push(Event::Overrun),
-                    Ok(Ok(_)) => decode(inbox, into),
-                    Ok(Err(error)) => match error.raw_os_error().map(Errno::from_raw) {
-                        Some(Errno::EINTR) => {}
-                        Some(Errno::ENOBUFS) => into.push(Event::Overrun),
-                        _ => return Err(KernelError::socket(SocketOperation::Receive, &error)),
-                    },
-                }
+            // What was there is read; only an empty queue makes the reactor watch again.
+            if !read(guard.get_inner(), &mut self.inbox, into)? {
+                guard.clear_ready();
             }
         }
         Ok(())
     }
+
+    /// Appends what has happened since the last call, without waiting, as [`Monitor::read`].
+    ///
+    /// # Errors
+    /// As [`Monitor::read`].
+    pub fn read(&mut self, into: &mut Vec<Event>) -> Result<bool, KernelError> {
+        read(self.fd.get_ref(), &mut self.inbox, into)
+    }
+}
+
+fn read(raw: &RawSocket, inbox: &mut Vec<u8>, into: &mut Vec<Event>) -> Result<bool, KernelError> {
+    for _ in 0..BUDGET {
+        inbox.clear();
+        inbox.reserve(INBOX);
+        match raw.recv(inbox, nix::libc::MSG_TRUNC) {
+            Ok(len) if len > inbox.len() => {
+                tracing::warn!(
+                    len,
+                    "a netlink event was longer than the buffer: listing again"
+                );
+                into.push(Event::Overrun);
+            }
+            Ok(_) => decode(inbox, into),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EAGAIN) => return Ok(false),
+                Some(Errno::EINTR) => {}
+                Some(Errno::ENOBUFS) => into.push(Event::Overrun),
+                _ => return Err(KernelError::socket(SocketOperation::Receive, &error)),
+            },
+        }
+    }
+    Ok(true)
 }
 
 fn decode(datagram: &[u8], into: &mut Vec<Event>) {
