@@ -6,6 +6,7 @@ mod as4;
 mod attributes;
 mod build;
 mod egress;
+mod golden;
 mod messages;
 mod packing;
 mod properties;
