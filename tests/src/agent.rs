@@ -1,6 +1,7 @@
 //! A running agent: `wayleaved` on a host, with paths of its own.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,6 +103,33 @@ impl Agent {
         &self.config
     }
 
+    /// Whether it is told to install routes into the kernel.
+    #[must_use]
+    pub fn installs_routes(&self) -> bool {
+        !self
+            .config()
+            .lines()
+            .any(|line| line.trim() == "install = false")
+    }
+
+    /// Whether it has address space to give out.
+    #[must_use]
+    pub fn has_pools(&self) -> bool {
+        self.config().lines().any(|line| line.trim() == "[[pool]]")
+    }
+
+    /// Whether it raises the problem with this key now (`absent.fib`).
+    pub fn has_problem(&self, key: &str) -> Result<bool, LabError> {
+        let status = self.cli(["status"])?;
+        let problems = status["problems"].as_array().ok_or_else(|| {
+            LabError::shape(
+                "`wayleave status`",
+                format!("no list of problems: {status}"),
+            )
+        })?;
+        Ok(problems.iter().any(|problem| problem["key"] == key))
+    }
+
     /// Replaces the configuration file; the lab's paths are put in.
     pub fn write_config(&self, config: &str) -> Result<(), LabError> {
         let (state, run) = (self.state.display(), self.run.display());
@@ -193,6 +221,10 @@ impl Agent {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         Err(self.host.failure(&command, &output))
+    }
+
+    fn config(&self) -> String {
+        fs::read_to_string(&self.config).unwrap_or_default()
     }
 
     fn socket(&self) -> PathBuf {

@@ -38,6 +38,7 @@ struct Made {
     views: Vec<View>,
     snapshots: Vec<Snapshot>,
     cut_off: Vec<String>,
+    skipped: Option<String>,
     baseline: Option<Baseline>,
 }
 
@@ -169,6 +170,22 @@ impl Lab {
 
     pub(crate) fn cut_off(&self) -> Vec<String> {
         self.made(|made| made.cut_off.clone())
+    }
+
+    /// Gives the test up as skipped: for what only the inside can find out, such as a part that an
+    /// agent says it does not contain. In CI it is a failure, like every missing prerequisite.
+    ///
+    /// # Errors
+    /// Always, so that `return lab.skip(..)` ends the test.
+    #[track_caller]
+    pub fn skip(&self, why: impl Into<String>) -> Result<(), Why> {
+        let why = why.into();
+        self.made(|made| made.skipped = Some(why.clone()));
+        Err(Why::from(why))
+    }
+
+    pub(crate) fn skipped(&self) -> Option<String> {
+        self.made(|made| made.skipped.clone())
     }
 
     /// All hosts, switches among them, in the order of their making.

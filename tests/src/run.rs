@@ -86,23 +86,30 @@ impl LabTest {
     fn run_outside(self) {
         let unmet = need::base_unmet().or_else(|| self.needs.iter().find_map(|need| need.unmet()));
         if let Some(why) = unmet {
-            assert!(
-                env::var("CI").as_deref() != Ok("true"),
-                "{} lacks a prerequisite, which in CI is a failure: {why}",
-                self.name
-            );
-            // Past the capture of the test harness: a skipped test must be seen.
-            let _ = writeln!(io::stderr(), "SKIPPED {}: {why}", self.name);
-            return;
+            return self.skip(&why);
         }
         let _slot = Slot::acquire().unwrap_or_else(|e| panic!("no slot to run a lab in: {e}"));
-        if let Err(why) = self.execute_again() {
-            panic!("{}: {why}", self.name);
+        match self.execute_again() {
+            Ok(None) => {}
+            Ok(Some(why)) => self.skip(&why),
+            Err(why) => panic!("{}: {why}", self.name),
         }
     }
 
+    /// Says that the test was skipped; in CI, fails it.
+    fn skip(&self, why: &str) {
+        assert!(
+            env::var("CI").as_deref() != Ok("true"),
+            "{} lacks a prerequisite, which in CI is a failure: {why}",
+            self.name
+        );
+        // Past the capture of the test harness: a skipped test must be seen.
+        let _ = writeln!(io::stderr(), "SKIPPED {}: {why}", self.name);
+    }
+
     /// Executes this test binary for this one test in new namespaces and passes its output on.
-    fn execute_again(&self) -> Result<(), String> {
+    /// Returns why the inside skipped it, if it did.
+    fn execute_again(&self) -> Result<Option<String>, String> {
         let program = env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
         let (reader, writer) = io::pipe().map_err(|e| format!("cannot make a pipe: {e}"))?;
         let second = writer
@@ -158,12 +165,15 @@ impl LabTest {
         });
 
         let passed = self.passed();
-        let mut seen = false;
+        let skipping = self.skipped();
+        let (mut seen, mut skipped) = (false, None);
         let deadline = Instant::now() + self.limit + GRACE;
         let late = loop {
             match output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     seen |= line.trim_end() == passed;
+                    skipped =
+                        skipped.or(line.trim_end().strip_prefix(&skipping).map(str::to_owned));
                     // Marked, so that nobody takes the inner harness's words for the outer one's.
                     eprint!("| {line}");
                 }
@@ -179,7 +189,7 @@ impl LabTest {
             .map_err(|e| format!("cannot wait for the world: {e}"))?;
         drop(output);
         let _ = forward.join();
-        match (late, status.success(), seen) {
+        match (late, status.success(), seen || skipped.is_some()) {
             (true, ..) => Err(format!(
                 "still not done {} s after its start, killed",
                 self.limit.as_secs()
@@ -189,7 +199,7 @@ impl LabTest {
             )),
             // A name that matches no test would otherwise pass.
             (_, _, false) => Err("the world ended well without having run the test".to_owned()),
-            (_, true, true) => Ok(()),
+            (_, true, true) => Ok(skipped),
         }
     }
 
@@ -216,6 +226,11 @@ impl LabTest {
                 eprintln!("lab: took {} ms", start.elapsed().as_millis());
                 eprintln!("{}", self.passed());
             }
+            Ok(Err(_)) if let Some(why) = lab.skipped() => {
+                lab.end();
+                // The harness has begun a line with the test's name.
+                eprintln!("\n{}{why}", self.skipped());
+            }
             Ok(Err(why)) => {
                 eprintln!("{}", dump::describe(&lab));
                 lab.end();
@@ -227,6 +242,11 @@ impl LabTest {
                 panic::resume_unwind(panic);
             }
         }
+    }
+
+    /// What the line begins with by which the inner process says that it skipped this test.
+    fn skipped(&self) -> String {
+        format!("lab: {} skipped: ", self.name)
     }
 
     /// The line by which the inner process says that it ran this very test.

@@ -42,10 +42,14 @@ pub fn attachments_true(lab: &Lab) -> Result<Vec<Violation>, LabError> {
     Ok(found)
 }
 
-/// I8: `wayleave ipam check` finds nothing, on every host whose agent runs.
+/// I8: `wayleave ipam check` finds nothing, on every host whose agent runs and has a pool.
 pub fn ipam_sound(lab: &Lab) -> Result<Vec<Violation>, LabError> {
     let mut found = Vec::new();
-    for agent in lab.agents().iter().filter(|agent| agent.process().alive()) {
+    for agent in lab
+        .agents()
+        .iter()
+        .filter(|agent| agent.process().alive() && agent.has_pools())
+    {
         found.extend(ipam_problems(
             agent.host().name(),
             &agent.cli(["ipam", "check"])?,

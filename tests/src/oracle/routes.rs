@@ -32,11 +32,16 @@ impl fmt::Display for FibRoute {
     }
 }
 
-/// I3: on every host whose agent runs, kernel routes with our protocol equal the agent's view.
+/// I3: on every host whose agent runs, kernel routes with our protocol equal the agent's view. An
+/// agent that is told to install nothing, or that says it cannot, has none there.
 pub fn fib_agrees(lab: &Lab) -> Result<Vec<Violation>, LabError> {
     let mut found = Vec::new();
     for agent in lab.agents().iter().filter(|agent| agent.process().alive()) {
-        let view = agent_view(&agent.cli(["routes", "--rib", "fib"])?)?;
+        let view = if agent.installs_routes() && !agent.has_problem("absent.fib")? {
+            agent_view(&agent.cli(["routes", "--rib", "fib"])?)?
+        } else {
+            BTreeSet::new()
+        };
         found.extend(difference(
             agent.host().name(),
             &kernel_view(agent.host())?,

@@ -9,32 +9,40 @@ use serde_json::Value;
 use wayleave_lab::{Agent, Bird, Frr, FrrConfig, Host, Lab, Link, Stream, Why, ensure, lab};
 
 const CONVERGED: Duration = Duration::from_secs(30);
+const NO_FIB: &str = "this wayleaved does not install routes (it raises the problem absent.fib)";
 const FRR_NETWORKS: [&str; 2] = ["192.0.2.1/32", "2001:db8:1::1/128"];
 const BIRD_NETWORKS: [&str; 2] = ["198.51.100.1/32", "2001:db8:2::1/128"];
 
 #[test]
 fn ebgp_routes_cross_us_with_their_communities_and_our_as() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab, Middle::Agent)?;
+        let fabric = Fabric::external(lab, Middle::Speaker)?;
         fabric.wait_for_sessions(lab)?;
-        lab.until(CONVERGED, "the routes of each to reach the other", || {
-            fabric.crossed_externally()
-        })?;
-        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
-        Ok(())
+        fabric.wait_for_routes(lab)
     });
 }
 
 #[test]
 fn a_reflected_route_is_the_route_that_came() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::reflected(lab, Middle::Agent)?;
+        let fabric = Fabric::reflected(lab, Middle::Speaker)?;
         fabric.wait_for_sessions(lab)?;
-        lab.until(CONVERGED, "the routes of each to reach the other", || {
-            fabric.crossed_reflected()
-        })?;
-        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
-        Ok(())
+        fabric.wait_for_reflection(lab)?;
+        // They pass us by: the next hop is the other router.
+        fabric.wait_for_packets(lab)
+    });
+}
+
+#[test]
+fn packets_between_two_ases_pass_through_our_kernel() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab, Middle::Router)?;
+        if fabric.lacks_fib()? {
+            return lab.skip(NO_FIB);
+        }
+        fabric.wait_for_sessions(lab)?;
+        fabric.wait_for_routes(lab)?;
+        fabric.wait_for_packets(lab)
     });
 }
 
@@ -45,11 +53,8 @@ fn bird_in_our_place_meets_the_same_demands() {
     lab!(Frr, Bird).run(|lab| {
         let fabric = Fabric::external(lab, Middle::Bird)?;
         fabric.wait_for_sessions(lab)?;
-        lab.until(CONVERGED, "the routes of each to reach the other", || {
-            fabric.crossed_externally()
-        })?;
-        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
-        Ok(())
+        fabric.wait_for_routes(lab)?;
+        fabric.wait_for_packets(lab)
     });
 }
 
@@ -58,54 +63,21 @@ fn bird_as_reflector_meets_the_same_demands() {
     lab!(Frr, Bird).run(|lab| {
         let fabric = Fabric::reflected(lab, Middle::Bird)?;
         fabric.wait_for_sessions(lab)?;
-        lab.until(CONVERGED, "the routes of each to reach the other", || {
-            fabric.crossed_reflected()
-        })?;
-        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
-        Ok(())
+        fabric.wait_for_reflection(lab)?;
+        fabric.wait_for_packets(lab)
     });
 }
 
 #[test]
-fn a_withdrawn_route_leaves_the_other_router_and_our_kernel() {
+fn a_withdrawn_route_leaves_the_other_router_and_no_other_goes_with_it() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab, Middle::Agent)?;
-        lab.until(CONVERGED, "the routes of each to reach the other", || {
-            fabric.crossed_externally()
-        })?;
-        let ours = |words: &str| fabric.us.ip(&format!("{words} proto 201"));
-        lab.until(CONVERGED, "FRR's routes in our kernel", || {
-            ensure!(
-                ours("route show 192.0.2.1")?.contains("via"),
-                "no IPv4 route"
-            );
-            ensure!(
-                ours("-6 route show 2001:db8:1::1")?.contains("via"),
-                "no IPv6 route"
-            );
-            Ok(())
-        })?;
-
-        fabric.frr.configure(&[
-            "router bgp 65001",
-            "address-family ipv4 unicast",
-            "no network 192.0.2.1/32 route-map OURS",
-            "exit-address-family",
-            "address-family ipv6 unicast",
-            "no network 2001:db8:1::1/128 route-map OURS",
-        ])?;
-        lab.until(CONVERGED, "them to be gone everywhere", || {
+        let fabric = Fabric::external(lab, Middle::Speaker)?;
+        fabric.wait_for_routes(lab)?;
+        fabric.withdraw_frr_networks()?;
+        lab.until(CONVERGED, "them to be gone at BIRD", || {
             for prefix in FRR_NETWORKS {
                 ensure!(fabric.bird.best(prefix).is_err(), "BIRD still has {prefix}");
             }
-            ensure!(
-                ours("route show 192.0.2.1")?.is_empty(),
-                "our kernel still has the IPv4 route"
-            );
-            ensure!(
-                ours("-6 route show 2001:db8:1::1")?.is_empty(),
-                "the IPv6 route is still there"
-            );
             Ok(())
         })?;
         // The other direction is none the worse for it.
@@ -116,16 +88,66 @@ fn a_withdrawn_route_leaves_the_other_router_and_our_kernel() {
 }
 
 #[test]
-fn a_killed_agent_leaves_its_routes_and_finds_its_way_back() {
+fn a_withdrawn_route_leaves_our_kernel() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab, Middle::Agent)?;
-        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        let fabric = Fabric::external(lab, Middle::Router)?;
+        if fabric.lacks_fib()? {
+            return lab.skip(NO_FIB);
+        }
+        fabric.wait_for_packets(lab)?;
+        let ours = || -> Result<[String; 2], Why> {
+            Ok([
+                fabric.us.ip("route show 192.0.2.1 proto 201")?,
+                fabric.us.ip("-6 route show 2001:db8:1::1 proto 201")?,
+            ])
+        };
+        ensure!(
+            ours()?.iter().all(|route| route.contains("via")),
+            "not there: {:?}",
+            ours()?
+        );
+        fabric.withdraw_frr_networks()?;
+        lab.until(CONVERGED, "them to be gone", || {
+            ensure!(
+                ours()?.iter().all(String::is_empty),
+                "still there: {:?}",
+                ours()?
+            );
+            Ok(())
+        })?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_killed_agent_finds_its_way_back() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab, Middle::Speaker)?;
+        fabric.wait_for_routes(lab)?;
+        lab.baseline()?;
+        for _ in 0..3 {
+            fabric.agent()?.kill()?;
+            fabric.agent()?.start_again()?;
+            fabric.wait_for_sessions(lab)?;
+            fabric.wait_for_routes(lab)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_killed_agent_leaves_its_routes_in_the_kernel_and_adopts_them() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab, Middle::Router)?;
+        if fabric.lacks_fib()? {
+            return lab.skip(NO_FIB);
+        }
+        fabric.wait_for_packets(lab)?;
         let before = fabric.us.ip("route show proto 201")?;
         ensure!(
             before.contains("192.0.2.1"),
             "no routes of ours to lose: {before:?}"
         );
-        lab.baseline()?;
 
         fabric.agent()?.kill()?;
         let dead = fabric.us.ip("route show proto 201")?;
@@ -139,40 +161,76 @@ fn a_killed_agent_leaves_its_routes_and_finds_its_way_back() {
             adopted == before,
             "the new agent did not adopt the routes: {adopted}"
         );
-
-        lab.until(CONVERGED, "the routes of each to reach the other", || {
-            fabric.crossed_externally()
-        })?;
-        lab.until(CONVERGED, "packets to cross again", || {
-            fabric.packets_cross()
-        })?;
-        Ok(())
+        fabric.wait_for_routes(lab)?;
+        fabric.wait_for_packets(lab)
     });
 }
 
 #[test]
 fn a_stopped_agent_stops_cleanly_and_starts_again() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab, Middle::Agent)?;
-        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        let fabric = Fabric::external(lab, Middle::Speaker)?;
+        fabric.wait_for_routes(lab)?;
         fabric.agent()?.restart()?;
-        lab.until(CONVERGED, "packets to cross again", || {
-            fabric.packets_cross()
-        })?;
+        fabric.wait_for_sessions(lab)?;
+        fabric.wait_for_routes(lab)
+    });
+}
+
+#[test]
+fn a_frozen_agent_shorter_than_the_hold_time_costs_no_session() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab, Middle::Speaker)?;
+        fabric.wait_for_sessions(lab)?;
+        fabric.agent()?.pause()?;
+        // The time itself is the fault: less than the hold time of 9 s, more than a keepalive's 3 s.
+        std::thread::sleep(Duration::from_secs(5));
+        fabric.agent()?.resume()?;
+        fabric.wait_for_sessions(lab)?;
+        fabric.wait_for_routes(lab)?;
+        for peer in peers(fabric.agent()?)? {
+            ensure!(
+                peer["established_count"] == 1,
+                "{} went down: {peer}",
+                peer["name"]
+            );
+        }
         Ok(())
+    });
+}
+
+#[test]
+fn routers_that_come_back_are_heard_again() {
+    lab!(Frr, Bird, Agent).run(|lab| {
+        let fabric = Fabric::external(lab, Middle::Speaker)?;
+        fabric.wait_for_routes(lab)?;
+        fabric.bird.process().kill()?;
+        lab.until(CONVERGED, "BIRD's routes to leave FRR", || {
+            for prefix in BIRD_NETWORKS {
+                ensure!(fabric.frr.best(prefix).is_err(), "FRR still has {prefix}");
+            }
+            Ok(())
+        })?;
+        fabric.bird.start_again()?;
+        fabric.wait_for_routes(lab)?;
+        fabric.frr.kill()?;
+        fabric.frr.start_daemons()?;
+        fabric.wait_for_sessions(lab)?;
+        fabric.wait_for_routes(lab)
     });
 }
 
 #[test]
 fn a_route_deleted_by_hand_comes_back_before_it_is_missed() {
     lab!(Frr, Bird, Agent).run(|lab| {
-        let fabric = Fabric::external(lab, Middle::Agent)?;
-        lab.until(CONVERGED, "packets to cross", || fabric.packets_cross())?;
+        let fabric = Fabric::external(lab, Middle::Router)?;
+        if fabric.lacks_fib()? {
+            return lab.skip(NO_FIB);
+        }
+        fabric.wait_for_packets(lab)?;
         // Through our kernel, from FRR to BIRD.
         let stream = Stream::start(&fabric.fhost, &fabric.bhost, address(BIRD_NETWORKS[0])?)?;
-        lab.until(Duration::from_secs(2), "the stream to run", || {
-            fabric.packets_cross()
-        })?;
+        fabric.wait_for_packets(lab)?;
         for _ in 0..3 {
             fabric.us.ip("route del 198.51.100.1 proto 201")?;
             lab.until(Duration::from_secs(2), "the route to come back", || {
@@ -183,7 +241,7 @@ fn a_route_deleted_by_hand_comes_back_before_it_is_missed() {
         }
         let report = stream.stop();
         eprintln!("deleted three times: {report:?}");
-        ensure!(report.sent > 50, "nothing was sent: {report:?}");
+        ensure!(report.sent > 10, "nothing was sent: {report:?}");
         // 10 ms each is the aim; a busy machine gets more, but nothing like a scan interval.
         ensure!(report.longest_outage <= 100, "{report:?}");
         Ok(())
@@ -222,7 +280,11 @@ fn five_labs_at_once_do_not_clash() {
 /// Who stands between FRR and BIRD.
 #[derive(Clone, Copy)]
 enum Middle {
-    Agent,
+    /// Our agent, told to leave the kernel alone.
+    Speaker,
+    /// Our agent, which installs what it learns.
+    Router,
+    /// BIRD, in our place.
     Bird,
 }
 
@@ -297,6 +359,37 @@ impl Fabric {
             us_at_frr,
             us_at_bird,
         })
+    }
+
+    /// Whether the agent says that it cannot install routes.
+    fn lacks_fib(&self) -> Result<bool, Why> {
+        Ok(self.agent()?.has_problem("absent.fib")?)
+    }
+
+    fn withdraw_frr_networks(&self) -> Result<(), Why> {
+        self.frr.configure(&[
+            "router bgp 65001",
+            "address-family ipv4 unicast",
+            "no network 192.0.2.1/32 route-map OURS",
+            "exit-address-family",
+            "address-family ipv6 unicast",
+            "no network 2001:db8:1::1/128 route-map OURS",
+        ])?;
+        Ok(())
+    }
+
+    fn wait_for_routes(&self, lab: &Lab) -> Result<(), Why> {
+        let what = "the routes of each router to reach the other";
+        Ok(lab.until(CONVERGED, what, || self.crossed_externally())?)
+    }
+
+    fn wait_for_reflection(&self, lab: &Lab) -> Result<(), Why> {
+        let what = "the routes of each router to reach the other as they are";
+        Ok(lab.until(CONVERGED, what, || self.crossed_reflected())?)
+    }
+
+    fn wait_for_packets(&self, lab: &Lab) -> Result<(), Why> {
+        Ok(lab.until(CONVERGED, "packets to cross", || self.packets_cross())?)
     }
 
     fn agent(&self) -> Result<&Agent, Why> {
@@ -488,7 +581,8 @@ impl Middle {
         neighbours: [Neighbour<'_>; 2],
     ) -> Result<Option<Agent>, Why> {
         match self {
-            Self::Agent => Ok(Some(lab.agent(us, &agent_config(neighbours))?)),
+            Self::Speaker => Ok(Some(lab.agent(us, &agent_config(neighbours, false))?)),
+            Self::Router => Ok(Some(lab.agent(us, &agent_config(neighbours, true))?)),
             Self::Bird => {
                 lab.bird(us, &middle_bird_config(neighbours))?;
                 Ok(None)
@@ -497,10 +591,12 @@ impl Middle {
     }
 }
 
-fn agent_config(neighbours: [Neighbour<'_>; 2]) -> String {
-    let mut text = "[node]\nname = \"us\"\nrouter_id = \"3.3.3.3\"\n\
-                    [bgp]\nasn = 65000\nconnect_retry = 1\nhold_time = 9\n"
-        .to_owned();
+fn agent_config(neighbours: [Neighbour<'_>; 2], install: bool) -> String {
+    let mut text = format!(
+        "[node]\nname = \"us\"\nrouter_id = \"3.3.3.3\"\n\
+         [bgp]\nasn = 65000\nconnect_retry = 1\nhold_time = 9\n\
+         [fib]\ninstall = {install}\n"
+    );
     for (name, remote, addresses) in neighbours {
         let client = remote == 65000;
         for (address, family) in addresses.iter().zip(["4", "6"]) {
@@ -590,19 +686,23 @@ protocol bgp middle6 from session {{ neighbor {us6} as {remote}; ipv6 {{ import 
 }
 
 fn all_established(agent: &Agent) -> Result<(), Why> {
-    let peers = agent.cli(["peers"])?;
-    let peers = peers.get("peers").unwrap_or(&peers);
-    let list = peers.as_array().ok_or("`wayleave peers` is no list")?;
-    ensure!(list.len() == 4, "{} peers: {peers}", list.len());
-    for peer in list {
-        let state = peer["state"].as_str().unwrap_or_default();
+    let peers = peers(agent)?;
+    ensure!(peers.len() == 4, "{} peers", peers.len());
+    for peer in peers {
         ensure!(
-            state.eq_ignore_ascii_case("established"),
-            "{} is {state}",
-            peer["name"]
+            peer["state"] == "Established",
+            "{} is {}",
+            peer["name"],
+            peer["state"]
         );
     }
     Ok(())
+}
+
+fn peers(agent: &Agent) -> Result<Vec<Value>, Why> {
+    let answer = agent.cli(["peers"])?;
+    let peers = answer["peers"].as_array().cloned();
+    Ok(peers.ok_or_else(|| format!("`wayleave peers` has no list of peers: {answer}"))?)
 }
 
 /// A value a router shows, as text or JSON text, is the one expected.
