@@ -24,11 +24,12 @@ use crate::{
     prefix::Family,
     process::Process,
     record::{Recording, Until, record},
-    session::Session,
+    session::{self, Session},
     table::Table,
 };
 
-const SPEAKER_AS: u32 = 65000;
+/// The speaker's AS.
+pub(crate) const SPEAKER_AS: u32 = 65000;
 /// The announcing peer's AS.
 pub(crate) const NEIGHBOUR_AS: u32 = SPEAKER_AS + 1;
 /// A daemon that does not accept a session within this time is misconfigured or broken.
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A receiver is done when nothing has come for so long.
 const QUIET: Duration = Duration::from_millis(300);
 /// A daemon that sends nothing for so long will send nothing more.
-const STALLED: Duration = Duration::from_secs(30);
+const STALLED: Duration = Duration::from_secs(60);
 
 /// What may be measured over a daemon's life. All but `Transfer` build on the phases before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
@@ -59,12 +60,12 @@ pub(crate) enum Phase {
 /// A table with everything prepared that need not be done while a clock runs.
 #[derive(Debug)]
 pub(crate) struct Workload {
-    family: Family,
-    routes: usize,
-    announcement: Vec<u8>,
-    withdrawal: Vec<u8>,
+    pub(crate) family: Family,
+    pub(crate) routes: usize,
+    pub(crate) announcement: Vec<u8>,
+    pub(crate) withdrawal: Vec<u8>,
     over_wire: Expected,
-    through_speaker: Expected,
+    pub(crate) through_speaker: Expected,
 }
 
 impl Workload {
@@ -90,12 +91,8 @@ impl Workload {
         })
     }
 
-    pub(crate) fn routes(&self) -> usize {
-        self.routes
-    }
-
     /// Bytes a receiver may be sent for the table; a guess that a longer stream outgrows.
-    fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.announcement.len() * 5 / 4
     }
 }
@@ -296,9 +293,13 @@ impl<'a> Life<'a> {
         let (source, sink) = (&self.source.stream, &mut self.sink.stream);
         let until = enough(0, routes);
         let (died, first, second) = thread::scope(|scope| {
-            let reader = |stream| move || record(stream, Recording::with_room(room), until);
-            let first = scope.spawn(reader(sink));
-            let second = scope.spawn(reader(&mut joiner.stream));
+            // Both recordings' memory is there before the clock starts.
+            let reader = |stream| {
+                let recording = Recording::with_room(room);
+                move || record(stream, recording, until)
+            };
+            let (first, second) = (reader(sink), reader(&mut joiner.stream));
+            let (first, second) = (scope.spawn(first), scope.spawn(second));
             let died = Instant::now();
             let closed = source
                 .shutdown(std::net::Shutdown::Both)
@@ -358,9 +359,19 @@ impl<'a> Life<'a> {
 /// Opens the session of one peer of `role`; tries again while the daemon is not listening yet or
 /// turns us away.
 pub(crate) fn connect(process: &mut Process, role: &Role, peer: usize) -> Result<Session, Error> {
+    connect_with(process, role, peer, session::BUFFER)
+}
+
+/// The same, with a receive buffer of so many bytes.
+pub(crate) fn connect_with(
+    process: &mut Process,
+    role: &Role,
+    peer: usize,
+    buffer: usize,
+) -> Result<Session, Error> {
     let begun = Instant::now();
     loop {
-        let last = match Session::open(role, peer) {
+        let last = match Session::open(role, peer, buffer) {
             Ok(session) => return Ok(session),
             Err(last) => last,
         };

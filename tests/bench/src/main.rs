@@ -18,7 +18,9 @@ mod random;
 mod record;
 mod reflect;
 mod report;
+mod serve;
 mod session;
+mod stuck;
 mod table;
 
 use std::{fs, process::ExitCode, time::Instant};
@@ -79,8 +81,13 @@ fn run(args: &Args) -> Result<bool, Error> {
         }
     }
     // Writing to the host's files comes after; the namespaces hide only /run.
-    let most = plan.reflections.iter().map(|shape| shape.peers).max();
-    let fabric = Fabric::raise(most.unwrap_or(0).max(3))?;
+    let reflected = plan
+        .reflections
+        .iter()
+        .map(|shape| shape.peers)
+        .max()
+        .unwrap_or(0);
+    let fabric = Fabric::raise(reflected.max(plan.readers + 2).max(3))?;
     for (number, &family) in plan.families.iter().enumerate() {
         // In a hurry one family shows all phases, the other that it works at all.
         let hurry = args.quick && number > 0;
@@ -144,11 +151,8 @@ fn life_with_a_table(
     let workload = Workload::new(family, &table)?;
     drop(table);
     let mut section = Section {
-        title: format!(
-            "{} {family} routes, {sets} attribute sets",
-            workload.routes()
-        ),
-        key: format!("table-{family}-{}", workload.routes()).to_lowercase(),
+        title: format!("{} {family} routes, {sets} attribute sets", workload.routes),
+        key: format!("table-{family}-{}", workload.routes).to_lowercase(),
         ..Section::default()
     };
     let sampling = Sampling {
@@ -156,7 +160,11 @@ fn life_with_a_table(
         budget: plan.latency_budget,
     };
     in_turns(plan, contenders, &mut section, |contender, measured| {
-        lifecycle::run(fabric, contender, &workload, phases, sampling, measured)
+        lifecycle::run(fabric, contender, &workload, phases, sampling, measured)?;
+        match (contender.kind, plan.readers) {
+            (Kind::Wire, _) | (_, 0) => Ok(()),
+            (_, readers) => stuck::run(fabric, contender, &workload, readers, measured),
+        }
     });
     Ok(section)
 }

@@ -21,6 +21,10 @@ pub(crate) enum Metric {
     Reannounce,
     LateJoiner,
     PeerDown,
+    Readers,
+    BesideStuck,
+    StuckMemory,
+    CatchUp,
     Reflect,
     ReflectCpu,
     ReflectMemory,
@@ -43,6 +47,10 @@ impl Metric {
             Self::Reannounce => "all announced again, s",
             Self::LateJoiner => "late joiner has all, s",
             Self::PeerDown => "announcing peer gone, all know, s",
+            Self::Readers => "in, out to many, withdrawn, in again, s",
+            Self::BesideStuck => "the same beside a peer that does not read, s",
+            Self::StuckMemory => "memory more for that, MB",
+            Self::CatchUp => "it reads again and has all, s",
             Self::Reflect => "everybody has everything, s",
             Self::ReflectCpu => "processor time of that, s",
             Self::ReflectMemory => "memory grown by, MB",
@@ -60,9 +68,12 @@ impl Metric {
             | Self::Reannounce
             | Self::LateJoiner
             | Self::PeerDown
+            | Self::Readers
+            | Self::BesideStuck
+            | Self::CatchUp
             | Self::Reflect
             | Self::ReflectCpu => 3,
-            Self::NodeDown | Self::ReflectMemory => 1,
+            Self::NodeDown | Self::ReflectMemory | Self::StuckMemory => 1,
             Self::BytesPerRoute
             | Self::Redundant
             | Self::LatencyP50
@@ -74,7 +85,10 @@ impl Metric {
 
     /// Whether less is better; the others are only stated.
     fn compared(self) -> bool {
-        !matches!(self, Self::Redundant | Self::LatencySamples | Self::Echoed)
+        !matches!(
+            self,
+            Self::Redundant | Self::LatencySamples | Self::Echoed | Self::StuckMemory
+        )
     }
 }
 

@@ -1,19 +1,13 @@
 //! Many peers, each with a few routes: everybody must end with everybody else's.
-//!
-//! All sockets are served by one thread, so that the daemon has the other core to itself.
 
 use std::{
     fmt,
-    io::{self, ErrorKind, Write},
     net::TcpListener,
-    os::fd::AsFd,
     str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::{
     check::{Expected, Fault, Goal, Passage, Receiver},
@@ -24,7 +18,7 @@ use crate::{
     lifecycle::{connect, enough},
     measure::{Measurement, Metric},
     prefix::{Family, Prefix},
-    record::{Recording, Until, closing},
+    serve::{Order, last, nonblocking, send_all, serve, serve_when},
     session::Session,
     table::{Group, Table},
 };
@@ -191,16 +185,23 @@ pub(crate) fn run(
     let mut note = |metric, value| out.push(Measurement { metric, value });
     let mut measure = || -> Result<(), Error> {
         // End-of-RIB of every fresh session.
-        serve(&mut sessions, &[], 0, enough(0, 0)).map_err(Error::fault("opening the sessions"))?;
+        let quiet = Order {
+            outgoing: &[],
+            senders: 0,
+            room: 0,
+            until: enough(0, 0),
+        };
+        serve(&mut sessions, quiet).map_err(Error::fault("opening the sessions"))?;
         let (memory, cpu) = (process.memory(), process.cpu());
+        let outgoing: Vec<&[u8]> = reflection.announcements.iter().map(Vec::as_slice).collect();
         let until = enough((peers - 1) * routes, 0);
-        let (started, recordings) = serve(
-            &mut sessions,
-            &reflection.announcements,
-            reflection.room(),
+        let everything = Order {
+            outgoing: &outgoing,
+            senders: 0,
+            room: reflection.room(),
             until,
-        )
-        .map_err(Error::fault(step))?;
+        };
+        let (started, recordings) = serve(&mut sessions, everything).map_err(Error::fault(step))?;
         let cpu = process.cpu() - cpu;
         let memory = process.memory().saturating_sub(memory);
         let mut receivers: Vec<_> = (0..peers)
@@ -217,15 +218,20 @@ pub(crate) fn run(
         drop(recordings);
 
         let step = "one peer gone";
-        let died = Instant::now();
-        drop(sessions.remove(0));
+        let dying = sessions.remove(0);
         receivers.remove(0);
-        let (_, recordings) = serve(
-            &mut sessions,
-            &[],
-            reflection.withdrawal * 2,
-            enough(0, routes),
-        )
+        let room = reflection.withdrawal * 2;
+        let news = Order {
+            outgoing: &[],
+            senders: 0,
+            room,
+            until: enough(0, routes),
+        };
+        let mut died = Instant::now();
+        let (_, recordings) = serve_when(&mut sessions, news, || {
+            died = Instant::now();
+            drop(dying);
+        })
         .map_err(Error::fault(step))?;
         let goal = Goal::Without(reflection.own(0));
         let known = last(&mut receivers, &recordings, &goal).map_err(Error::fault(step))?;
@@ -279,7 +285,13 @@ fn wire(fabric: &Fabric, reflection: &Reflection, out: &mut Vec<Measurement>) ->
             send_all(&mut far, &outgoing).map(|()| started)
         });
         let until = enough((peers - 1) * routes, 0);
-        let recordings = serve_when(&mut near, &[], reflection.room(), until, || {
+        let all = Order {
+            outgoing: &[],
+            senders: 0,
+            room: reflection.room(),
+            until,
+        };
+        let recordings = serve_when(&mut near, all, || {
             ready.store(true, Ordering::Release);
         });
         // A sender that waits for a reader that failed would wait forever: its sockets go.
@@ -304,173 +316,6 @@ fn wire(fabric: &Fabric, reflection: &Reflection, out: &mut Vec<Measurement>) ->
         value,
     });
     Ok(())
-}
-
-/// When the last receiver reached `goal`.
-fn last(
-    receivers: &mut [Receiver<'_>],
-    recordings: &[Recording],
-    goal: &Goal,
-) -> Result<Instant, Fault> {
-    let mut last = None;
-    for (receiver, recording) in receivers.iter_mut().zip(recordings) {
-        last = last.max(Some(receiver.replay(recording, goal.clone())?.at));
-    }
-    Ok(last.unwrap_or_else(Instant::now))
-}
-
-/// Sends each session its part of `outgoing` (which may be empty for all) while it records what
-/// everybody is sent, until all have enough and it is quiet. When the first byte was sent, and
-/// the recordings.
-fn serve(
-    sessions: &mut [Session],
-    outgoing: &[Vec<u8>],
-    room: usize,
-    until: Until,
-) -> Result<(Instant, Vec<Recording>), Fault> {
-    serve_when(sessions, outgoing, room, until, || {})
-}
-
-fn serve_when(
-    sessions: &mut [Session],
-    outgoing: &[Vec<u8>],
-    room: usize,
-    until: Until,
-    ready: impl FnOnce(),
-) -> Result<(Instant, Vec<Recording>), Fault> {
-    let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(broken)?;
-    let mut unsent: Vec<&[u8]> = vec![&[]; sessions.len()];
-    for (rest, stream) in unsent.iter_mut().zip(outgoing) {
-        *rest = stream;
-    }
-    let mut recordings: Vec<_> = sessions
-        .iter()
-        .map(|_| Recording::with_room(room))
-        .collect();
-    let mut satisfied = vec![false; sessions.len()];
-    let mut waiting = sessions.len();
-    for (number, session) in sessions.iter().enumerate() {
-        let flags = match unsent[number] {
-            [] => EpollFlags::EPOLLIN,
-            _ => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
-        };
-        poll.add(
-            session.stream.as_fd(),
-            EpollEvent::new(flags, number as u64),
-        )
-        .map_err(broken)?;
-    }
-    ready();
-    let started = Instant::now();
-    let mut active = started;
-    let mut events = vec![EpollEvent::empty(); 256];
-    loop {
-        let found = match poll.wait(&mut events, EpollTimeout::from(20u8)) {
-            Err(nix::Error::EINTR) => 0,
-            found => found.map_err(broken)?,
-        };
-        if found > 0 {
-            active = Instant::now();
-        } else {
-            let idle = active.elapsed();
-            // Those that need nothing are satisfied without ever having received.
-            let enough = waiting == 0 || (until.announced == 0 && until.withdrawn == 0);
-            if (enough && idle >= until.quiet) || idle >= until.stalled {
-                return Ok((started, recordings));
-            }
-        }
-        for event in &events[..found] {
-            let number = event.data() as usize;
-            let stream = &mut sessions[number].stream;
-            if event.events().contains(EpollFlags::EPOLLOUT) {
-                unsent[number] = write_some(stream, unsent[number]).map_err(Fault::Session)?;
-                if unsent[number].is_empty() {
-                    let mut only = EpollEvent::new(EpollFlags::EPOLLIN, number as u64);
-                    poll.modify(stream.as_fd(), &mut only).map_err(broken)?;
-                }
-            }
-            if event
-                .events()
-                .intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP)
-            {
-                let recording = &mut recordings[number];
-                recording
-                    .take(stream)
-                    .map_err(|error| closing(recording, error))?;
-                let (announced, withdrawn) = recording.counts();
-                if !satisfied[number]
-                    && announced >= until.announced
-                    && withdrawn >= until.withdrawn
-                {
-                    satisfied[number] = true;
-                    waiting -= 1;
-                }
-            }
-        }
-    }
-}
-
-/// Writes everybody's pieces as sockets take them.
-fn send_all(sessions: &mut [Session], outgoing: &[[&[u8]; 2]]) -> io::Result<()> {
-    let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    let mut unsent = outgoing.to_vec();
-    for (number, session) in sessions.iter().enumerate() {
-        poll.add(
-            session.stream.as_fd(),
-            EpollEvent::new(EpollFlags::EPOLLOUT, number as u64),
-        )?;
-    }
-    let mut waiting = sessions.len();
-    let mut events = vec![EpollEvent::empty(); 256];
-    let begun = Instant::now();
-    while waiting > 0 {
-        if begun.elapsed() > Duration::from_secs(120) {
-            return Err(io::Error::new(
-                ErrorKind::TimedOut,
-                "the sink stopped reading",
-            ));
-        }
-        let found = poll.wait(&mut events, EpollTimeout::from(100u8))?;
-        for event in &events[..found] {
-            let number = event.data() as usize;
-            let stream = &mut sessions[number].stream;
-            let [first, second] = &mut unsent[number];
-            *first = write_some(stream, first)?;
-            if first.is_empty() {
-                *second = write_some(stream, second)?;
-            }
-            if first.is_empty() && second.is_empty() {
-                poll.delete(stream.as_fd())?;
-                waiting -= 1;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What is left after one write.
-fn write_some<'a>(stream: &mut impl Write, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
-    if bytes.is_empty() {
-        return Ok(bytes);
-    }
-    match stream.write(bytes) {
-        Ok(written) => Ok(&bytes[written..]),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-            Ok(bytes)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn nonblocking(sessions: &[Session]) -> Result<(), Error> {
-    sessions
-        .iter()
-        .try_for_each(|session| session.stream.set_nonblocking(true))
-        .map_err(Error::io("make a socket non-blocking"))
-}
-
-fn broken(errno: nix::Error) -> Fault {
-    Fault::Session(errno.into())
 }
 
 #[cfg(test)]

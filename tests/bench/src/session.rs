@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Socket buffers: the sink never pushes back on a daemon before this much is unread.
-const BUFFER: usize = 4 << 20;
+pub(crate) const BUFFER: usize = 4 << 20;
 
 /// An established session.
 #[derive(Debug)]
@@ -31,10 +31,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the session of the peer numbered so.
-    pub(crate) fn open(role: &Role, peer: usize) -> io::Result<Self> {
+    /// Opens the session of the peer numbered so, with a receive buffer of so many bytes.
+    pub(crate) fn open(role: &Role, peer: usize, buffer: usize) -> io::Result<Self> {
         let connecting = Instant::now();
-        let stream = dial(peer_address(role.family, peer), daemon_socket(role.family))?;
+        let stream = dial(
+            peer_address(role.family, peer),
+            daemon_socket(role.family),
+            buffer,
+        )?;
         let open = encode::open(
             role.peer_as(peer),
             role.hold_time,
@@ -52,9 +56,9 @@ impl Session {
         peer: usize,
     ) -> Result<(Self, Self), io::Error> {
         let connecting = Instant::now();
-        let near = dial(peer_address(family, peer), daemon_socket(family))?;
+        let near = dial(peer_address(family, peer), daemon_socket(family), BUFFER)?;
         let (far, _) = listener.accept()?;
-        enlarge(&far)?;
+        enlarge(&far, BUFFER)?;
         far.set_nodelay(true)?;
         Ok((
             Self {
@@ -95,7 +99,7 @@ impl Session {
 }
 
 /// A TCP connection from a given address, without delay, with large buffers.
-fn dial(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+fn dial(from: IpAddr, to: SocketAddr, buffer: usize) -> io::Result<TcpStream> {
     let family = if from.is_ipv4() {
         AddressFamily::Inet
     } else {
@@ -107,14 +111,14 @@ fn dial(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
         &SockaddrStorage::from(SocketAddr::new(from, 0)),
     )?;
     let stream = TcpStream::from(fd);
-    enlarge(&stream)?;
+    enlarge(&stream, buffer)?;
     stream.set_nodelay(true)?;
     connect(stream.as_raw_fd(), &SockaddrStorage::from(to))?;
     Ok(stream)
 }
 
-fn enlarge(stream: &TcpStream) -> io::Result<()> {
-    setsockopt(stream, sockopt::RcvBufForce, &BUFFER)?;
+fn enlarge(stream: &TcpStream, receive: usize) -> io::Result<()> {
+    setsockopt(stream, sockopt::RcvBufForce, &receive)?;
     setsockopt(stream, sockopt::SndBufForce, &BUFFER)?;
     Ok(())
 }
