@@ -19,30 +19,41 @@ pub fn printable(text: &str) -> String {
 
 /// Characters that do not print as themselves: C0 and C1 controls, and the format characters
 /// that reorder or hide text (CVE-2021-42574).
-fn is_hostile(c: char) -> bool {
+pub(crate) fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Why an operation failed, without the number of the error.
 pub fn io_reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::AddrInUse => "address already in use".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "this host does not have that address".to_owned(),
-        io::ErrorKind::ConnectionRefused => "nobody answers there".to_owned(),
-        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        io::ErrorKind::NotADirectory => "a part of the path is not a directory".to_owned(),
-        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
-        io::ErrorKind::StorageFull => "no space left on the device".to_owned(),
-        _ => {
-            let text = error.to_string();
-            match text.find(" (os error") {
-                Some(end) => text[..end].to_lowercase(),
-                None => text,
-            }
-        }
+    let known = [
+        (io::ErrorKind::NotFound, "no such file or directory"),
+        (io::ErrorKind::PermissionDenied, "permission denied"),
+        (io::ErrorKind::AddrInUse, "address already in use"),
+        (
+            io::ErrorKind::AddrNotAvailable,
+            "this host does not have that address",
+        ),
+        (io::ErrorKind::ConnectionRefused, "nobody answers there"),
+        (io::ErrorKind::TimedOut, "no answer in time"),
+        (io::ErrorKind::IsADirectory, "it is a directory"),
+        (
+            io::ErrorKind::NotADirectory,
+            "a part of the path is not a directory",
+        ),
+        (
+            io::ErrorKind::ReadOnlyFilesystem,
+            "the file system is read-only",
+        ),
+        (io::ErrorKind::StorageFull, "no space left on the device"),
+    ];
+    if let Some((_, reason)) = known.iter().find(|(kind, _)| *kind == error.kind()) {
+        return (*reason).to_owned();
+    }
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((reason, _)) => reason.to_lowercase(),
+        None => text,
     }
 }
 

@@ -145,12 +145,12 @@ impl Client {
     }
 
     fn unreachable(&self, error: &io::Error) -> ClientError {
-        let advice = match error.kind() {
-            io::ErrorKind::PermissionDenied => "use sudo, or become a member of the socket's group",
-            io::ErrorKind::TimedOut => "it is there and does not answer: see its log",
-            _ => {
-                "is wayleaved running? Start it (`systemctl start wayleave`), or name its socket with --socket"
-            }
+        let advice = if error.kind() == io::ErrorKind::PermissionDenied {
+            "use sudo, or become a member of the socket's group"
+        } else if error.kind() == io::ErrorKind::TimedOut {
+            "it is there and does not answer: see its log"
+        } else {
+            "is wayleaved running? Start it (`systemctl start wayleave`), or name its socket with --socket"
         };
         ClientError::Unreachable {
             socket: self.socket.clone(),

@@ -58,12 +58,13 @@ fn print_table(table: &TableView, out: &mut Output<'_>) -> Result<(), CommandErr
     let lines: Vec<_> = table
         .entries
         .iter()
-        .map(|entry| match &entry.value {
-            serde_json::Value::Null => (format!("# {} is unset", entry.key), &entry.origin),
-            value => (
-                format!("{} = {}", entry.key, printable(&value.to_string())),
-                &entry.origin,
-            ),
+        .map(|entry| {
+            let line = if entry.value.is_null() {
+                format!("# {} is unset", entry.key)
+            } else {
+                format!("{} = {}", entry.key, printable(&entry.value.to_string()))
+            };
+            (line, &entry.origin)
         })
         .collect();
     let width = lines

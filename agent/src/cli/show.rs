@@ -23,15 +23,10 @@ impl Show {
             out.set_json();
         }
         match words.as_slice() {
-            ["bgp" | "ip", rest @ ..]
-                if matches!(
-                    rest,
-                    ["summary" | "neighbors" | "bgp"] | ["bgp", "summary" | "neighbors"]
-                ) =>
-            {
-                peers::list(client, out)
-            }
-            ["protocols"] => peers::list(client, out),
+            ["bgp", "summary" | "neighbors"]
+            | ["ip", "bgp"]
+            | ["ip", "bgp", "summary" | "neighbors"]
+            | ["protocols"] => peers::list(client, out),
             ["status"] => status::exec(client, out),
             _ => Err(CommandError::Usage(format!(
                 "`show {}` is not known; `show bgp summary` is, and `wayleave help` lists the rest",

@@ -21,7 +21,9 @@ pub fn advice(config: &Config) -> Vec<Problem> {
             ),
         });
     }
-    if config.pools.is_empty() {
+    // Who keeps routes out of the kernel runs a plain speaker, which attaches no containers.
+    let plain_speaker = !config.fib.install.value;
+    if config.pools.is_empty() && !plain_speaker {
         problems.push(Problem {
             key: "config.no-pool".to_owned(),
             severity: Severity::Warning,
@@ -29,11 +31,11 @@ pub fn advice(config: &Config) -> Vec<Problem> {
             why: "the configuration has no [[pool]]".to_owned(),
             fix: format!(
                 "add a [[pool]] with cidr, and a [[block]] for this host, to {}; \
-                 a plain speaker or reflector needs none",
+                 for a plain speaker or reflector set [fib] install = false",
                 file_to_edit(config)
             ),
         });
-    } else if config.blocks.is_empty() {
+    } else if config.blocks.is_empty() && !plain_speaker {
         problems.push(Problem {
             key: "config.no-block".to_owned(),
             severity: Severity::Warning,

@@ -105,6 +105,13 @@ impl Check<'_> {
         self.faults.push(Fault::new(message).at(place));
     }
 
+    /// A fault when a key that is needed was not written at all; a wrong value was reported.
+    pub(super) fn missing(&mut self, lacks: bool, fault: Fault) {
+        if lacks {
+            self.faults.push(fault);
+        }
+    }
+
     /// A fault unless `holds`.
     pub(super) fn require<T>(
         &mut self,
@@ -145,6 +152,7 @@ impl Check<'_> {
     }
 
     fn node(&mut self, raw: RawNode, host: &HostFacts, first_peer: Option<&Place>) -> Node {
+        let lacks_router_id = raw.lacks("router_id");
         self.require(raw.name.as_ref(), |name| is_label(name), |name| {
             format!("`node.name`: expected one DNS label (letters, digits and inner hyphens, at most 63), found {name:?}")
         });
@@ -162,7 +170,7 @@ impl Check<'_> {
             (Some(found), _) => self.found(found),
             (None, Some(addr)) => Setting::derived(RouterId(addr), "the uplink's IPv4 address"),
             (None, None) => {
-                if let Some(place) = first_peer {
+                if let (true, Some(place)) = (lacks_router_id, first_peer) {
                     let fault = Fault::new(
                         "`node.router_id` is missing, and this host has no IPv4 address to derive it from",
                     );
@@ -216,7 +224,7 @@ impl Check<'_> {
     }
 
     fn bgp(&mut self, raw: RawBgp, first_peer: Option<&Place>) -> Bgp {
-        if let (None, Some(place)) = (&raw.asn, first_peer) {
+        if let (true, Some(place)) = (raw.lacks("asn"), first_peer) {
             let fault =
                 Fault::new("`bgp.asn` is missing: a speaker with peers needs its AS number");
             let help =

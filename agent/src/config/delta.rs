@@ -128,15 +128,16 @@ impl Delta {
 fn effect_of_presence(table: &str) -> Effect {
     match table {
         // Another peer's session does not notice that one comes or goes.
-        "peer" => Effect::ResetsSession,
-        "range" => Effect::ResetsSession,
+        "peer" | "range" => Effect::ResetsSession,
         _ => Effect::NeedsRestart,
     }
 }
 
 fn added(table: &str, name: Option<String>, entries: &[Entry]) -> Change {
     let effect = match table {
-        "peer" | "range" => Effect::Live,
+        "peer" => Effect::Live,
+        // The speaker closes the sessions of all ranges when one of them differs.
+        "range" => Effect::ResetsSession,
         _ => Effect::NeedsRestart,
     };
     let keys = entries
@@ -280,7 +281,7 @@ mod tests {
                 "role = \"host\"",
                 "role = \"host\"\nimport = \"all\"",
                 "peer tor",
-                Live,
+                ResetsSession,
             ),
             (
                 "role = \"host\"",
@@ -304,6 +305,12 @@ mod tests {
             (
                 "role = \"host\"",
                 "role = \"host\"\nconnect_retry = 9",
+                "peer tor",
+                ResetsSession,
+            ),
+            (
+                "role = \"host\"",
+                "role = \"host\"\ndiscovery = false",
                 "peer tor",
                 Live,
             ),

@@ -28,12 +28,12 @@ impl ConfigErrors {
         let diagnostics = files.into_iter().map(|(path, error)| {
             let place = path.display().to_string();
             let message = format!("cannot read {place}: {}", text::io_reason(&error));
-            let help = match error.kind() {
-                io::ErrorKind::NotFound => {
-                    "\n  = help: create it, or name another file with --config"
-                }
-                io::ErrorKind::PermissionDenied => "\n  = help: run as root, or make it readable",
-                _ => "",
+            let help = if error.kind() == io::ErrorKind::NotFound {
+                "\n  = help: create it, or name another file with --config"
+            } else if error.kind() == io::ErrorKind::PermissionDenied {
+                "\n  = help: run as root, or make it readable"
+            } else {
+                ""
             };
             Diagnostic {
                 rendered: format!("error: {message}{help}\n"),
@@ -175,7 +175,7 @@ fn excerpt(out: &mut String, sources: &Sources, place: &Place, arrow: &str) {
     // One column per character, so that the carets stand under what they mean.
     let shown: String = line
         .chars()
-        .map(|c| if c == '\t' || c.is_control() { ' ' } else { c })
+        .map(|c| if text::is_hostile(c) { ' ' } else { c })
         .collect();
     let carets = "^".repeat(covered.len().max(1));
     let indent = " ".repeat(covered.start);

@@ -93,7 +93,7 @@ settings! {
         /// CLUSTER_ID for reflection (RFC 4456); the router id when unset.
         cluster_id: Option<RouterId> => ResetsAllSessions,
         /// Where neighbours can connect to.
-        listen: Vec<SocketAddr> => NeedsRestart,
+        listen: Vec<SocketAddr> => Live,
         /// Hold time of peers that set none, in seconds.
         hold_time: u16 => Live,
         /// Pause before a connection is tried again, of peers that set none, in seconds.
@@ -135,22 +135,23 @@ settings! {
 }
 
 settings! {
-    /// What a neighbour, or everyone in a range, is to us.
+    /// What a neighbour, or everyone in a range, is to us. The speaker opens a session anew for
+    /// any change of what it is told about a peer, so that only what it is not told is live.
     pub struct PeerOptions {
         /// The AS it must be in.
         asn: RemoteAsSetting => ResetsSession,
         /// A ready-made policy that `import`, `export` and `allow_own_as` start from.
         role: Option<Role> => Live,
         /// What is accepted from it.
-        import: PolicySetting => Live,
+        import: PolicySetting => ResetsSession,
         /// What it is told.
-        export: PolicySetting => Live,
+        export: PolicySetting => ResetsSession,
         /// Families to negotiate.
         families: Vec<Family> => ResetsSession,
         /// Hold time proposed, in seconds.
         hold_time: u16 => ResetsSession,
         /// Pause before a connection is tried again, in seconds.
-        connect_retry: u16 => Live,
+        connect_retry: u16 => ResetsSession,
         /// A reflection client of ours (RFC 4456).
         reflector_client: bool => ResetsSession,
         /// Put our own address as next hop on what is passed on.

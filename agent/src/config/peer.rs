@@ -78,12 +78,12 @@ pub(super) fn ranges(raw: Vec<RawRange>, bgp: &Bgp, check: &mut Check<'_>) -> Op
             |limit| *limit > 0,
             |_| "`range.limit`: expected 1 or more, found 0".to_owned(),
         );
+        let lacks = raw.lacks("prefix");
         let Some(prefix) = raw.prefix else {
             let fault =
                 Fault::new("`prefix` is missing in [[range]]: which addresses may connect?");
-            check
-                .faults
-                .push(fault.at(&header).help("write prefix = \"192.0.2.0/24\""));
+            let help = "write prefix = \"192.0.2.0/24\"";
+            check.missing(lacks, fault.at(&header).help(help));
             complete = false;
             continue;
         };
@@ -125,6 +125,7 @@ fn peer(raw: RawPeer, header: &Place, bgp: &Bgp, check: &mut Check<'_>) -> Optio
     check.require(raw.interface.as_ref(), |name| is_interface(name), |name| {
         format!("`peer.interface`: expected the name of an interface (1 to 15 characters), found {name:?}")
     });
+    let lacks = raw.lacks("address");
     let Some(address) = raw.address else {
         let fault = match &raw.interface {
             Some(interface) => Fault::new(format!(
@@ -137,7 +138,7 @@ fn peer(raw: RawPeer, header: &Place, bgp: &Bgp, check: &mut Check<'_>) -> Optio
                 .at(header)
                 .help("write address = \"192.0.2.1\""),
         };
-        check.faults.push(fault);
+        check.missing(lacks, fault);
         return None;
     };
     check_address(
@@ -213,6 +214,7 @@ fn check_address(
 /// The keys that peers and ranges share.
 struct RawOptions<'a> {
     asn: Option<&'a Found<RemoteAsSetting>>,
+    lacks_asn: bool,
     role: Option<&'a Found<Role>>,
     import: Option<&'a Found<PolicySetting>>,
     export: Option<&'a Found<PolicySetting>>,
@@ -232,6 +234,7 @@ macro_rules! shared_keys {
     ($raw:ident, $connect_retry:expr) => {
         Self {
             asn: $raw.asn.as_ref(),
+            lacks_asn: $raw.lacks("asn"),
             role: $raw.role.as_ref(),
             import: $raw.import.as_ref(),
             export: $raw.export.as_ref(),
@@ -288,7 +291,7 @@ fn options(
             "`asn` is missing in [[{table}]]: which AS is the neighbour in?"
         ));
         let help = "write asn = 65001, \"external\" (any but ours) or \"internal\" (ours)";
-        check.faults.push(fault.at(header).help(help));
+        check.missing(raw.lacks_asn, fault.at(header).help(help));
         return None;
     };
     let external = asn.value.is_external(bgp.asn.value);

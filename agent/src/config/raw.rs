@@ -26,6 +26,9 @@ macro_rules! tables {
         pub(super) struct $name {
             /// Where the table begins, when it is written at all.
             pub(super) place: Option<Place>,
+            /// Keys that stand there with a value that was refused, or misspelt: these were
+            /// reported, so that nobody needs to hear that they are missing.
+            wrong: Vec<&'static str>,
             $(pub(super) $key: Option<Found<$type>>,)*
         }
 
@@ -46,9 +49,13 @@ macro_rules! tables {
                             let name = concat!($table, ".", stringify!($key));
                             let mut reading = Reading { file, key: name, faults };
                             read.$key = Found::from_toml(value, &mut reading);
+                            if read.$key.is_none() {
+                                read.wrong.push(stringify!($key));
+                            }
                         })*
                         unknown => {
                             let place = Place { file, span: key.span() };
+                            read.wrong.extend(nearest(unknown, Self::KEYS.iter().copied()));
                             let fault = unknown_key(Self::TABLE, unknown, Self::KEYS);
                             faults.push(fault.at(&place));
                         }
@@ -57,10 +64,18 @@ macro_rules! tables {
                 read
             }
 
+            /// Whether nothing at all was said for a key.
+            #[allow(dead_code, reason = "not every table has a key it cannot do without")]
+            pub(super) fn lacks(&self, key: &str) -> bool {
+                let present = [$((stringify!($key), self.$key.is_some())),*];
+                !present.contains(&(key, true)) && !self.wrong.iter().any(|wrong| *wrong == key)
+            }
+
             /// What `later` sets stands, the rest stays.
             #[allow(dead_code, reason = "lists of tables are joined, not merged")]
             fn merge(&mut self, later: Self) {
                 self.place = self.place.take().or(later.place);
+                self.wrong.extend(later.wrong);
                 $(if later.$key.is_some() {
                     self.$key = later.$key;
                 })*
@@ -201,10 +216,10 @@ macro_rules! document {
                         })*
                         unknown => {
                             let names = Self::KEYS.iter().map(|(name, _)| *name);
-                            let fault = match (nearest(unknown, names), home_of(unknown)) {
-                                (None, Some(table)) => {
-                                    Fault::new(format!("unknown key `{unknown}` outside any table"))
-                                        .help(format!("write it under {}", header(table)))
+                            let fault = match (nearest(unknown, names), homes_of(unknown)) {
+                                (None, Some(homes)) => {
+                                    Fault::new(format!("`{unknown}` stands outside any table"))
+                                        .help(format!("it is a key of {homes}"))
                                 }
                                 _ => unknown_table(unknown, value.get_ref()),
                             };
@@ -319,9 +334,9 @@ fn unknown_key(table: &'static str, key: &str, known: &[&'static str]) -> Fault 
     if let Some(meant) = nearest(key, known.iter().copied()) {
         return fault.help(format!("did you mean `{meant}`?"));
     }
-    match home_of(key) {
-        Some(home) if home != table => fault.help(format!("`{key}` is a key of {}", header(home))),
-        _ => fault.help(format!("known here: {}", known.join(", "))),
+    match homes_of(key) {
+        Some(homes) => fault.help(format!("`{key}` is a key of {homes}")),
+        None => fault.help(format!("known here: {}", known.join(", "))),
     }
 }
 
@@ -338,14 +353,17 @@ fn unknown_table(name: &str, value: &DeValue<'_>) -> Fault {
     }
 }
 
-/// The only table that has a key of this name.
-fn home_of(key: &str) -> Option<&'static str> {
-    let mut homes = Document::KEYS
+/// The tables that have a key of this name, in words.
+fn homes_of(key: &str) -> Option<String> {
+    let homes = Document::KEYS
         .iter()
-        .filter(|(_, keys)| keys.contains(&key));
-    match (homes.next(), homes.next()) {
-        (Some((table, _)), None) => Some(table),
-        _ => None,
+        .filter(|(_, keys)| keys.contains(&key))
+        .map(|(table, _)| header(table));
+    let homes: Vec<_> = homes.collect();
+    match homes.as_slice() {
+        [] => None,
+        [only] => Some(only.clone()),
+        [first @ .., last] => Some(format!("{} and {last}", first.join(", "))),
     }
 }
 

@@ -67,11 +67,10 @@ fn pool(
     header: &Place,
     check: &mut Check<'_>,
 ) -> Option<(Pool, Place)> {
+    let lacks = raw.lacks("cidr");
     let Some(cidr) = raw.cidr else {
         let fault = Fault::new("`cidr` is missing in [[pool]]: which addresses do containers get?");
-        check
-            .faults
-            .push(fault.at(header).help("write cidr = \"10.1.0.0/16\""));
+        check.missing(lacks, fault.at(header).help("write cidr = \"10.1.0.0/16\""));
         return None;
     };
     check_cidr(&cidr, check);
@@ -202,11 +201,13 @@ pub(super) fn blocks(
             file: 0,
             span: 0..0,
         });
+        let lacks = raw.lacks("prefix");
         let Some(prefix) = raw.prefix else {
             let fault = Fault::new("`prefix` is missing in [[block]]");
-            check
-                .faults
-                .push(fault.at(&header).help("write prefix = \"10.1.7.0/24\""));
+            check.missing(
+                lacks,
+                fault.at(&header).help("write prefix = \"10.1.7.0/24\""),
+            );
             complete = false;
             continue;
         };

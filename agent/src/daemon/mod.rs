@@ -14,7 +14,7 @@ mod signals;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -104,13 +104,7 @@ pub fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<(), StartError> {
-    let source = Source {
-        path: args
-            .config
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(DEFAULT_PATH)),
-        optional: args.config.is_none(),
-    };
+    let source = Source::named(args.config.as_deref())?;
     let config = source.load()?;
     if args.check {
         for problem in config::advice(&config) {
@@ -145,6 +139,15 @@ struct Source {
 }
 
 impl Source {
+    /// An absolute path, so that a reload and every message mean the same file.
+    fn named(path: Option<&Path>) -> io::Result<Self> {
+        let (path, optional) = (path.unwrap_or(Path::new(DEFAULT_PATH)), path.is_none());
+        Ok(Self {
+            path: std::path::absolute(path)?,
+            optional,
+        })
+    }
+
     fn load(&self) -> Result<Config, ConfigErrors> {
         config::load(&self.path, self.optional, &HostFacts::observe())
     }

@@ -83,10 +83,10 @@ fn text(now: SystemTime, level: Level, target: &str, fields: &Fields) -> String 
     );
     for (name, value) in &fields.others {
         // Writing to a string does not fail.
-        let _ = match value {
-            Value::String(text) if is_plain(text) => write!(line, " {name}={text}"),
-            Value::String(text) => write!(line, " {name}=\"{}\"", printable(text)),
-            other => write!(line, " {name}={other}"),
+        let _ = match value.as_str() {
+            Some(text) if is_plain(text) => write!(line, " {name}={text}"),
+            Some(text) => write!(line, " {name}=\"{}\"", printable(text)),
+            None => write!(line, " {name}={value}"),
         };
     }
     if level >= Level::DEBUG {
