@@ -1,6 +1,9 @@
 //! The topology tests: one binary, a module per suite. Every test runs in a world of its own.
 
+mod containers;
+mod fabric;
 mod frr_and_bird;
 mod oracle;
+mod peering;
 mod two_routers;
 mod world;

@@ -1,0 +1,299 @@
+//! Containers on three hosts: attached by the CNI plugin, reached through every kind of router.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use wayleave_lab::{CniFailure, Container, Lab, LabError, Stream, Why, ensure, lab};
+
+use crate::fabric::{Between, CONVERGED, Fabric};
+
+/// What the agents must contain for these tests.
+const PARTS: [&str; 2] = ["fib", "attach"];
+
+#[test]
+fn containers_reach_each_other_through_frr() {
+    lab!(Frr, Agent, Cni).run(|lab| reach_each_other(lab, Between::Frr));
+}
+
+#[test]
+fn containers_reach_each_other_through_bird() {
+    lab!(Bird, Agent, Cni).run(|lab| reach_each_other(lab, Between::Bird));
+}
+
+#[test]
+fn containers_reach_each_other_with_no_router_between() {
+    lab!(Agent, Cni).run(|lab| reach_each_other(lab, Between::Switch));
+}
+
+fn reach_each_other(lab: &Lab, between: Between) -> Result<(), Why> {
+    let fabric = Fabric::start(lab, between, 3, "")?;
+    if let Some(why) = fabric.lacks(&PARTS)? {
+        return lab.skip(why);
+    }
+    let start = Instant::now();
+    let mut containers = Vec::new();
+    for node in &fabric.nodes {
+        containers.push(node.attach(lab, "a")?);
+    }
+    // And two on one host, who need no router at all.
+    containers.push(fabric.nodes[0].attach(lab, "b")?);
+    lab.until(CONVERGED, "every container to reach every other", || {
+        Fabric::all_connected(&containers)
+    })?;
+    eprintln!(
+        "{between:?}: first ADD to full reachability in {} ms",
+        start.elapsed().as_millis()
+    );
+    for block in ["10.1.2.0/24", "fd00:1:0:2::/64"] {
+        if let Some(frr) = &fabric.frr {
+            frr.best(block)?;
+        }
+        if let Some(bird) = &fabric.bird {
+            bird.best(block)?;
+        }
+    }
+    for (container, node) in containers
+        .iter()
+        .zip(fabric.nodes.iter().chain(&fabric.nodes[..1]))
+    {
+        container.cni_check(&node.network())?;
+        container.cni_del(&node.network())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_killed_agent_does_not_disturb_its_containers_and_serves_them_again() {
+    lab!(Frr, Agent, Cni).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Frr, 2, "")?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let [near, far] = [&fabric.nodes[0], &fabric.nodes[1]];
+        let (a, b) = (near.attach(lab, "a")?, near.attach(lab, "b")?);
+        let elsewhere = far.attach(lab, "c")?;
+        let all = [a.clone(), b.clone(), elsewhere];
+        lab.until(CONVERGED, "every container to reach every other", || {
+            Fabric::all_connected(&all)
+        })?;
+        lab.baseline()?;
+
+        let before = a.addresses()?;
+        let stream = Stream::start(a.inside(), b.inside(), first_v4(&b)?)?;
+        near.agent.kill()?;
+        near.agent.start_again()?;
+        lab.until(CONVERGED, "every container to reach every other", || {
+            Fabric::all_connected(&all)
+        })?;
+        let report = stream.stop();
+        ensure!(
+            report.lost == 0,
+            "two containers of one host need no agent: {report:?}"
+        );
+        ensure!(a.addresses()? == before, "the addresses changed");
+        a.cni_check(&near.network())?;
+
+        // The leases were kept: nobody gets an address that is in use (the oracle looks, too).
+        let new = near.attach(lab, "d")?;
+        a.cni_del(&near.network())?;
+        new.cni_del(&near.network())?;
+        Ok(())
+    });
+}
+
+#[test]
+fn fifty_adds_at_once_give_fifty_containers() {
+    lab!(Agent, Cni).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Switch, 1, "")?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let node = &fabric.nodes[0];
+        let containers: Vec<Container> = (0..50)
+            .map(|n| lab.container(&node.host, &n.to_string()))
+            .collect::<Result<_, _>>()?;
+        lab.baseline()?;
+        let start = Instant::now();
+        all_at_once(&containers, |container| {
+            container.cni_add(&node.network()).map(drop)
+        })?;
+        eprintln!("50 ADDs at once: {} ms", start.elapsed().as_millis());
+        let mut addresses = BTreeSet::new();
+        for container in &containers {
+            addresses.extend(container.addresses()?);
+        }
+        ensure!(
+            addresses.len() == 100,
+            "{} different addresses and not 100",
+            addresses.len()
+        );
+        for address in addresses {
+            node.host.ping(address)?;
+        }
+        let start = Instant::now();
+        all_at_once(&containers, |container| container.cni_del(&node.network()))?;
+        eprintln!("50 DELs at once: {} ms", start.elapsed().as_millis());
+        Ok(())
+    });
+}
+
+fn all_at_once(
+    containers: &[Container],
+    work: impl Fn(&Container) -> Result<(), LabError> + Sync,
+) -> Result<(), Why> {
+    let failures: Vec<LabError> = thread::scope(|scope| {
+        let threads: Vec<_> = containers
+            .iter()
+            .map(|container| scope.spawn(|| work(container)))
+            .collect();
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok()?.err())
+            .collect()
+    });
+    ensure!(
+        failures.is_empty(),
+        "{} failed, the first: {}",
+        failures.len(),
+        failures[0]
+    );
+    Ok(())
+}
+
+#[test]
+fn the_plugin_is_forgiving_where_the_specification_wants_it_and_strict_elsewhere() {
+    lab!(Agent, Cni).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Switch, 1, "")?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let node = &fabric.nodes[0];
+        let network = node.network();
+        node.host.cni_status(&network)?;
+
+        // ADD twice is the same attachment, DEL twice is gone.
+        let a = node.attach(lab, "a")?;
+        let addresses = a.addresses()?;
+        a.cni_add(&network)?;
+        ensure!(
+            a.addresses()? == addresses,
+            "a second ADD gave {:?}",
+            a.addresses()?
+        );
+        a.cni_check(&network)?;
+        a.cni_del(&network)?;
+        a.cni_del(&network)?;
+
+        // A DEL before any ADD, and one after the namespace has gone.
+        lab.container(&node.host, "b")?.cni_del(&network)?;
+        let c = node.attach(lab, "c")?;
+        c.vanish()?;
+        c.cni_del(&network)?;
+
+        // CHECK sees what somebody broke.
+        let d = node.attach(lab, "d")?;
+        d.inside()
+            .ip(&format!("address del {}/32 dev eth0", first_v4(&d)?))?;
+        let checked = d.cni_check(&network);
+        ensure!(
+            matches!(checked, Err(LabError::Cni(CniFailure::Refused { .. }))),
+            "CHECK of a broken attachment: {checked:?}"
+        );
+        d.cni_del(&network)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn gc_removes_what_belongs_to_nobody_and_nothing_else() {
+    lab!(Agent, Cni).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Switch, 1, "")?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let node = &fabric.nodes[0];
+        let (kept, orphan) = (node.attach(lab, "a")?, node.attach(lab, "b")?);
+        let freed = first_v4(&orphan)?;
+        let mut network = node.network();
+        network["cni.dev/valid-attachments"] =
+            json!([{ "containerID": kept.id(), "ifname": "eth0" }]);
+        node.host.cni_gc(&network)?;
+        // To the runtime the orphan is gone, and so it is for the oracle.
+        orphan.attached_by_hand(
+            json!({ "ips": [{ "address": format!("{freed}/32") }] }),
+            true,
+        );
+        lab.until(Duration::from_secs(5), "the orphan's route to go", || {
+            let routes = node.host.ip(&format!("route show {freed}"))?;
+            ensure!(!routes.contains("dev"), "{routes}");
+            Ok(())
+        })?;
+        kept.cni_check(&node.network())?;
+        node.host.ping(first_v4(&kept)?)?;
+        kept.cni_del(&node.network())?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_containers_own_route_deleted_by_hand_comes_back() {
+    lab!(Agent, Cni).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Switch, 1, "")?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let node = &fabric.nodes[0];
+        let container = node.attach(lab, "a")?;
+        let address = first_v4(&container)?;
+        node.host.ping(address)?;
+        node.host.ip(&format!("route del {address}/32"))?;
+        lab.until(Duration::from_secs(2), "the route to come back", || {
+            Ok(node.host.ping(address)?)
+        })?;
+        container.cni_del(&node.network())?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_link_that_comes_back_brings_the_fabric_back() {
+    lab!(Frr, Agent, Cni).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Frr, 2, "")?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let (a, b) = (
+            fabric.nodes[0].attach(lab, "a")?,
+            fabric.nodes[1].attach(lab, "b")?,
+        );
+        let both = [a, b];
+        lab.until(CONVERGED, "both to reach each other", || {
+            Fabric::all_connected(&both)
+        })?;
+        let uplink = &fabric.nodes[0].host;
+        uplink.ip("link set to-tor down")?;
+        lab.until(CONVERGED, "the far host to lose the block", || {
+            let routes = fabric.nodes[1]
+                .host
+                .ip("route show 10.1.1.0/24 proto 201")?;
+            ensure!(routes.is_empty(), "{routes}");
+            Ok(())
+        })?;
+        let start = Instant::now();
+        uplink.ip("link set to-tor up")?;
+        lab.until(CONVERGED, "both to reach each other again", || {
+            Fabric::all_connected(&both)
+        })?;
+        eprintln!("link up to healed: {} ms", start.elapsed().as_millis());
+        Ok(())
+    });
+}
+
+fn first_v4(container: &Container) -> Result<IpAddr, Why> {
+    let addresses = container.addresses()?;
+    let first = addresses.into_iter().find(IpAddr::is_ipv4);
+    Ok(first.ok_or_else(|| format!("{} has no IPv4 address", container.id()))?)
+}
