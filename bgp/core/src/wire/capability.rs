@@ -121,10 +121,7 @@ impl Capabilities {
                 }
                 _ => return Ok(false),
             },
-            ROUTE_REFRESH if value.is_empty() => self.route_refresh = true,
-            ENHANCED_REFRESH if value.is_empty() => self.enhanced_refresh = true,
-            EXTENDED_MESSAGE if value.is_empty() => self.extended_message = true,
-            // A value where none is defined is "ignored on receipt" by the field's practice.
+            // None of the three has a value; one that is there says nothing, and is not read.
             ROUTE_REFRESH => self.route_refresh = true,
             ENHANCED_REFRESH => self.enhanced_refresh = true,
             EXTENDED_MESSAGE => self.extended_message = true,
@@ -323,7 +320,11 @@ impl Capabilities {
             words.push(format!("hostname {host}{dot}{domain}"));
         }
         for (code, value) in &self.unknown {
-            words.push(format!("capability {code} ({} octets)", value.len()));
+            let octets = value.len();
+            words.push(match unread_name(*code) {
+                Some(name) => name.to_owned(),
+                None => format!("capability {code} ({octets} octets)"),
+            });
         }
         words
     }
@@ -358,6 +359,19 @@ pub(super) fn family_name(afi: u16, safi: u8) -> String {
         Some(family) => family.to_string(),
         None => format!("afi-{afi}-safi-{safi}"),
     }
+}
+
+/// Capabilities that are not acted on, but whose names help an operator.
+fn unread_name(code: u8) -> Option<&'static str> {
+    Some(match code {
+        3 => "outbound-route-filtering",                     // RFC 5291, 4
+        7 => "bgpsec",                                       // RFC 8205, 2
+        67 => "dynamic-capability",                          // draft-ietf-idr-dynamic-cap
+        75 => "software-version", // draft-abraitis-bgp-version-capability
+        128 => "route-refresh (before RFC 2918)", // RFC 8810
+        130 => "outbound-route-filtering (before RFC 5291)", // RFC 8810
+        _ => return None,
+    })
 }
 
 /// "If one of the Optional Parameters in the OPEN message is recognized, but is malformed, then

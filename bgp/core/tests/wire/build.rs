@@ -71,6 +71,22 @@ pub(crate) fn with_mandatory_but(code: u8, more: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The value of an MP_REACH_NLRI with a next hop of `hop` octets (RFC 4760, 3).
+pub(crate) fn mp_reach(afi: u8, hop: u8, nlri: &[u8]) -> Vec<u8> {
+    let mut value = vec![0, afi, 1, hop];
+    value.extend(std::iter::repeat_n(0x20, hop.into()));
+    value.push(0);
+    value.extend_from_slice(nlri);
+    value
+}
+
+/// A value cut or padded to a length.
+pub(crate) fn sized(value: &[u8], len: usize) -> Vec<u8> {
+    let mut value = value.to_vec();
+    value.resize(len, 1);
+    value
+}
+
 /// What was decided, without what does not matter to a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decided {

@@ -11,3 +11,4 @@ mod messages;
 mod packing;
 mod properties;
 mod rfc7606;
+mod verdicts;
