@@ -20,7 +20,8 @@
 //! - No owner waits for another. Only the edges (API, CNI) wait for an answer.
 //! - Nothing is deleted anywhere before every feed that could still claim it is in sync.
 //!
-//! Everything here is serialisable, so that a run can be recorded.
+//! What passes between owners is serialisable, so that a run can be recorded. [`Reload`] is not:
+//! it is a question of an edge and carries the way its answer goes.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -37,7 +37,7 @@ use tokio::sync::{mpsc, watch};
 use wayleave_bgp::SpeakerHandle;
 
 pub use error::{ApiError, Code};
-pub use server::{BindError, Socket};
+pub use server::{BindError, Socket, socket_group};
 
 use crate::{
     config::Config,

@@ -51,6 +51,17 @@ pub enum BindError {
     /// The configured group does not exist.
     #[error("the group {0:?} of [api] does not exist; create it with `groupadd --system {0}`")]
     NoGroup(String),
+    /// The system does not say which groups there are.
+    #[error(
+        "cannot look up the group {name:?} of [api]: {}",
+        text::io_reason(reason)
+    )]
+    Groups {
+        /// The group.
+        name: String,
+        /// Why.
+        reason: io::Error,
+    },
     /// The system refused.
     #[error("cannot create the socket {}: {}", path.display(), text::io_reason(reason))]
     System {
@@ -75,12 +86,11 @@ impl Socket {
     ///
     /// # Errors
     /// When somebody serves it, or the system refuses.
-    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, BindError> {
+    pub fn bind(path: &Path, group: Option<Gid>) -> Result<Self, BindError> {
         let system = |reason: io::Error| BindError::System {
             path: path.to_owned(),
             reason,
         };
-        let group = group_id(group).map_err(system_or_group(path))?;
         match fs::symlink_metadata(path) {
             Ok(metadata) if !metadata.file_type().is_socket() => {
                 return Err(BindError::NotASocket(path.to_owned()));
@@ -190,27 +200,20 @@ fn refusal(who: &str) -> String {
     )
 }
 
-enum GroupError {
-    Missing(String),
-    System(io::Error),
-}
-
-fn group_id(configured: Option<&str>) -> Result<Option<Gid>, GroupError> {
-    let name = configured.unwrap_or(DEFAULT_GROUP);
-    match (Group::from_name(name), configured) {
+/// The group that may use the socket: the configured one, which must exist, else `wayleave` if
+/// there is such a group.
+///
+/// # Errors
+/// When there is no such group, or the system cannot say.
+pub fn socket_group(configured: Option<&str>) -> Result<Option<Gid>, BindError> {
+    let found = Group::from_name(configured.unwrap_or(DEFAULT_GROUP));
+    match (found, configured) {
         (Ok(Some(group)), _) => Ok(Some(group.gid)),
-        (Ok(None), Some(name)) => Err(GroupError::Missing(name.to_owned())),
-        (Err(error), Some(_)) => Err(GroupError::System(error.into())),
+        (Ok(None), Some(name)) => Err(BindError::NoGroup(name.to_owned())),
+        (Err(error), Some(name)) => Err(BindError::Groups {
+            name: name.to_owned(),
+            reason: error.into(),
+        }),
         (Ok(None) | Err(_), None) => Ok(None),
-    }
-}
-
-fn system_or_group(path: &Path) -> impl Fn(GroupError) -> BindError + '_ {
-    |error| match error {
-        GroupError::Missing(name) => BindError::NoGroup(name),
-        GroupError::System(reason) => BindError::System {
-            path: path.to_owned(),
-            reason,
-        },
     }
 }

@@ -16,6 +16,9 @@ use super::{
     table::{Align, Table},
 };
 
+/// Routes asked for at a time: few questions, and no answer that takes the speaker long.
+const PAGE: u32 = 5_000;
+
 #[derive(Debug, Args)]
 pub(super) struct Routes {
     /// A prefix, or an address: then the route that covers it.
@@ -175,7 +178,7 @@ impl Routes {
             Rib::Loc => "loc",
             Rib::Out => "out",
         };
-        let mut path = format!("/v1/routes?rib={rib}&family={family}&cursor={cursor}");
+        let mut path = format!("/v1/routes?rib={rib}&family={family}&cursor={cursor}&limit={PAGE}");
         if let Some(peer) = &self.peer {
             path.push_str(&format!("&peer={}", encoded(peer)));
         }

@@ -1,8 +1,9 @@
 //! What a correct configuration still leaves to be desired: problems an operator should know.
 
 use super::{
-    model::{Config, PolicySetting},
+    model::{Config, PeerOptions, PolicySetting},
     peer::passes_nothing_unasked,
+    setting::Origin,
 };
 use crate::problem::{Problem, Severity};
 
@@ -17,6 +18,18 @@ pub fn advice(config: &Config) -> Vec<Problem> {
             why: "the configuration has no [[peer]] and no [[range]]".to_owned(),
             fix: format!(
                 "add a [[peer]] with address and asn to {}",
+                file_to_edit(config)
+            ),
+        });
+    }
+    if config.node.router_id.origin == Origin::Default {
+        problems.push(Problem {
+            key: "config.no-router-id".to_owned(),
+            severity: Severity::Warning,
+            what: "this speaker has no router id of its own".to_owned(),
+            why: "none is set, and the host has no IPv4 address to derive it from".to_owned(),
+            fix: format!(
+                "set router_id under [node] in {}, before adding peers",
                 file_to_edit(config)
             ),
         });
@@ -60,11 +73,7 @@ pub fn advice(config: &Config) -> Vec<Problem> {
     problems
 }
 
-fn policy_advice(
-    config: &Config,
-    name: &str,
-    options: &super::model::PeerOptions,
-) -> Option<Problem> {
+fn policy_advice(config: &Config, name: &str, options: &PeerOptions) -> Option<Problem> {
     if passes_nothing_unasked(options) {
         let silent = match (&options.import.value, &options.export.value) {
             (PolicySetting::None, PolicySetting::None) => "accepts nothing and is told nothing",

@@ -10,6 +10,7 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
+    unistd::{Gid, chown},
 };
 
 use super::StartError;
@@ -24,35 +25,51 @@ pub(super) struct Directories {
     _locks: Vec<Flock<File>>,
 }
 
-/// Creates what is missing, proves that it can be written to, and takes the locks.
-pub(super) fn take(paths: &Paths) -> Result<Directories, StartError> {
+/// Creates what is missing, proves that it can be written to, and takes the locks. A directory
+/// for the sockets that is created here is opened to `group`; one that was there is somebody
+/// else's decision.
+pub(super) fn take(paths: &Paths, group: Option<Gid>) -> Result<Directories, StartError> {
     let wanted = [
-        ("the state directory", "state", &paths.state.value),
-        ("the directory of the sockets", "run", &paths.run.value),
+        ("the state directory", "state", &paths.state.value, None),
+        (
+            "the directory of the sockets",
+            "run",
+            &paths.run.value,
+            group,
+        ),
     ];
     let mut locks: Vec<Flock<File>> = Vec::new();
     let mut taken: Vec<&Path> = Vec::new();
-    for (what, key, path) in wanted {
+    for (what, key, path, group) in wanted {
         if !taken.contains(&path.as_path()) {
-            locks.push(take_one(what, key, path)?);
+            locks.push(take_one(what, key, path, group)?);
             taken.push(path);
         }
     }
     Ok(Directories { _locks: locks })
 }
 
-fn take_one(what: &'static str, key: &'static str, path: &Path) -> Result<Flock<File>, StartError> {
+fn take_one(
+    what: &'static str,
+    key: &'static str,
+    path: &Path,
+    group: Option<Gid>,
+) -> Result<Flock<File>, StartError> {
     let failed = |reason: io::Error| StartError::Directory {
         what,
         key,
         path: path.to_owned(),
         reason,
     };
+    let is_new = !path.exists();
     DirBuilder::new()
         .recursive(true)
         .mode(0o750)
         .create(path)
         .map_err(failed)?;
+    if let Some(group) = group.filter(|_| is_new) {
+        chown(path, None, Some(group)).map_err(|error| failed(error.into()))?;
+    }
     let lock = path.join(LOCK);
     let file = OpenOptions::new()
         .read(true)
@@ -107,22 +124,27 @@ mod tests {
     #[test]
     fn a_directory_belongs_to_one_agent_at_a_time() {
         let directory = std::env::temp_dir().join(format!("wayleave-lock-{}", std::process::id()));
-        let first = take_one("the state directory", "state", &directory).unwrap();
-        let second = take_one("the state directory", "state", &directory).unwrap_err();
+        let first = take_one("the state directory", "state", &directory, None).unwrap();
+        let second = take_one("the state directory", "state", &directory, None).unwrap_err();
         let own = std::process::id().to_string();
         assert!(
             matches!(&second, StartError::InUse { holder, .. } if *holder == own),
             "{second}"
         );
         drop(first);
-        take_one("the state directory", "state", &directory).unwrap();
+        take_one("the state directory", "state", &directory, None).unwrap();
         fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]
     fn a_path_through_a_file_is_one_clear_sentence() {
-        let error =
-            take_one("the state directory", "state", Path::new("/proc/version/x")).unwrap_err();
+        let error = take_one(
+            "the state directory",
+            "state",
+            Path::new("/proc/version/x"),
+            None,
+        )
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "cannot use /proc/version/x as the state directory: a part of the path is not a directory; \

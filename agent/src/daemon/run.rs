@@ -40,9 +40,10 @@ const RELOADS: usize = 4;
 pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(), StartError> {
     let started = Instant::now();
     let mut signals = Signals::listen()?;
-    let directories = directories::take(&config.paths)?;
+    let group = api::socket_group(config.api.group.value.as_deref())?;
+    let directories = directories::take(&config.paths, group)?;
     let paths = config.paths.clone();
-    let socket = Socket::bind(&paths.api_socket(), config.api.group.value.as_deref())?;
+    let socket = Socket::bind(&paths.api_socket(), group)?;
     let problems = Problems::default();
     problems.replace("config.", config::advice(&config));
     let progress = Progress::default();
@@ -114,12 +115,17 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
     tracing::info!("stopping: sessions close as for a restart, routes in the kernel stay");
     tokio::select! {
         () = stop(&speaker.handle, api) => {}
-        _ = signals.next() => tracing::warn!("asked to stop twice: ending at once"),
+        () = second_stop(&mut signals) => tracing::warn!("asked to stop twice: ending at once"),
     }
     directories::clear_run(&paths);
     drop(directories);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A reload asked for now has come too late.
+async fn second_stop(signals: &mut Signals) {
+    while signals.next().await != Asked::Stop {}
 }
 
 async fn stop(speaker: &SpeakerHandle, api: Api) {

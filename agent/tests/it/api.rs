@@ -384,6 +384,12 @@ fn a_stale_socket_is_replaced_and_a_file_of_another_kind_is_not() {
         Err(BindError::NotASocket(_))
     ));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
-    let missing = Socket::bind(&directory.path().join("x.sock"), Some("no-such-group-here"));
+    let missing = api::socket_group(Some("no-such-group-here"));
     assert!(matches!(missing, Err(BindError::NoGroup(_))));
+}
+
+#[test]
+fn the_group_of_the_socket_is_the_one_that_was_configured() {
+    let root = api::socket_group(Some("root")).unwrap();
+    assert_eq!(root.map(nix::unistd::Gid::as_raw), Some(0));
 }

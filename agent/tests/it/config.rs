@@ -161,7 +161,14 @@ fn a_missing_file_is_an_error_only_when_it_was_asked_for() {
 fn a_host_without_ipv4_starts_without_peers_and_refuses_peers_without_a_router_id() {
     let nowhere = HostFacts::default();
     let empty = Sources::from_texts([("a.toml", "")]);
-    assert!(config::parse(&empty, &nowhere).is_ok());
+    let config = config::parse(&empty, &nowhere).unwrap_or_else(|errors| panic!("{errors}"));
+    let advice = config::advice(&config);
+    assert!(
+        advice
+            .iter()
+            .any(|problem| problem.key == "config.no-router-id"),
+        "{advice:?}"
+    );
     let text = "[bgp]\nasn = 65001\n[[peer]]\naddress = \"2001:db8::1\"\nasn = 65002\n";
     let errors = config::parse(&Sources::from_texts([("a.toml", text)]), &nowhere).unwrap_err();
     assert!(

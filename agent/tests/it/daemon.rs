@@ -205,6 +205,68 @@ fn a_taken_port_is_one_clear_sentence() {
 }
 
 #[test]
+fn a_missing_privilege_is_one_clear_sentence() {
+    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
+    const NOBODY: u32 = 65_534;
+    let floor = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let floor: u16 = floor.unwrap_or_default().trim().parse().unwrap_or(1_024);
+    if !nix::unistd::geteuid().is_root() || floor <= 179 {
+        let why = "needs root to run as nobody, and port 179 to be privileged";
+        assert!(std::env::var_os("CI").is_none(), "{why}");
+        println!("SKIPPED a_missing_privilege_is_one_clear_sentence: {why}");
+        return;
+    }
+    // Nobody may be kept out of where this was built.
+    let directory = Directory::new();
+    let program = directory.path().join("wayleaved");
+    std::fs::copy(env!("CARGO_BIN_EXE_wayleaved"), &program).unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let address = loopback();
+    let config = directory.write(
+        "wayleave.toml",
+        &format!(
+            "[paths]\nstate = \"{0}/state\"\nrun = \"{0}/run\"\n[bgp]\nlisten = [\"{address}:179\"]\n",
+            directory.path().display()
+        ),
+    );
+    let output = Command::new(program)
+        .arg("--config")
+        .arg(config)
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let sentence = said.lines().find(|line| line.starts_with("wayleaved:"));
+    assert!(
+        sentence.is_some_and(|line| line.contains(":179") && line.contains("CAP_NET_BIND_SERVICE")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_router_id_that_two_speakers_have_is_named_by_the_status() {
+    let (one, two) = (loopback(), loopback());
+    let internal = |text: String| {
+        text.replace("asn = \"external\"", "asn = \"internal\"")
+            .replace(
+                &format!("router_id = \"{two}\""),
+                &format!("router_id = \"{one}\""),
+            )
+    };
+    let first = Agent::start(&internal(speaker("one", 65001, one, two, "")));
+    let _second = Agent::start(&internal(speaker("two", 65001, two, one, "")));
+    let problem = until("the problem", || {
+        let problem = first.cli(&["problems"])["problems"][0].clone();
+        (problem["key"] == "peer.other.down").then_some(problem)
+    });
+    let why = problem["why"].as_str().unwrap().to_lowercase();
+    assert!(why.contains("identifier"), "{problem}");
+    assert_eq!(first.run(&["status"]).status.code(), Some(2));
+}
+
+#[test]
 fn an_unreachable_state_directory_is_one_clear_sentence() {
     let directory = Directory::new();
     let config = directory.write(
