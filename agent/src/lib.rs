@@ -5,7 +5,9 @@
 //! and wait for an answer, nobody else does.
 
 pub mod api;
+pub mod attach;
 pub mod cli;
+pub mod cni_server;
 pub mod config;
 pub mod daemon;
 pub mod dns;

@@ -13,6 +13,8 @@
 //!
 //! Values are JSON and fields are only added, so a release reads what the one before wrote.
 
+#[cfg(test)]
+pub(crate) mod disk;
 mod error;
 mod owner;
 mod record;
@@ -31,6 +33,7 @@ use tokio::sync::oneshot;
 use wayleave_ipam::BootId;
 
 pub use self::error::StoreError;
+pub(crate) use self::record::decode;
 pub use self::record::{Restored, Table, Write};
 
 /// The version of the tables and their values. A release reads the one before and its own.
@@ -62,7 +65,7 @@ pub struct Host {
 }
 
 /// Makes a database out of a file or, in tests, of something that fails on demand.
-type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
+pub(crate) type Opener = Box<dyn FnMut() -> Result<Database, DatabaseError> + Send>;
 
 impl Host {
     /// Reads both identifiers of the machine that this process runs on.
@@ -106,7 +109,7 @@ impl Store {
         Self::open_with(opener, &path, host)
     }
 
-    fn open_with(
+    pub(crate) fn open_with(
         mut opener: Opener,
         path: &Path,
         host: &Host,

@@ -4,17 +4,16 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
-use redb::StorageBackend;
 use wayleave_ipam::{Lease, Owner, ProofOfLife, Time};
 
-use super::*;
+use super::{
+    disk::{Disk, Operation, apply},
+    *,
+};
 
 struct Scratch(PathBuf);
 
@@ -232,90 +231,6 @@ fn a_damaged_file_is_refused_or_harmless() {
     assert!(refused > 50, "the test must do damage: {refused}");
 }
 
-/// A disk in memory that can be told to fail and that keeps a log of what reached it.
-#[derive(Clone, Debug, Default)]
-struct Disk(Arc<DiskState>);
-
-#[derive(Debug, Default)]
-struct DiskState {
-    bytes: Mutex<Vec<u8>>,
-    log: Mutex<Vec<Operation>>,
-    /// Operations until everything fails; 0: never.
-    fuse: AtomicU64,
-    syncs: AtomicU64,
-}
-
-#[derive(Clone, Debug)]
-enum Operation {
-    Length(u64),
-    Write(u64, Vec<u8>),
-    Sync,
-}
-
-impl Disk {
-    fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn opener(&self) -> Opener {
-        let disk = self.clone();
-        Box::new(move || {
-            Database::builder()
-                .set_check_integrity_on_open(true)
-                .create_with_backend(disk.clone())
-        })
-    }
-
-    fn change(&self, operation: Operation) -> Result<(), std::io::Error> {
-        match self.0.fuse.load(Ordering::SeqCst) {
-            0 => {}
-            1 => return Err(std::io::Error::from_raw_os_error(nix::libc::ENOSPC)),
-            left => self.0.fuse.store(left - 1, Ordering::SeqCst),
-        }
-        apply(&mut Self::locked(&self.0.bytes), &operation);
-        Self::locked(&self.0.log).push(operation);
-        Ok(())
-    }
-}
-
-fn apply(bytes: &mut Vec<u8>, operation: &Operation) {
-    match operation {
-        Operation::Length(len) => bytes.resize(usize::try_from(*len).unwrap(), 0),
-        Operation::Write(at, data) => {
-            let at = usize::try_from(*at).unwrap();
-            bytes[at..at + data.len()].copy_from_slice(data);
-        }
-        Operation::Sync => {}
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> Result<u64, std::io::Error> {
-        Ok(Self::locked(&self.0.bytes).len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        let bytes = Self::locked(&self.0.bytes);
-        let at = usize::try_from(offset).unwrap();
-        let part = bytes.get(at..at + out.len());
-        out.copy_from_slice(part.ok_or(std::io::Error::from(std::io::ErrorKind::UnexpectedEof))?);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
-        self.change(Operation::Length(len))
-    }
-
-    fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.0.syncs.fetch_add(1, Ordering::SeqCst);
-        self.change(Operation::Sync)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        self.change(Operation::Write(offset, data.to_vec()))
-    }
-}
-
 #[test]
 fn a_disk_that_fills_up_refuses_until_there_is_space_and_loses_nothing() {
     let disk = Disk::default();
@@ -325,13 +240,10 @@ fn a_disk_that_fills_up_refuses_until_there_is_space_and_loses_nothing() {
         // The disk fails during every fourth commit, a little later in each.
         if n % 4 == 3 {
             disk.0.fuse.store(u64::from(n / 4) + 1, Ordering::SeqCst);
-            let failed = store.commit_blocking(put(n));
-            if failed.is_ok() {
+            match store.commit_blocking(put(n)) {
                 // The fuse was longer than the commit: the next one meets it.
-                durable.push(lease(n));
-            } else {
-                let error = failed.unwrap_err();
-                assert!(matches!(error, StoreError::Commit { .. }), "{error}");
+                Ok(()) => durable.push(lease(n)),
+                Err(error) => assert!(matches!(error, StoreError::Commit { .. }), "{error}"),
             }
             disk.0.fuse.store(1, Ordering::SeqCst);
             let error = store.commit_blocking(put(200)).unwrap_err();
@@ -363,8 +275,7 @@ fn a_disk_that_fills_up_refuses_until_there_is_space_and_loses_nothing() {
 
 /// What a fresh process would find on a copy of the disk.
 fn reopened(disk: &Disk) -> Restored {
-    let copy = Disk::default();
-    *Disk::locked(&copy.0.bytes) = Disk::locked(&disk.0.bytes).clone();
+    let copy = disk.copy();
     Store::open_with(copy.opener(), Path::new("memory"), &host())
         .unwrap()
         .1

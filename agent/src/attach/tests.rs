@@ -1,0 +1,541 @@
+//! Attachments on the real kernel, each test in a network namespace of its own.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use wayleave_ipam::Owner;
+use wayleave_netlink::sysctl::Sysctl;
+
+use super::{
+    AttachError, Attachments, NotReady, Point, prepare_host, uplink_mtu,
+    world::{Container, Inside, first_packet, in_world, ip, space, words},
+};
+
+fn host_ip(arguments: &str) -> bool {
+    ip(&words(arguments))
+}
+
+#[test]
+fn the_very_first_packet_passes_in_all_directions_over_both_families() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let one = Container::new("c1");
+        let two = Container::new("c2");
+        let first = one.add(&attachments).unwrap();
+        one.echo();
+        for address in &first.attachment.addresses {
+            first_packet(*address).unwrap_or_else(|e| panic!("host to {address}: {e}"));
+        }
+        let second = two.add(&attachments).unwrap();
+        two.echo();
+        let pairs = first
+            .attachment
+            .addresses
+            .iter()
+            .zip(&second.attachment.addresses);
+        for (mine, yours) in pairs.map(|(mine, yours)| (*mine, *yours)) {
+            let seen = one.run(move || first_packet(yours));
+            let seen = seen.unwrap_or_else(|e| panic!("{mine} to {yours}: {e}"));
+            assert_eq!(seen, mine, "no address is translated");
+        }
+        assert_eq!(first.attachment.addresses.len(), 2);
+        assert_eq!(world.routes().len(), 4);
+        assert_eq!(world.outlet.routes.lock().unwrap().len(), 4);
+        assert_eq!(world.outlet.originated.lock().unwrap().len(), 2);
+        for link in world.links() {
+            assert_eq!(link.mtu, 1_400);
+            let forged = Sysctl::RpFilter.read(&link.name).unwrap();
+            assert_eq!(forged, 1, "forged source addresses are dropped");
+        }
+    });
+}
+
+#[test]
+fn a_forged_source_address_does_not_pass() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let (honest, forger) = (Container::new("c1"), Container::new("c2"));
+        let to = honest.add(&attachments).unwrap().attachment.addresses[0];
+        honest.echo();
+        forger.add(&attachments).unwrap();
+        forger
+            .run(move || first_packet(to))
+            .expect("with its own address it passes");
+        forger.ip("addr add 10.9.9.9/32 dev eth0");
+        let forged = forger.run(move || {
+            let socket = std::net::UdpSocket::bind("10.9.9.9:0").unwrap();
+            socket.send_to(b"hello", (to, 7)).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_millis(300)))
+                .unwrap();
+            socket.recv(&mut [0; 64]).is_ok()
+        });
+        assert!(!forged);
+    });
+}
+
+#[test]
+fn an_add_repeated_finds_what_is_there_and_a_new_namespace_gets_the_same_addresses() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let container = Container::new("c1");
+        let first = container.add(&attachments).unwrap();
+        let links = world.links();
+        assert_eq!(container.add(&attachments).unwrap(), first);
+        assert_eq!(world.links(), links, "nothing was made anew");
+        let restarted = Container::new("c1");
+        let second = restarted.add(&attachments).unwrap();
+        assert_eq!(second.attachment.addresses, first.attachment.addresses);
+        assert_eq!(attachments.list().len(), 1);
+        restarted.echo();
+        for address in &second.attachment.addresses {
+            first_packet(*address).unwrap();
+        }
+        // Its interface was removed behind our back: the runtime may call ADD again.
+        assert!(host_ip(&format!(
+            "link del {}",
+            second.attachment.host_name
+        )));
+        assert_eq!(restarted.add(&attachments).unwrap(), second);
+        first_packet(second.attachment.addresses[0]).unwrap();
+    });
+}
+
+#[test]
+fn a_del_leaves_nothing_and_can_be_repeated_and_comes_before_any_add() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let container = Container::new("c1");
+        attachments.delete(&container.owner()).unwrap();
+        container.add(&attachments).unwrap();
+        attachments.delete(&container.owner()).unwrap();
+        attachments.delete(&container.owner()).unwrap();
+        world.assert_empty();
+        let again = container.add(&attachments).unwrap();
+        assert_eq!(
+            again.attachment.addresses[0].to_string(),
+            "10.1.7.1",
+            "not the one just freed"
+        );
+        drop(container);
+        attachments.delete(&again.attachment.owner).unwrap();
+        world.assert_empty();
+    });
+}
+
+#[test]
+fn fifty_adds_at_once_get_distinct_addresses_and_all_answer_and_all_go() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let containers: Vec<_> = (0..50).map(|n| Container::new(&format!("c{n}"))).collect();
+        let begun = Instant::now();
+        let attached: Vec<_> = std::thread::scope(|scope| {
+            let calls: Vec<_> = containers
+                .iter()
+                .map(|c| scope.spawn(|| c.add(&attachments).unwrap()))
+                .collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect()
+        });
+        println!("50 dual-stack ADDs at once: {:?}", begun.elapsed());
+        let distinct: BTreeSet<IpAddr> = attached
+            .iter()
+            .flat_map(|a| a.attachment.addresses.clone())
+            .collect();
+        assert_eq!(distinct.len(), 100);
+        for (container, attached) in containers.iter().zip(&attached) {
+            container.echo();
+            for address in &attached.attachment.addresses {
+                first_packet(*address).unwrap_or_else(|e| panic!("{address}: {e}"));
+            }
+        }
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for container in &containers {
+                scope.spawn(|| attachments.delete(&container.owner()).unwrap());
+            }
+        });
+        println!("50 DELs at once: {:?}", begun.elapsed());
+        world.assert_empty();
+    });
+}
+
+/// The agent is killed at every point of an ADD. The next one has the whole attachment or nothing,
+/// and the runtime's next call, ADD or DEL, succeeds.
+#[test]
+fn a_kill_at_any_point_of_an_add_leaves_the_whole_attachment_or_nothing() {
+    for point in Point::ALL.into_iter().take(6) {
+        in_world(move |world| {
+            let killed = world.start_until(point);
+            let container = Container::new("c1");
+            let error = container.add(&killed).unwrap_err();
+            assert!(
+                matches!(error, AttachError::Ended(at) if at == point),
+                "{error}"
+            );
+            drop(killed);
+            let (attachments, adopted) = world.start();
+            assert_eq!(adopted.problems, []);
+            if point == Point::AddMarked {
+                assert_eq!(
+                    (adopted.kept, world.links().len(), world.routes().len()),
+                    (1, 1, 2)
+                );
+                container.echo();
+                first_packet(attachments.list()[0].addresses[0]).unwrap();
+            } else {
+                assert_eq!(adopted.kept, 0);
+                assert_eq!((attachments.list(), attachments.leases()), (vec![], vec![]));
+                world.assert_empty();
+            }
+            let attached = container.add(&attachments).unwrap();
+            if point != Point::AddMarked {
+                container.echo();
+            }
+            for address in &attached.attachment.addresses {
+                first_packet(*address).unwrap_or_else(|e| panic!("{point:?}: {address}: {e}"));
+            }
+            attachments.delete(&container.owner()).unwrap();
+            world.assert_empty();
+        });
+    }
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_del_is_finished_by_the_next_start_or_the_next_del() {
+    for point in Point::ALL.into_iter().skip(6) {
+        in_world(move |world| {
+            let container = Container::new("c1");
+            container.add(&world.start().0).unwrap();
+            let killed = world.start_until(point);
+            let error = killed.delete(&container.owner()).unwrap_err();
+            assert!(
+                matches!(error, AttachError::Ended(at) if at == point),
+                "{error}"
+            );
+            drop(killed);
+            let (attachments, adopted) = world.start();
+            assert_eq!(
+                adopted.kept,
+                usize::from(point == Point::DelBegun),
+                "{point:?}"
+            );
+            attachments.delete(&container.owner()).unwrap();
+            world.assert_empty();
+        });
+    }
+}
+
+#[test]
+fn a_restart_adopts_the_living_frees_the_dead_and_repairs_what_was_deleted() {
+    in_world(|world| {
+        let (first, _) = world.start();
+        let (living, dead) = (Container::new("living"), Container::new("dead"));
+        let kept = living.add(&first).unwrap();
+        dead.add(&first).unwrap();
+        let dead_owner = dead.owner();
+        drop((first, dead));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while world.links().len() > 1 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(host_ip("route flush proto 201"));
+        assert!(host_ip("-6 route flush proto 201"));
+        assert!(host_ip(&format!(
+            "neigh del {} dev {}",
+            kept.attachment.addresses[0], kept.attachment.host_name
+        )));
+        let (second, adopted) = world.start();
+        assert_eq!((adopted.kept, adopted.freed), (1, vec![dead_owner]));
+        assert_eq!(adopted.problems, []);
+        assert_eq!(second.list(), std::slice::from_ref(&kept.attachment));
+        living.echo();
+        for address in &kept.attachment.addresses {
+            first_packet(*address).unwrap();
+        }
+        second.delete(&living.owner()).unwrap();
+        world.assert_empty();
+    });
+}
+
+#[test]
+fn after_a_reboot_no_container_lives() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let container = Container::new("c1");
+        let attached = container.add(&attachments).unwrap();
+        attachments.delete(&container.owner()).unwrap();
+        // The record of another boot, as a disk brings it.
+        let mut old = attached.attachment;
+        old.alive.boot = wayleave_ipam::BootId(1);
+        let (store, _) = world.store();
+        store.commit_blocking(vec![old.put().unwrap()]).unwrap();
+        drop((store, attachments));
+        let (attachments, adopted) = world.start();
+        assert_eq!((adopted.kept, adopted.freed), (0, vec![container.owner()]));
+        assert_eq!(attachments.list(), []);
+        world.assert_empty();
+    });
+}
+
+#[test]
+fn a_check_names_everything_that_is_not_as_it_was_made() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let container = Container::new("c1");
+        let attached = container.add(&attachments).unwrap().attachment;
+        let check = |attachments: &Attachments, container: &Container| {
+            attachments.check(
+                &container.owner(),
+                container.namespace(),
+                &attached.addresses,
+            )
+        };
+        check(&attachments, &container).unwrap();
+        let host = attached.host_name.clone();
+        type Damage = (Box<dyn Fn(&Container)>, &'static str);
+        let on_host = |arguments: String| -> Box<dyn Fn(&Container)> {
+            Box::new(move |_| assert!(host_ip(&arguments), "ip {arguments}"))
+        };
+        let inside = |arguments: &'static str| -> Box<dyn Fn(&Container)> {
+            Box::new(move |container| container.ip(arguments))
+        };
+        let damages: Vec<Damage> = vec![
+            (
+                on_host("route del 10.1.7.0/32 proto 201".to_owned()),
+                "the host has no route 10.1.7.0/32",
+            ),
+            (
+                on_host(format!("link set {host} mtu 1300")),
+                "the host's end has MTU 1300, not 1400",
+            ),
+            (
+                inside("route del default"),
+                "no default route via 169.254.1.1",
+            ),
+            (
+                inside("addr del fd00:1::/128 dev eth0"),
+                "eth0 lacks the address fd00:1::",
+            ),
+            (
+                inside("link set eth0 address 02:00:00:00:00:09"),
+                "eth0 has another hardware address",
+            ),
+            (inside("link set eth0 down"), "the container's eth0 is down"),
+            (
+                inside("link set eth0 name eth7"),
+                "the container has no interface eth0",
+            ),
+            (on_host(format!("link del {host}")), "is gone"),
+        ];
+        for (damage, wanted) in damages {
+            damage(&container);
+            let error = check(&attachments, &container).unwrap_err();
+            assert!(error.to_string().contains(wanted), "{wanted}: {error}");
+            assert_eq!(error.to_cni().code, 100);
+            // Each is found on its own: begin again.
+            attachments.delete(&container.owner()).unwrap();
+            let mut request = container.request();
+            request.addresses = attached.addresses.clone();
+            attachments.add(request, &mut Inside(&container)).unwrap();
+        }
+        let other = Container::new("c1");
+        let error = check(&attachments, &other).unwrap_err();
+        assert!(error.to_string().contains("another namespace"), "{error}");
+        let unknown = Container::new("c2");
+        assert!(matches!(
+            check(&attachments, &unknown),
+            Err(AttachError::Unknown(_))
+        ));
+        let error = attachments
+            .check(&container.owner(), container.namespace(), &[])
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("prevResult lacks its address"),
+            "{error}"
+        );
+        let _ = world;
+    });
+}
+
+#[test]
+fn a_garbage_collection_keeps_what_is_listed_and_what_is_of_other_networks() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let containers: Vec<_> = (0..12).map(|n| Container::new(&format!("c{n}"))).collect();
+        for container in &containers[..11] {
+            container.add(&attachments).unwrap();
+        }
+        let mut other = containers[11].request();
+        other.network = "other".to_owned();
+        attachments
+            .add(other, &mut Inside(&containers[11]))
+            .unwrap();
+        let valid = BTreeSet::from([containers[3].owner(), Owner::new("never", "eth0")]);
+        assert_eq!(attachments.collect("fabric", &valid).unwrap(), 10);
+        assert_eq!(attachments.collect("fabric", &valid).unwrap(), 0);
+        let left: Vec<Owner> = attachments.list().into_iter().map(|a| a.owner).collect();
+        assert_eq!(left, [containers[11].owner(), containers[3].owner()]);
+        assert_eq!(world.links().len(), 2);
+        assert_eq!(attachments.collect("fabric", &BTreeSet::new()).unwrap(), 1);
+        assert_eq!(attachments.collect("other", &BTreeSet::new()).unwrap(), 1);
+        world.assert_empty();
+    });
+}
+
+#[test]
+fn a_disk_that_refuses_stops_adds_before_an_address_leaves_and_only_them() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let (running, refused) = (Container::new("running"), Container::new("refused"));
+        let kept = running.add(&attachments).unwrap();
+        running.echo();
+        world.disk.0.fuse.store(1, Ordering::SeqCst);
+        let error = refused.add(&attachments).unwrap_err();
+        assert!(matches!(error, AttachError::Store(_)), "{error}");
+        assert_eq!(error.to_cni().code, 11);
+        assert!(matches!(attachments.readiness(), Err(NotReady::Store(_))));
+        assert_eq!((world.links().len(), attachments.leases().len()), (1, 2));
+        first_packet(kept.attachment.addresses[0]).unwrap();
+        world.disk.0.fuse.store(0, Ordering::SeqCst);
+        attachments.readiness().unwrap();
+        refused.add(&attachments).unwrap();
+        assert_eq!(attachments.leases().len(), 4);
+    });
+}
+
+#[test]
+fn an_add_that_fails_in_the_kernel_is_undone() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let container = Container::new("c1");
+        container.ip("link add eth0 type veth peer name eth9");
+        let error = container.add(&attachments).unwrap_err();
+        assert!(
+            matches!(&error, AttachError::InterfaceExists(name) if name == "eth0"),
+            "{error}"
+        );
+        assert_eq!(error.to_cni().code, 102);
+        world.assert_empty();
+        container.ip("link del eth0");
+        // Somebody else's route stands where ours would: it stays, and the ADD fails.
+        assert!(host_ip("route add blackhole 10.1.7.1/32"));
+        let mut request = container.request();
+        request.addresses = vec!["10.1.7.1".parse().unwrap()];
+        let error = attachments
+            .add(request, &mut Inside(&container))
+            .unwrap_err();
+        assert!(error.to_string().contains("EEXIST"), "{error}");
+        world.assert_empty();
+        assert!(host_ip("route del blackhole 10.1.7.1/32"));
+        // The host has an interface of that name, which is not ours.
+        let name = super::name::host_name(&container.owner());
+        assert!(host_ip(&format!(
+            "link add {name} type veth peer name other"
+        )));
+        let error = container.add(&attachments).unwrap_err();
+        assert!(matches!(&error, AttachError::HostNameTaken(_)), "{error}");
+        assert_eq!(world.links().len(), 1, "it was left alone");
+        assert!(host_ip(&format!("link del {name}")));
+        container.add(&attachments).unwrap();
+        attachments.delete(&container.owner()).unwrap();
+        world.assert_empty();
+    });
+}
+
+#[test]
+fn ipv6_switched_off_by_the_runtime_is_switched_on_for_our_interface() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let container = Container::new("c1");
+        container.run(|| {
+            Sysctl::DisableIpv6.write("all", 1).unwrap();
+            Sysctl::DisableIpv6.write("default", 1).unwrap();
+        });
+        let attached = container.add(&attachments).unwrap();
+        container.echo();
+        for address in &attached.attachment.addresses {
+            first_packet(*address).unwrap_or_else(|e| panic!("{address}: {e}"));
+        }
+        let _ = world;
+    });
+}
+
+#[test]
+fn a_second_interface_leaves_the_first_ones_default_route_alone() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let container = Container::new("c1");
+        let first = container.add(&attachments).unwrap();
+        assert_eq!(first.metric, 0);
+        let mut request = container.request();
+        request.owner = Owner::new("c1", "net1");
+        let second = attachments.add(request, &mut Inside(&container)).unwrap();
+        assert!(second.metric > 1_000, "{}", second.metric);
+        let mut request = container.request();
+        request.owner = Owner::new("c1", "net1");
+        let again = attachments.add(request, &mut Inside(&container)).unwrap();
+        assert_eq!(again, second, "a repeated ADD says the same");
+        container.echo();
+        first_packet(first.attachment.addresses[0]).unwrap();
+        attachments.delete(&Owner::new("c1", "net1")).unwrap();
+        attachments.delete(&container.owner()).unwrap();
+        world.assert_empty();
+    });
+}
+
+#[test]
+fn without_a_block_nothing_is_ready_and_a_stopping_agent_refuses() {
+    in_world(|world| {
+        let (attachments, _) = world.start_with((vec![], vec![]), None).unwrap();
+        assert_eq!(attachments.readiness(), Err(NotReady::NoPool));
+        assert_eq!(attachments.readiness().unwrap_err().to_cni().code, 50);
+        let container = Container::new("c1");
+        let error = container.add(&attachments).unwrap_err();
+        assert_eq!(error.to_cni().code, 11, "{error}");
+        let (pools, blocks) = space();
+        attachments.set_blocks(pools, blocks).unwrap();
+        assert_eq!(world.outlet.originated.lock().unwrap().len(), 2);
+        container.add(&attachments).unwrap();
+        attachments.stop();
+        assert!(matches!(
+            container.add(&attachments),
+            Err(AttachError::Stopping)
+        ));
+        assert_eq!(attachments.readiness(), Err(NotReady::Stopping));
+    });
+}
+
+#[test]
+fn the_host_is_made_to_forward_and_its_uplink_tells_the_mtu() {
+    in_world(|world| {
+        Sysctl::ForwardingV4.write("all", 0).unwrap();
+        Sysctl::ForwardingV6.write("all", 0).unwrap();
+        assert!(host_ip("link add up0 mtu 1450 type veth peer name up1"));
+        assert!(host_ip("link set up0 up"));
+        assert!(host_ip("link set up1 up"));
+        let families = [wayleave_ipam::Family::Ipv4, wayleave_ipam::Family::Ipv6];
+        assert_eq!(prepare_host(&mut world.kernel, &families), []);
+        assert_eq!(Sysctl::ForwardingV4.read("all").unwrap(), 1);
+        assert_eq!(Sysctl::ForwardingV6.read("all").unwrap(), 1);
+        assert_eq!(
+            Sysctl::AcceptRa.read("up0").unwrap(),
+            2,
+            "it goes on listening to its router"
+        );
+        assert_eq!(uplink_mtu(&mut world.kernel).unwrap(), 1_450);
+        assert!(host_ip("link add up2 mtu 1380 type veth peer name up3"));
+        assert!(host_ip("link set up2 up"));
+        assert!(host_ip("link set up3 up"));
+        assert!(host_ip("addr add 192.0.2.1/24 dev up0"));
+        assert!(host_ip("route add default via 192.0.2.254"));
+        assert_eq!(
+            uplink_mtu(&mut world.kernel).unwrap(),
+            1_450,
+            "the one that leads out"
+        );
+    });
+}
