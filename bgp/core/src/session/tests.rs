@@ -1,1 +1,368 @@
+//! The transition table of RFC 4271, 8.2.2: every state, every event that can happen in it.
 
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    config::RemoteAs,
+    types::{Asn, RouterId},
+    wire::OpenError,
+};
+
+const NOW: Time = Time(1_000_000_000);
+
+fn identity(n: u32, asn: u32) -> Identity {
+    Identity {
+        asn: Asn(asn),
+        router_id: RouterId::from(n),
+    }
+}
+
+fn config(passive: bool) -> PeerConfig {
+    let remote_as = RemoteAs::Exact(Asn(65_002));
+    let mut config = PeerConfig::new("p", [192, 0, 2, 2].into(), remote_as);
+    config.passive = passive;
+    config.hold_time = 9;
+    config
+}
+
+fn session(passive: bool) -> Session {
+    Session::new(config(passive), identity(5, 65_001), 1)
+}
+
+/// An OPEN of the peer; `id` above or below ours, which is 5.
+fn open(id: u32, asn: u32, hold_time: u16) -> Vec<u8> {
+    let mut peer = config(false);
+    peer.hold_time = hold_time;
+    let mut bytes = Vec::new();
+    our_open(identity(id, asn), &peer).encode(&mut bytes);
+    bytes.split_off(19)
+}
+
+fn words(fx: &mut Effects) -> Vec<String> {
+    let word = |effect: Effect| match effect {
+        Effect::Connect(_) => "connect".to_owned(),
+        Effect::Send(..) => "open".to_owned(),
+        Effect::Keepalive(_) => "keepalive".to_owned(),
+        Effect::Close(_, None) => "close".to_owned(),
+        Effect::Close(_, Some(why)) => format!("close {}/{}", why.code, why.subcode),
+        Effect::Up(..) => "up".to_owned(),
+        Effect::Down(_) => "down".to_owned(),
+    };
+    fx.list.drain(..).map(word).collect()
+}
+
+/// A session in `state` over a connection we opened (a passive one is in Active), with what it
+/// has asked for so far forgotten.
+fn in_state(state: State) -> (Session, Effects, ConnId) {
+    let mut session = session(state == State::Active);
+    let mut fx = Effects::default();
+    if state != State::Idle {
+        session.start(NOW, &mut fx);
+    }
+    let conn = session.links.first().map_or(ConnId(0), |link| link.conn);
+    if state >= State::OpenSent {
+        session.connected(NOW, conn, &mut fx);
+    }
+    if state >= State::OpenConfirm {
+        session.message(NOW, conn, MessageKind::Open, &open(9, 65_002, 9), &mut fx);
+    }
+    if state >= State::Established {
+        session.message(NOW, conn, MessageKind::Keepalive, &[], &mut fx);
+    }
+    assert_eq!(session.state(), state);
+    fx.list.clear();
+    (session, fx, conn)
+}
+
+const STATES: [State; 6] = [
+    State::Idle,
+    State::Connect,
+    State::Active,
+    State::OpenSent,
+    State::OpenConfirm,
+    State::Established,
+];
+
+type Event = fn(&mut Session, ConnId, &mut Effects);
+
+/// Runs `event` in every state and compares what is done and where it leads.
+fn table(event: Event, expected: [(&str, State); 6]) {
+    for (state, (effects, after)) in STATES.into_iter().zip(expected) {
+        let (mut session, mut fx, conn) = in_state(state);
+        event(&mut session, conn, &mut fx);
+        assert_eq!(words(&mut fx).join(", "), effects, "in {state:?}");
+        assert_eq!(session.state(), after, "after {state:?}");
+    }
+}
+
+use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
+
+#[test]
+fn event_1_manual_start_begins_only_from_idle() {
+    table(
+        |session, _, fx| session.start(NOW, fx),
+        [
+            ("connect", Connect),
+            ("", Connect),
+            ("", Active),
+            ("", OpenSent),
+            ("", OpenConfirm),
+            ("", Established),
+        ],
+    );
+}
+
+#[test]
+fn event_2_manual_stop_ends_in_idle_with_a_cease_where_an_open_was_sent() {
+    table(
+        |session, _, fx| {
+            let why = Notification::cease(Cease::AdministrativeShutdown, None);
+            session.stop(NOW, &why, fx);
+        },
+        [
+            ("", Idle),
+            ("close", Idle),
+            ("", Idle),
+            ("close 6/2", Idle),
+            ("close 6/2", Idle),
+            ("down, close 6/2", Idle),
+        ],
+    );
+}
+
+#[test]
+fn event_17_an_incoming_connection_is_refused_in_idle_and_taken_elsewhere() {
+    table(
+        |session, _, fx| {
+            session.accepted(NOW, fx);
+        },
+        [
+            ("", Idle),
+            ("open", OpenSent),
+            ("open", OpenSent),
+            ("open", OpenSent),
+            ("open", OpenConfirm),
+            ("open", Established),
+        ],
+    );
+}
+
+#[test]
+fn event_18_a_connection_that_fails_leads_to_active_and_a_retry() {
+    table(
+        |session, conn, fx| session.closed(NOW, conn, "reset", fx),
+        [
+            ("", Idle),
+            ("close", Active),
+            ("", Active),
+            ("close", Active),
+            ("close", Active),
+            ("down, close", Active),
+        ],
+    );
+}
+
+#[test]
+fn event_19_an_open_is_answered_in_open_sent_and_a_fault_elsewhere() {
+    table(
+        |session, conn, fx| {
+            session.message(NOW, conn, MessageKind::Open, &open(9, 65_002, 9), fx);
+        },
+        [
+            ("", Idle),
+            ("close 5/0", Idle),
+            ("", Active),
+            ("keepalive", OpenConfirm),
+            ("close 5/2", Idle),
+            ("down, close 5/3", Idle),
+        ],
+    );
+}
+
+#[test]
+fn events_24_and_25_a_notification_ends_in_idle_without_an_answer() {
+    table(
+        |session, conn, fx| session.message(NOW, conn, MessageKind::Notification, &[6, 4], fx),
+        [
+            ("", Idle),
+            ("close", Idle),
+            ("", Active),
+            ("close", Idle),
+            ("close", Idle),
+            ("down, close", Idle),
+        ],
+    );
+}
+
+#[test]
+fn event_26_a_keepalive_establishes_what_was_confirmed() {
+    table(
+        |session, conn, fx| session.message(NOW, conn, MessageKind::Keepalive, &[], fx),
+        [
+            ("", Idle),
+            ("close 5/0", Idle),
+            ("", Active),
+            ("close 5/1", Idle),
+            ("up", Established),
+            ("", Established),
+        ],
+    );
+}
+
+#[test]
+fn event_27_an_update_before_established_is_a_fault_of_the_state_machine() {
+    for (state, subcode) in [(OpenSent, 1), (OpenConfirm, 2)] {
+        let (mut session, mut fx, conn) = in_state(state);
+        session.message(NOW, conn, MessageKind::Update, &[0; 4], &mut fx);
+        assert_eq!(words(&mut fx), [format!("close 5/{subcode}")]);
+        assert_eq!(session.state(), Idle);
+    }
+}
+
+#[test]
+fn event_10_the_hold_timer_ends_a_session_with_notification_4() {
+    for (state, wait) in [(OpenSent, 240), (OpenConfirm, 9), (Established, 9)] {
+        let (mut session, mut fx, _) = in_state(state);
+        session.timeout(NOW + Duration::from_millis(wait * 1_000 - 1), &mut fx);
+        words(&mut fx);
+        assert_eq!(session.state(), state, "not before its time");
+        session.timeout(NOW + Duration::from_secs(wait), &mut fx);
+        let done = words(&mut fx);
+        assert!(
+            done.contains(&"close 4/0".to_owned()),
+            "in {state:?}: {done:?}"
+        );
+        assert_eq!(done.contains(&"down".to_owned()), state == Established);
+        assert_eq!(session.state(), Idle);
+    }
+}
+
+#[test]
+fn event_11_keepalives_go_out_at_a_third_of_the_hold_time_at_the_latest() {
+    let (mut session, mut fx, conn) = in_state(Established);
+    let (mut now, mut sent) = (NOW, 0);
+    while now < NOW + Duration::from_secs(90) {
+        let (due, _) = session.deadline().expect("an open session has timers");
+        assert!(due > now && due.since(now) <= Duration::from_secs(3));
+        now = due;
+        session.heard(now, conn);
+        session.timeout(now, &mut fx);
+        sent += words(&mut fx)
+            .iter()
+            .filter(|word| *word == "keepalive")
+            .count();
+    }
+    assert!((30..=45).contains(&sent), "{sent}");
+    assert_eq!(session.state(), Established);
+}
+
+#[test]
+fn event_9_the_connect_retry_timer_tries_again_and_gives_the_old_try_up() {
+    let (mut session, mut fx, _) = in_state(Connect);
+    session.timeout(NOW + Duration::from_secs(5), &mut fx);
+    assert_eq!(words(&mut fx), ["close", "connect"]);
+    assert_eq!(session.state(), Connect);
+}
+
+#[test]
+fn idle_hold_time_doubles_with_every_fault_up_to_a_minute_and_refuses_connections_meanwhile() {
+    let (mut session, mut fx, _) = in_state(Idle);
+    session.start(NOW, &mut fx);
+    let mut now = NOW;
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let conn = session.links[0].conn;
+        session.connected(now, conn, &mut fx);
+        session.message(now, conn, MessageKind::Notification, &[6, 5], &mut fx);
+        assert_eq!(session.accepted(now, &mut fx), None);
+        let (due, timer) = session.deadline().expect("it comes back");
+        assert_eq!(timer, "IdleHoldTimer");
+        waits.push(due.since(now).as_secs_f64());
+        now = due;
+        session.timeout(now, &mut fx);
+        assert_eq!(session.state(), Connect);
+    }
+    for (n, wait) in waits.iter().enumerate() {
+        let full = f64::from(1 << n.min(6)).min(60.0);
+        assert!((full * 0.74..=full).contains(wait), "{waits:?}");
+    }
+}
+
+#[test]
+fn of_two_connections_the_one_opened_by_the_higher_identifier_lives() {
+    // Ours is 5. The other connection may be in OpenSent or OpenConfirm when the OPEN comes.
+    for (peer_id, ours_lives) in [(4, true), (9, false)] {
+        for ours_first in [true, false] {
+            let (mut session, mut fx, ours) = in_state(OpenSent);
+            let theirs = session.accepted(NOW, &mut fx).expect("not idle");
+            words(&mut fx);
+            let order = if ours_first {
+                [ours, theirs]
+            } else {
+                [theirs, ours]
+            };
+            for conn in order {
+                let body = open(peer_id, 65_002, 9);
+                session.message(NOW, conn, MessageKind::Open, &body, &mut fx);
+            }
+            let done = words(&mut fx);
+            assert_eq!(
+                done.iter().filter(|word| *word == "close 6/7").count(),
+                1,
+                "{done:?}"
+            );
+            let left: Vec<ConnId> = session.links.iter().map(|link| link.conn).collect();
+            assert_eq!(left, [if ours_lives { ours } else { theirs }]);
+        }
+    }
+}
+
+#[test]
+fn a_second_connection_beside_an_established_session_is_closed_whoever_is_higher() {
+    let (mut session, mut fx, conn) = in_state(Established);
+    let second = session
+        .accepted(NOW, &mut fx)
+        .expect("taken to be judged by its OPEN");
+    session.message(NOW, second, MessageKind::Open, &open(9, 65_002, 9), &mut fx);
+    assert_eq!(words(&mut fx), ["open", "close 6/7"]);
+    assert_eq!(session.established().map(|(conn, _)| conn), Some(conn));
+}
+
+#[test]
+fn the_smaller_hold_time_is_taken_and_zero_means_none() {
+    for (theirs, agreed) in [(3, 3), (9, 9), (240, 9), (0, 0)] {
+        let (mut session, mut fx, conn) = in_state(OpenSent);
+        session.message(
+            NOW,
+            conn,
+            MessageKind::Open,
+            &open(9, 65_002, theirs),
+            &mut fx,
+        );
+        session.message(NOW, conn, MessageKind::Keepalive, &[], &mut fx);
+        let (_, negotiated) = session.established().expect("it is up");
+        assert_eq!(negotiated.hold_time, agreed);
+        assert_eq!(session.deadline().is_none(), agreed == 0);
+    }
+}
+
+#[test]
+fn an_open_that_cannot_be_accepted_is_answered_with_its_subcode() {
+    let wrong_as = open(9, 65_003, 9);
+    let hold_of_one = open(9, 65_002, 1);
+    let zero_id = open(0, 65_002, 9);
+    let mut version_3 = open(9, 65_002, 9);
+    version_3[0] = 3;
+    for (body, error) in [
+        (wrong_as, OpenError::BadPeerAs),
+        (hold_of_one, OpenError::UnacceptableHoldTime),
+        (zero_id, OpenError::BadIdentifier),
+        (version_3, OpenError::UnsupportedVersion),
+    ] {
+        let (mut session, mut fx, conn) = in_state(OpenSent);
+        session.message(NOW, conn, MessageKind::Open, &body, &mut fx);
+        assert_eq!(words(&mut fx), [format!("close 2/{}", error as u8)]);
+        assert_eq!(session.state(), Idle);
+    }
+}

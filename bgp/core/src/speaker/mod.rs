@@ -15,9 +15,6 @@ mod turn;
 mod update;
 mod view;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io::IoSlice,
