@@ -43,6 +43,11 @@ impl Agent {
         Ok(agent)
     }
 
+    /// Where `wayleaved` lies, for tests that start it by themselves because it must refuse to.
+    pub fn program() -> Result<PathBuf, LabError> {
+        Built::Wayleaved.path()
+    }
+
     fn prepare(lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
         let root = Path::new(world::ROOT).join(host.name());
         let (state, run, file) = (
@@ -52,7 +57,7 @@ impl Agent {
         );
         world::make_directory(&state)?;
         world::make_directory(&run)?;
-        let program = Built::Wayleaved.path()?;
+        let program = Self::program()?;
         let arguments = ["--config".as_ref(), file.as_os_str()];
         let process = Process::new(host, "wayleaved", Role::Agent, program, arguments);
         let agent = Self {

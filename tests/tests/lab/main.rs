@@ -1,5 +1,6 @@
 //! The topology tests: one binary, a module per suite. Every test runs in a world of its own.
 
+mod bad_input;
 mod containers;
 mod fabric;
 mod frr_and_bird;

@@ -97,11 +97,19 @@ fn a_host_passes_nothing_on_that_is_not_its_own() {
         for (number, host) in [(1, "10.255.0.2"), (2, "10.255.1.2")] {
             let command = format!("show bgp ipv4 unicast neighbors {host} routes json");
             let told = frr.vtysh_json(&command)?;
-            let routes = told["routes"].as_object().ok_or_else(|| format!("no routes: {told}"))?;
+            let routes = told["routes"]
+                .as_object()
+                .ok_or_else(|| format!("no routes: {told}"))?;
             let [originated, block] = [own(number)[0].clone(), format!("10.1.{number}.0/24")];
-            ensure!(routes.contains_key(&originated), "{host} did not tell {originated}");
+            ensure!(
+                routes.contains_key(&originated),
+                "{host} did not tell {originated}"
+            );
             for prefix in routes.keys() {
-                ensure!(*prefix == originated || *prefix == block, "{host} told {prefix}");
+                ensure!(
+                    *prefix == originated || *prefix == block,
+                    "{host} told {prefix}"
+                );
             }
         }
         Ok(())
