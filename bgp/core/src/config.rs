@@ -19,6 +19,9 @@ pub struct SpeakerConfig {
     pub cluster_id: Option<RouterId>,
     /// Where the driver listens; empty: it does not.
     pub listen: Vec<SocketAddr>,
+    /// Global administrator of the large communities that carry service discovery. A route with
+    /// the mark `NUMBER:1:*` passes only between peers that may carry discovery.
+    pub discovery: Option<u32>,
     /// Most equal paths handed to the kernel for one prefix; 1 switches multipath off.
     pub multipath: u8,
     /// The peers, by unique name.
@@ -86,6 +89,8 @@ pub struct PeerConfig {
     pub import: Policy,
     /// What is advertised.
     pub export: Policy,
+    /// It may carry service discovery.
+    pub discovery: bool,
     /// Most prefixes accepted over all families before the session is closed (Cease, 1).
     pub max_prefixes: Option<u32>,
     /// Packets leave with this TTL; 1 by default on eBGP, the system's on iBGP.
@@ -115,6 +120,7 @@ impl PeerConfig {
             allow_own_as: 0,
             import: Policy::All,
             export: Policy::All,
+            discovery: false,
             max_prefixes: None,
             ttl: None,
             ttl_security: false,
@@ -140,6 +146,7 @@ impl SpeakerConfig {
             router_id,
             asn,
             cluster_id: None,
+            discovery: None,
             listen: Vec::new(),
             multipath: 1,
             peers: Vec::new(),

@@ -7,7 +7,7 @@ use crate::{
     config::Policy,
     rib::{
         Shared,
-        attr::AttrId,
+        attr::{AttrId, DISCOVERY},
         key::PrefixKey,
         source::Slot,
         table::{Path, Table},
@@ -34,6 +34,8 @@ pub(crate) struct GroupKey {
     pub(crate) own_next_hop: [Option<NextHop>; 2],
     /// IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub(crate) ipv6_next_hop_for_ipv4: bool,
+    /// Routes that carry service discovery may go to these peers.
+    pub(crate) discovery: bool,
     /// Longest message.
     pub(crate) max_message: usize,
     pub(crate) export: Policy,
@@ -69,6 +71,9 @@ impl GroupKey {
         if flags & AttrFacts::NO_ADVERTISE != 0 {
             return false;
         }
+        if flags & DISCOVERY != 0 && !self.discovery {
+            return false;
+        }
         let outside = AttrFacts::NO_EXPORT | AttrFacts::NO_EXPORT_SUBCONFED;
         if self.ebgp && flags & outside != 0 {
             return false;
@@ -80,7 +85,7 @@ impl GroupKey {
             return false;
         }
         if self
-            .next_hop(P::FAMILY, internal, shared.attrs.next_hop(path.attr))
+            .next_hop(P::FAMILY, shared.attrs.next_hop(path.attr))
             .is_none()
         {
             return false;
@@ -98,18 +103,12 @@ impl GroupKey {
 
     /// The next hop as sent (RFC 4271, 5.1.3): our own on eBGP and for what we originate without
     /// one, unchanged otherwise.
-    fn next_hop(
-        &self,
-        family: Family,
-        internal: bool,
-        next_hop: Option<NextHop>,
-    ) -> Option<NextHop> {
+    fn next_hop(&self, family: Family, next_hop: Option<NextHop>) -> Option<NextHop> {
         let own = self.own_next_hop[family.index()];
         match next_hop {
             None => own,
             Some(_) if self.ebgp || self.next_hop_self => own,
             Some(kept) => {
-                let _ = internal;
                 let native = family == Family::Ipv6Unicast || kept.addr.is_ipv4();
                 (native || self.ipv6_next_hop_for_ipv4).then_some(kept)
             }
@@ -129,7 +128,7 @@ impl GroupKey {
         let source = &shared.sources[slot.index()];
         let internal = slot != Slot::LOCAL && !source.ebgp;
         let reflected = internal && !self.ebgp;
-        let next_hop = self.next_hop(family, internal, shared.attrs.next_hop(attr))?;
+        let next_hop = self.next_hop(family, shared.attrs.next_hop(attr))?;
         let egress = Egress {
             as4: self.as4,
             prepend: self.ebgp.then_some(self.local_asn),

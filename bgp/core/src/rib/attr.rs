@@ -35,6 +35,10 @@ impl NextHopId {
 /// every implementation takes).
 pub(crate) const DEFAULT_LOCAL_PREF: u32 = 100;
 
+/// Set in [`AttrKey::flags`] beside those of [`AttrFacts`]: the route carries the mark of service
+/// discovery.
+pub(crate) const DISCOVERY: u16 = 1 << 15;
+
 /// What the decision process compares, in 28 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AttrKey {

@@ -9,9 +9,12 @@ use super::Speaker;
 use crate::{
     attributes::NextHop,
     config::{PeerConfig, Policy},
-    rib::{attr::AttrId, source::Slot},
+    rib::{
+        attr::{AttrId, DISCOVERY},
+        source::Slot,
+    },
     types::Prefix,
-    wire::{cluster_list_contains, path_contains},
+    wire::{AttrFacts, cluster_list_contains, has_large_community, path_contains},
 };
 
 /// Why a route is refused.
@@ -22,6 +25,7 @@ pub(super) enum Refusal {
     OwnCluster,
     NextHop,
     OwnNextHop,
+    Discovery,
     NoPolicy,
     OutsidePolicy,
     Martian,
@@ -35,6 +39,7 @@ impl Refusal {
             Self::OwnCluster => "our CLUSTER_ID is in its CLUSTER_LIST (RFC 4456, 8)",
             Self::NextHop => "its next hop is no unicast address of a neighbour",
             Self::OwnNextHop => "its next hop is our own address",
+            Self::Discovery => "it carries services, and its peer may not (`discovery = true`)",
             Self::NoPolicy => "no import policy (RFC 8212)",
             Self::OutsidePolicy => "outside the prefixes that import policy lets in",
             Self::Martian => "such a prefix is never routed",
@@ -42,13 +47,30 @@ impl Refusal {
     }
 }
 
+/// The second field of the community that marks a route as one of service discovery.
+const MARK: u32 = 1;
+
 impl Speaker {
+    /// The facts of a canonical set with what only this speaker can tell about it.
+    pub(super) fn with_mark(&self, canonical: &[u8], mut facts: AttrFacts) -> AttrFacts {
+        if facts.has(AttrFacts::HAS_LARGE)
+            && let Some(number) = self.config.discovery
+            && has_large_community(canonical, number, MARK)
+        {
+            facts.flags |= DISCOVERY;
+        }
+        facts
+    }
+
     /// Judges a set of attributes from `slot`.
     pub(super) fn refuses_set(&self, slot: Slot, attr: AttrId) -> Option<Refusal> {
         let peer = self.peer(slot)?;
         let config = peer.session.config();
         if config.import == Policy::None {
             return Some(Refusal::NoPolicy);
+        }
+        if self.shared.attrs.key(attr).flags & DISCOVERY != 0 && !config.discovery {
+            return Some(Refusal::Discovery);
         }
         let bytes = self.shared.attrs.bytes(attr);
         if path_contains(bytes, self.config.asn) > usize::from(config.allow_own_as) {

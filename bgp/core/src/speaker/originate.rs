@@ -29,7 +29,7 @@ impl Speaker {
             };
             self.canonical.clear();
             encode_canonical(&attributes, &mut self.canonical);
-            let facts = facts_of(&self.canonical);
+            let facts = self.with_mark(&self.canonical, facts_of(&self.canonical));
             let attr = self
                 .shared
                 .attrs

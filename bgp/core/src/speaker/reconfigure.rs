@@ -25,6 +25,7 @@ fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
     old.allow_own_as = new.allow_own_as;
     old.next_hop_self = new.next_hop_self;
     old.reflector_client = new.reflector_client;
+    old.discovery = new.discovery;
     old.max_prefixes = new.max_prefixes;
     old.connect_retry = new.connect_retry;
     old == *new
@@ -36,8 +37,8 @@ impl Speaker {
         let mut done = Vec::new();
         let old = std::mem::replace(&mut self.config, config);
         let new = self.config.clone();
-        let all =
-            (old.asn, old.router_id, old.cluster_id) != (new.asn, new.router_id, new.cluster_id);
+        let all = (old.asn, old.router_id, old.cluster_id, old.discovery)
+            != (new.asn, new.router_id, new.cluster_id, new.discovery);
         if all {
             self.shared.sources[0] = Source::local(new.router_id.to_u32());
             done.push(format!(
@@ -103,7 +104,9 @@ impl Speaker {
         let client = config.reflector_client;
         let old = peer.session.config().clone();
         peer.session.set_config(config.clone());
-        if (&old.import, old.allow_own_as) != (&config.import, config.allow_own_as) {
+        let judged_by =
+            |config: &PeerConfig| (config.import.clone(), config.allow_own_as, config.discovery);
+        if judged_by(&old) != judged_by(&config) {
             self.judge_again(slot);
         }
         // Whether its routes are reflected concerns every group.

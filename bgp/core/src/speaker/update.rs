@@ -201,7 +201,8 @@ impl Speaker {
 
     /// Interns a set of attributes and judges it.
     fn set(&mut self, slot: Slot, canonical: &[u8], next_hop: NextHop, facts: &AttrFacts) -> Act {
-        let received = self.shared.attrs.intern(canonical, Some(next_hop), facts);
+        let facts = self.with_mark(canonical, *facts);
+        let received = self.shared.attrs.intern(canonical, Some(next_hop), &facts);
         let refused = self.refuses_set(slot, received).is_some();
         Act::Announce {
             received,

@@ -458,3 +458,36 @@ fn policy_that_changes_is_applied_to_what_is_held_without_touching_the_session()
         assert_eq!(net.peer(n, peer).established_count, 1);
     }
 }
+
+#[test]
+fn what_carries_services_passes_only_between_peers_that_may_carry_them() {
+    let mut configs: Vec<_> = (0..4).map(|n| config(n, 65_001 + n as u32)).collect();
+    for config in &mut configs {
+        config.discovery = Some(4_200_000_000);
+    }
+    // 0 - 1 - 2 carry services; 3 is an outside peer of 1, and says what it likes.
+    for (a, b, discovery) in [(0, 1, true), (1, 2, true), (1, 3, false)] {
+        for (from, to) in [(a, b), (b, a)] {
+            let mut peer = peer(to, 65_001 + to as u32);
+            peer.discovery = discovery || from == 3;
+            configs[from].peers.push(peer);
+        }
+    }
+    let mut net = Net::new(15, configs);
+    net.raise();
+    let marked = |prefix: &str| {
+        let mut route = own(prefix);
+        route.large_communities = vec!["4200000000:1:0".parse().unwrap()];
+        route
+    };
+    let now = net.now;
+    net.speakers[0].originate(now, vec![marked("10.1.0.1/32"), own("10.1.0.0/26")]);
+    net.speakers[3].originate(now, vec![marked("10.3.0.1/32"), own("10.3.0.0/26")]);
+    net.settle();
+    let texts = |n| net.prefixes(n).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(2), ["10.1.0.0/26", "10.1.0.1/32", "10.3.0.0/26"]);
+    assert_eq!(texts(3), ["10.1.0.0/26", "10.3.0.0/26", "10.3.0.1/32"]);
+    let refused = net.routes(1, RibKind::In, Some("s3"));
+    let why = refused.iter().find_map(|route| route.refused.clone()).unwrap();
+    assert!(why.contains("services"), "{why}");
+}

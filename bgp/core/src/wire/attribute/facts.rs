@@ -158,6 +158,18 @@ pub fn cluster_list_contains(canonical: &[u8], cluster: RouterId) -> bool {
     list.as_chunks().0.contains(&cluster.0.octets())
 }
 
+/// Whether a large community with this administrator and first part stands in a canonical set.
+pub fn has_large_community(canonical: &[u8], global: u32, local1: u32) -> bool {
+    let [a, b, c, d] = global.to_be_bytes();
+    let [e, f, g, h] = local1.to_be_bytes();
+    let wanted = [a, b, c, d, e, f, g, h];
+    let all: &[[u8; 12]] = value(canonical, LARGE_COMMUNITY)
+        .unwrap_or_default()
+        .as_chunks()
+        .0;
+    all.iter().any(|community| community.starts_with(&wanted))
+}
+
 #[cold]
 fn well_known(community: u32) -> u16 {
     match community {
