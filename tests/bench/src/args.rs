@@ -59,6 +59,10 @@ pub(crate) struct Args {
     /// What ratios are relative to.
     #[arg(long, default_value = "bird")]
     pub(crate) yardstick: Kind,
+    /// Run generator, sink and daemons under SCHED_FIFO: other work on the machine hardly disturbs
+    /// the figures then, but waits meanwhile.
+    #[arg(long)]
+    pub(crate) realtime: bool,
     /// Our daemon, when it is not built beside this program and WAYLEAVED does not name it.
     #[arg(long, value_name = "PATH")]
     pub(crate) wayleaved: Option<PathBuf>,

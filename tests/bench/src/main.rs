@@ -62,6 +62,7 @@ fn run(args: &Args) -> Result<bool, Error> {
         runs: plan.runs,
         seed: args.seed,
         source: format!("synthetic, seed {}", args.seed),
+        realtime: args.realtime,
     };
     let mut contenders = Vec::new();
     for &kind in &plan.daemons {
@@ -81,6 +82,9 @@ fn run(args: &Args) -> Result<bool, Error> {
         }
     }
     // Writing to the host's files comes after; the namespaces hide only /run.
+    if args.realtime {
+        process::outrank_everybody()?;
+    }
     let reflected = plan
         .reflections
         .iter()

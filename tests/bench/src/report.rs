@@ -17,6 +17,8 @@ pub(crate) struct Report {
     pub(crate) yardstick: Kind,
     pub(crate) runs: usize,
     pub(crate) seed: u64,
+    /// Whether everything ran under SCHED_FIFO.
+    pub(crate) realtime: bool,
     /// Where the table came from, in words.
     pub(crate) source: String,
 }
@@ -92,9 +94,10 @@ impl Report {
         let _ = writeln!(text, "\n## Last run\n");
         let _ = writeln!(
             text,
-            "{}, {}. Medians of {} runs, daemons in turns; in parentheses the ratio to {}. Table: {}.\n",
+            "{}, {}{}. Medians of {} runs, daemons in turns; in parentheses the ratio to {}. Table: {}.\n",
             date(),
             machine(),
+            if self.realtime { ", SCHED_FIFO" } else { "" },
             self.runs,
             self.yardstick.name(),
             self.source,
@@ -134,6 +137,7 @@ impl Report {
         json!({
             "date": date(),
             "machine": machine(),
+            "realtime": self.realtime,
             "runs": self.runs,
             "seed": self.seed,
             "table": self.source,
