@@ -30,12 +30,14 @@
 //! inside the container are to come); IPv6 source addresses are not yet policed on the host side.
 
 mod add;
+mod audit;
 mod check;
 mod claim;
 mod delete;
 mod error;
 mod host;
 mod name;
+mod open;
 mod outlet;
 mod plan;
 mod reaper;
@@ -68,10 +70,11 @@ use crate::store::{StoreError, StoreHandle};
 
 pub use self::error::{AttachError, NotReady, StartError};
 pub use self::host::{prepare_host, uplink_mtu};
+pub use self::open::{OpenError, open};
 pub use self::outlet::{Outlet, Silent};
 pub use self::record::Attachment;
 pub use self::restore::Adopted;
-pub use self::space::pools_and_blocks;
+pub use self::space::{SpaceError, pools_and_blocks};
 
 use self::{claim::Claim, reaper::Reaper, sockets::Sockets};
 

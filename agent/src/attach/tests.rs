@@ -539,3 +539,97 @@ fn the_host_is_made_to_forward_and_its_uplink_tells_the_mtu() {
         );
     });
 }
+
+#[test]
+fn an_audit_is_clean_until_something_is_wrong_and_then_names_it() {
+    in_world(|world| {
+        let (attachments, _) = world.start();
+        let containers: Vec<_> = (0..4).map(|n| Container::new(&format!("c{n}"))).collect();
+        let mut attached = Vec::new();
+        for container in &containers {
+            attached.push(container.add(&attachments).unwrap().attachment);
+        }
+        assert_eq!(attachments.audit().unwrap(), []);
+        // It stays clean while containers come and go beside it.
+        let churn = Container::new("churn");
+        std::thread::scope(|scope| {
+            let coming_and_going = scope.spawn(|| {
+                for _ in 0..20 {
+                    churn.add(&attachments).unwrap();
+                    attachments.delete(&churn.owner()).unwrap();
+                }
+            });
+            while !coming_and_going.is_finished() {
+                assert_eq!(attachments.audit().unwrap(), []);
+            }
+        });
+        assert!(host_ip(&format!("link del {}", attached[0].host_name)));
+        assert!(host_ip(&format!("link set {} down", attached[1].host_name)));
+        assert!(host_ip(&format!(
+            "route del {} proto 201",
+            attached[2].addresses[0]
+        )));
+        assert!(host_ip(
+            "link add wl00 group 22348 type veth peer name other"
+        ));
+        let mut keys: Vec<String> = attachments
+            .audit()
+            .unwrap()
+            .into_iter()
+            .map(|problem| problem.key)
+            .collect();
+        keys.sort();
+        let expected = [
+            format!("attach.gone.{}", attached[0].host_name),
+            format!("attach.half.{}", attached[1].host_name),
+            "attach.orphan.wl00".to_owned(),
+        ];
+        for key in expected {
+            assert!(keys.contains(&key), "{key} of {keys:?}");
+        }
+        let route = format!("attach.route.{}/32", attached[2].addresses[0]);
+        assert!(keys.contains(&route), "{route} of {keys:?}");
+        assert!(!keys.iter().any(|key| key.contains(&attached[3].host_name)));
+    });
+}
+
+/// Bounds are generous, because the machine may be busy; the figures are printed.
+#[test]
+fn the_three_hundredth_attachment_costs_about_what_the_first_did() {
+    in_world(|world| {
+        let (attachments, _) = world
+            .start_with(
+                {
+                    let (pools, _) = space();
+                    let block =
+                        |text: &str| wayleave_ipam::Block::fixed("green", text.parse().unwrap());
+                    (pools, vec![block("10.1.0.0/20"), block("fd00:1::/112")])
+                },
+                None,
+            )
+            .unwrap();
+        let containers: Vec<_> = (0..300).map(|n| Container::new(&format!("c{n}"))).collect();
+        let mut adds: Vec<Duration> = Vec::new();
+        for container in &containers {
+            let request = container.request();
+            let begun = Instant::now();
+            attachments.add(request, &mut Inside(container)).unwrap();
+            adds.push(begun.elapsed());
+        }
+        let median = |times: &[Duration]| {
+            let mut times = times.to_vec();
+            times.sort();
+            times[times.len() / 2]
+        };
+        let (early, late) = (median(&adds[..50]), median(&adds[250..]));
+        println!("dual-stack ADD, median of the first 50: {early:?}, of the last 50: {late:?}");
+        assert!(late < early * 5, "{early:?} {late:?}");
+        let begun = Instant::now();
+        assert_eq!(
+            attachments.collect("fabric", &BTreeSet::new()).unwrap(),
+            300
+        );
+        println!("300 collected in {:?}", begun.elapsed());
+        world.assert_empty();
+    });
+}

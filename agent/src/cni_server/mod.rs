@@ -30,7 +30,7 @@ use crate::attach::Attachments;
 /// Calls served at once.
 pub const CALLS_MAX: usize = 64;
 /// A plugin sends its call at once; whoever does not is no plugin.
-const FIRST_FRAME: Duration = Duration::from_secs(5);
+const FIRST_FRAME: Duration = Duration::from_secs(2);
 
 /// The socket being served.
 #[derive(Debug)]
