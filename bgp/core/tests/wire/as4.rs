@@ -60,6 +60,23 @@ fn as4_path_makes_the_end_of_the_path_exact_and_keeps_its_beginning() {
             "(64512) 70000",
         ),
         (
+            "a confederation next to a whole segment that is kept is kept",
+            [
+                old_segment(2, &[10]),
+                old_segment(4, &[64_512]),
+                old_segment(2, &[TRANS]),
+            ]
+            .concat(),
+            as4_path(&segment(2, &[70_000])),
+            "10 [64512] 70000",
+        ),
+        (
+            "a confederation behind what AS4_PATH replaces is not",
+            [old_segment(2, &[10, TRANS]), old_segment(3, &[64_512])].concat(),
+            as4_path(&segment(2, &[70_000])),
+            "10 70000",
+        ),
+        (
             "confederation segments in AS4_PATH are left out (RFC 6793, 6)",
             old_segment(2, &[TRANS]),
             as4_path(&[segment(3, &[64_512]), segment(2, &[70_000])].concat()),

@@ -362,6 +362,19 @@ fn lengths_that_contradict_the_message_reset_with_malformed_attribute_list() {
         let error = RawUpdate::split(&hex(body)).unwrap_err();
         assert_eq!((error.code, error.subcode), (3, 1), "{body}");
     }
+    for (body, end) in [
+        ("0000 0000", true),
+        ("0002 08 0a 0000", false),
+        ("0000 0003 400100", false),
+        ("0000 0000 08 0a", false),
+    ] {
+        let body = hex(body);
+        assert_eq!(
+            RawUpdate::split(&body).unwrap().is_end_of_rib_ipv4(),
+            end,
+            "{body:?}"
+        );
+    }
     let body = hex("0002 08 0a 0003 400100 08 0b");
     let update = RawUpdate::split(&body).unwrap();
     assert_eq!(update.withdrawn, hex("08 0a"));
