@@ -12,6 +12,7 @@ pub mod config;
 pub mod daemon;
 pub mod dns;
 pub mod event;
+pub mod fib;
 pub mod health;
 pub mod log;
 pub mod problem;

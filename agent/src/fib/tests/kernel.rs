@@ -1,0 +1,361 @@
+//! The task on the real kernel, in a network namespace: the test runs itself there again.
+
+use std::{
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use wayleave_bgp_core::{
+    attributes::{self, Attributes},
+    feed::{FeedEvent, FeedPath, FeedRoute, RouteChange, RouteSource},
+};
+use wayleave_netlink::{Kernel, RouteFilter, Socket};
+
+use super::*;
+use crate::{event::Progress, fib, problem::Problems};
+
+/// Set in the process that runs inside.
+const INSIDE: &str = "WAYLEAVE_TEST_NAMESPACE";
+
+/// Whether the test is to go on: it runs in a namespace of its own, made for it. Outside it runs
+/// itself there and goes no further.
+fn inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI must run the kernel tests as root"
+        );
+        eprintln!("skipped: network namespaces need root");
+        return false;
+    }
+    let this = std::env::current_exe().expect("the path of the test");
+    let status = Command::new("unshare")
+        .args(["--net", "--kill-child"])
+        .arg(this)
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare of util-linux");
+    assert!(status.success(), "it failed inside the namespace");
+    false
+}
+
+fn apply(socket: &mut Socket, changes: impl IntoIterator<Item = Change>) {
+    let changes: Vec<_> = changes.into_iter().collect();
+    for (change, result) in changes.iter().zip(socket.apply(&changes)) {
+        if let Err(error) = result {
+            panic!("{}", error.about(change));
+        }
+    }
+}
+
+fn uplink(socket: &mut Socket) {
+    let end = |name: &str, ifindex| NewEnd {
+        ifindex: Some(ifindex),
+        ..NewEnd::new(name)
+    };
+    let veth = NewLink::Veth {
+        host: end("eth0", ETH0 + 100),
+        peer: end("peer", 200),
+        peer_netns: None,
+    };
+    apply(
+        socket,
+        [
+            LinkChange::of("lo").up(true).into(),
+            veth.into(),
+            LinkChange::of("eth0").up(true).into(),
+            LinkChange::of("peer").up(true).into(),
+            Change::AddressAdd(Address::new(ETH0 + 100, ip("192.0.2.1"), 24)),
+            Change::AddressAdd(Address::new(ETH0 + 100, ip("2001:db8::1"), 64)),
+        ],
+    );
+}
+
+fn learned(text: &str, router: Option<&str>) -> RouteChange {
+    let prefix = prefix(text);
+    let route = router.map(|router| FeedRoute {
+        attributes: Arc::new(attributes()),
+        paths: vec![FeedPath {
+            source: RouteSource::Peer("tor".into()),
+            next_hop: attributes::NextHop::from(ip(router)),
+            interface: None,
+        }],
+        stale: false,
+    });
+    RouteChange {
+        prefix: wayleave_bgp_core::Prefix::new(prefix.addr(), prefix.len()),
+        route,
+    }
+}
+
+fn attributes() -> Attributes {
+    Attributes::default()
+}
+
+fn ours(socket: &mut Socket) -> Vec<Route> {
+    [Family::V4, Family::V6]
+        .into_iter()
+        .flat_map(|family| {
+            socket
+                .routes(RouteFilter::all(family).protocol(OURS))
+                .expect("a listing")
+        })
+        .collect()
+}
+
+/// Waits for a condition, and says how long it took.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10), "never: {what}");
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+    start.elapsed()
+}
+
+/// An agent's FIB on the kernel of this namespace.
+struct Running {
+    feed: mpsc::Sender<FeedEvent>,
+    handle: fib::FibHandle,
+    task: tokio::task::JoinHandle<Result<(), wayleave_netlink::KernelError>>,
+    progress: Progress,
+    problems: Problems,
+}
+
+fn run() -> Running {
+    let (feed, received) = mpsc::channel(16);
+    let (problems, progress) = (Problems::default(), Progress::default());
+    let (handle, task) = fib::start(
+        SETTINGS,
+        &[Owner::Bgp],
+        received,
+        problems.clone(),
+        progress.clone(),
+    )
+    .expect("netlink sockets");
+    Running {
+        feed,
+        handle,
+        task: tokio::spawn(task),
+        progress,
+        problems,
+    }
+}
+
+impl Running {
+    async fn learn(&self, changes: Vec<RouteChange>) {
+        self.feed
+            .send(FeedEvent::Changes(changes))
+            .await
+            .expect("the task runs");
+    }
+
+    async fn in_sync(&self) {
+        for family in wayleave_bgp_core::Family::ALL {
+            self.feed
+                .send(FeedEvent::InSync(family))
+                .await
+                .expect("the task runs");
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+#[test]
+fn learned_routes_are_in_the_kernel_and_stay_there_whatever_others_do() {
+    if !inside(
+        "fib::tests::kernel::learned_routes_are_in_the_kernel_and_stay_there_whatever_others_do",
+    ) {
+        return;
+    }
+    let mut socket = Socket::open().expect("a socket");
+    uplink(&mut socket);
+    let stray = route("10.200.0.0/24", OURS, "192.0.2.9", ETH0 + 100);
+    let foreign = route("10.201.0.0/24", Protocol::BIRD, "192.0.2.9", ETH0 + 100);
+    apply(
+        &mut socket,
+        [&stray, &foreign].map(|route| Change::RouteAdd(route.clone())),
+    );
+    runtime().block_on(async {
+        let agent = run();
+        let mut texts: Vec<_> = (0..1_000)
+            .map(|i| format!("10.{}.{}.0/24", i / 250, i % 250))
+            .collect();
+        texts.push("2001:db8:77::/64".to_owned());
+        let router = |text: &str| {
+            if text.contains(':') {
+                "2001:db8::2"
+            } else {
+                "192.0.2.2"
+            }
+        };
+        agent
+            .learn(
+                texts
+                    .iter()
+                    .map(|text| learned(text, Some(router(text))))
+                    .collect(),
+            )
+            .await;
+        agent
+            .learn(vec![learned("10.201.0.0/24", Some("192.0.2.2"))])
+            .await;
+        let slots = texts.iter().map(|text| (prefix(text), METRIC)).collect();
+        let settled = agent.handle.settled(slots).await.expect("the task runs");
+        assert!(settled.iter().all(Result::is_ok), "{settled:?}");
+        assert_eq!(ours(&mut socket).len(), 1_002, "the stray is there yet");
+        agent.in_sync().await;
+        until("the stray is swept", || ours(&mut socket).len() == 1_001).await;
+        agent.progress.complete().await;
+        let standing = agent.problems.standing();
+        let keys: Vec<_> = standing
+            .iter()
+            .map(|standing| standing.problem.key.as_str())
+            .collect();
+        assert_eq!(keys, ["fib.occupied"]);
+
+        // Deleted, replaced, flushed.
+        let all = ours(&mut socket);
+        apply(&mut socket, [Change::RouteDelete(all[0].key())]);
+        let took = until("a deleted route is back", || ours(&mut socket) == all).await;
+        eprintln!("a deleted route was back after {took:?}");
+        let hole = Route::blackhole(all[1].prefix, Protocol::BOOT).with_metric(METRIC);
+        apply(&mut socket, [Change::RouteReplace(hole)]);
+        let took = until("a replaced route is back", || ours(&mut socket) == all).await;
+        eprintln!("a replaced route was back after {took:?}");
+        apply(
+            &mut socket,
+            all.iter()
+                .skip(2)
+                .rev()
+                .map(|route| Change::RouteDelete(route.key())),
+        );
+        let took = until("flushed routes are back", || ours(&mut socket) == all).await;
+        eprintln!("999 flushed routes were back after {took:?}");
+
+        // The uplink and its address bounce.
+        apply(&mut socket, [LinkChange::of("eth0").up(false).into()]);
+        until("all are gone with the link", || {
+            ours(&mut socket).is_empty()
+        })
+        .await;
+        apply(&mut socket, [LinkChange::of("eth0").up(true).into()]);
+        let v6 = Address::new(ETH0 + 100, ip("2001:db8::1"), 64);
+        let _may_have_stayed = socket.apply_one(&Change::AddressAdd(v6));
+        let took = until("all are back with the link", || ours(&mut socket) == all).await;
+        eprintln!("1001 routes were back with their link after {took:?}");
+        let address = Address::new(ETH0 + 100, ip("192.0.2.1"), 24);
+        apply(
+            &mut socket,
+            [Change::AddressDelete(address), Change::AddressAdd(address)],
+        );
+        let took = until("all are back with the address", || ours(&mut socket) == all).await;
+        eprintln!("1000 routes were back with their address after {took:?}");
+
+        // Gone from the feed, gone from the kernel; nobody else's route was touched.
+        agent
+            .learn(texts.iter().map(|text| learned(text, None)).collect())
+            .await;
+        until("withdrawn routes are gone", || ours(&mut socket).is_empty()).await;
+        let theirs = RouteFilter::all(Family::V4).protocol(Protocol::BIRD);
+        let left = socket.routes(theirs).expect("a listing");
+        // The link went down under it, which is not our doing.
+        assert!(left.is_empty() || left == [foreign]);
+        let Running {
+            feed, handle, task, ..
+        } = agent;
+        drop((feed, handle));
+        task.await.expect("no panic").expect("a clean end");
+    });
+}
+
+#[test]
+fn an_agent_killed_and_started_leaves_every_route_untouched() {
+    if !inside("fib::tests::kernel::an_agent_killed_and_started_leaves_every_route_untouched") {
+        return;
+    }
+    let mut socket = Socket::open().expect("a socket");
+    uplink(&mut socket);
+    let changes = || {
+        (0..500).map(|i| {
+            learned(
+                &format!("10.{}.{}.0/24", i / 250, i % 250),
+                Some("192.0.2.2"),
+            )
+        })
+    };
+    runtime().block_on(async {
+        let first = run();
+        first.learn(changes().collect()).await;
+        until("all are installed", || ours(&mut socket).len() == 500).await;
+        first.task.abort();
+        let mut monitor = wayleave_netlink::Monitor::open(&[wayleave_netlink::Group::RoutesV4])
+            .expect("a monitor");
+        let second = run();
+        // Only half of them come again before the rest is given up.
+        second.learn(changes().skip(250).collect()).await;
+        second.progress.complete().await;
+        let mut events = Vec::new();
+        assert!(!monitor.read(&mut events).expect("readable"));
+        assert_eq!(events, [], "nothing was touched");
+        assert_eq!(ours(&mut socket).len(), 500);
+        second.in_sync().await;
+        until("what nobody claimed is swept", || {
+            ours(&mut socket).len() == 250
+        })
+        .await;
+    });
+}
+
+#[test]
+fn twenty_thousand_routes_survive_an_overrun_of_events() {
+    if !inside("fib::tests::kernel::twenty_thousand_routes_survive_an_overrun_of_events") {
+        return;
+    }
+    let mut socket = Socket::open().expect("a socket");
+    uplink(&mut socket);
+    runtime().block_on(async {
+        let agent = run();
+        let start = Instant::now();
+        let texts: Vec<_> = (0..20_000)
+            .map(|i| format!("10.{}.{}.{}/30", i / 4096, i / 64 % 64, i % 64 * 4))
+            .collect();
+        for texts in texts.chunks(4_000) {
+            agent
+                .learn(
+                    texts
+                        .iter()
+                        .map(|text| learned(text, Some("192.0.2.2")))
+                        .collect(),
+                )
+                .await;
+        }
+        agent.in_sync().await;
+        let slots = texts.iter().map(|text| (prefix(text), METRIC)).collect();
+        agent.handle.settled(slots).await.expect("the task runs");
+        eprintln!("20000 routes were installed after {:?}", start.elapsed());
+        let all = ours(&mut socket);
+        assert_eq!(all.len(), 20_000);
+        // More events at once than any buffer holds: the task does not run meanwhile.
+        apply(
+            &mut socket,
+            all.iter()
+                .rev()
+                .map(|route| Change::RouteDelete(route.key())),
+        );
+        let took = until("all are back", || ours(&mut socket).len() == 20_000).await;
+        eprintln!("20000 deleted routes were back after {took:?}");
+    });
+}
