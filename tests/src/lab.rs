@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::bird::Bird;
@@ -14,6 +13,7 @@ use crate::host::Host;
 use crate::link::{Link, Switch};
 use crate::oracle::{Baseline, Snapshot};
 use crate::process::Process;
+use crate::until::until;
 
 /// A lab. Cheap to clone; all clones are the same lab.
 #[derive(Debug, Clone)]
@@ -122,25 +122,9 @@ impl Lab {
         &self,
         within: Duration,
         what: &str,
-        mut attempt: impl FnMut() -> Result<T, Why>,
+        attempt: impl FnMut() -> Result<T, Why>,
     ) -> Result<T, LabError> {
-        let start = Instant::now();
-        let mut pause = Duration::from_millis(5);
-        loop {
-            let last = match attempt() {
-                Ok(value) => return Ok(value),
-                Err(why) => why,
-            };
-            if start.elapsed() >= within {
-                return Err(LabError::Expired {
-                    waited: start.elapsed(),
-                    what: what.to_owned(),
-                    last: format!("{last:?}"),
-                });
-            }
-            thread::sleep(pause.min(within.saturating_sub(start.elapsed())));
-            pause = (pause * 3 / 2).min(Duration::from_millis(200));
-        }
+        until(within, what, attempt)
     }
 
     /// Remembers what the kernel of every host holds that is not the agents': the oracle compares

@@ -54,6 +54,7 @@ mod run;
 mod serve;
 mod slot;
 mod stream;
+mod until;
 mod world;
 
 pub use crate::agent::Agent;

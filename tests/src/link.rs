@@ -1,9 +1,14 @@
 //! Cables and switches between hosts.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::error::LabError;
 use crate::host::Host;
+use crate::until::until;
+
+/// The kernel's deferred work, on a busy machine.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// One end of a cable: an interface of a host, up and with an address of each family.
 #[derive(Debug, Clone)]
@@ -80,6 +85,9 @@ impl Link {
         };
         link.a.addresses(30)?;
         link.b.addresses(30)?;
+        // Only when both ends are up is there a carrier, and with it IPv6.
+        settled(a, &link.a.name, 2)?;
+        settled(b, &link.b.name, 2)?;
         Ok(link)
     }
 
@@ -130,7 +138,12 @@ impl Switch {
                 v6: Ipv6Addr::new(0xfd00, 0x254, n.into(), 0, 0, 0, 0, number.into()),
             };
             end.addresses(24)?;
+            settled(&host, &port, 1)?;
+            settled(&end.host, &end.name, 2)?;
             ends.push(end);
+        }
+        if !ends.is_empty() {
+            settled(&host, "br0", 1)?;
         }
         Ok(Self { host, ends })
     }
@@ -140,6 +153,36 @@ impl Switch {
     pub fn end(&self, host: &Host) -> Option<&End> {
         self.ends.iter().find(|end| end.host.name() == host.name())
     }
+}
+
+/// Waits until the kernel has done for an interface what it does in its own time: IPv6 addresses
+/// usable, their local and anycast routes there. A snapshot taken before would see them come.
+fn settled(host: &Host, interface: &str, addresses: usize) -> Result<(), LabError> {
+    let what = format!("{interface} of {} to settle", host.name());
+    until(SETTLE, &what, || {
+        let shown = host.ip_json(&format!("-6 address show dev {interface}"))?;
+        let held = shown[0]["addr_info"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let usable = held
+            .iter()
+            .filter(|address| address["tentative"] != true)
+            .count();
+        let routes = host.ip_json(&format!("-6 route show table local dev {interface}"))?;
+        let routes = routes.as_array().map(Vec::as_slice).unwrap_or_default();
+        let count = |kind: &str| routes.iter().filter(|route| route["type"] == kind).count();
+        let found = [held.len(), usable, count("local"), count("anycast")];
+        if found == [addresses; 4] {
+            return Ok(());
+        }
+        let why = format!(
+            "{} addresses, {} usable, {} local and {} anycast routes, where {addresses} of each \
+             are due",
+            found[0], found[1], found[2], found[3]
+        );
+        Err(LabError::shape(what.clone(), why))
+    })
 }
 
 /// Makes the `n`-th veth pair of the lab.
