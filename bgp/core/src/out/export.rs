@@ -133,7 +133,8 @@ impl GroupKey {
             as4: self.as4,
             prepend: self.ebgp.then_some(self.local_asn),
             keep_local_pref: !self.ebgp,
-            set_local_pref: (!self.ebgp).then_some(crate::rib::attr::DEFAULT_LOCAL_PREF),
+            // The route's own, or the default where it has none.
+            set_local_pref: (!self.ebgp).then_some(shared.attrs.key(attr).local_pref),
             // RFC 4271, 5.1.4: a MED from one neighbouring AS is not passed to another.
             keep_med: !self.ebgp || slot == Slot::LOCAL,
             reflect: reflected.then(|| Reflect {

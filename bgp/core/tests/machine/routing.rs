@@ -491,3 +491,18 @@ fn what_carries_services_passes_only_between_peers_that_may_carry_them() {
     let why = refused.iter().find_map(|route| route.refused.clone()).unwrap();
     assert!(why.contains("services"), "{why}");
 }
+
+#[test]
+fn local_pref_travels_inside_the_as_and_stays_there() {
+    let mut net = Net::graph(16, &[65_001, 65_001, 65_002], &[(0, 1), (1, 2)]);
+    net.raise();
+    let mut route = own("10.1.0.0/24");
+    route.local_pref = Some(250);
+    let now = net.now;
+    net.speakers[0].originate(now, vec![route, own("10.2.0.0/24")]);
+    net.settle();
+    let seen = |n: usize, prefix| net.route(n, prefix).unwrap().attributes.local_pref;
+    assert_eq!(seen(1, "10.1.0.0/24"), Some(250));
+    assert_eq!(seen(1, "10.2.0.0/24"), Some(100));
+    assert_eq!(seen(2, "10.1.0.0/24"), None);
+}
