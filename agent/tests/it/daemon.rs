@@ -1,10 +1,11 @@
 //! The real `wayleaved` and `wayleave`, on loopback addresses and paths of their own.
 
 use std::{
+    io::{Read, Write},
     net::TcpListener,
-    os::unix::net::UnixDatagram,
+    os::unix::net::{UnixDatagram, UnixStream},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -546,4 +547,33 @@ fn every_line_of_a_json_log_is_an_object() {
             assert!(value[key].is_string(), "{line}");
         }
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_costs_lines_and_holds_up_nothing() {
+    let config = format!("{}\n[log]\nlevel = \"debug\"\n", alone("one"));
+    let mut agent = Agent::start_unread(&config);
+    // A connection that breaks off is a line at level debug; these are more than the pipe and the
+    // queue hold together.
+    for _ in 0..8_000 {
+        let mut stream = UnixStream::connect(agent.socket()).unwrap();
+        stream.write_all(b"nonsense\r\n\r\n").unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    let asked = Instant::now();
+    assert_eq!(agent.cli(&["status"])["phase"], "ready");
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    agent.read_log();
+    until("the count of lost lines", || {
+        agent
+            .log()
+            .contains("lines of the log were dropped")
+            .then_some(())
+    });
+    agent.signal(Signal::SIGTERM);
+    assert!(agent.wait().success());
 }

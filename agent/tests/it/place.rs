@@ -100,6 +100,25 @@ impl Agent {
         }
     }
 
+    /// Starts it with nobody reading its log until [`Agent::read_log`].
+    pub(crate) fn start_unread(config: &str) -> Self {
+        let directory = Directory::new();
+        write_config(&directory, config);
+        let child = command(&directory).spawn().unwrap();
+        let agent = Self {
+            directory,
+            child,
+            log: Arc::default(),
+        };
+        agent.wait_ready();
+        agent
+    }
+
+    /// Begins to read the log of an agent that was started unread.
+    pub(crate) fn read_log(&mut self) {
+        self.log = collect(&mut self.child);
+    }
+
     /// The same directory, a new process.
     pub(crate) fn start_again(&mut self) {
         (self.child, self.log) = launch(&self.directory, |_| {});
@@ -180,20 +199,30 @@ fn write_config(directory: &Directory, config: &str) {
     directory.write("wayleave.toml", &format!("{config}\n{paths}"));
 }
 
+fn command(directory: &Directory) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wayleaved"));
+    command
+        .arg("--config")
+        .arg(directory.path().join("wayleave.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
 fn launch(
     directory: &Directory,
     prepare: impl FnOnce(&mut Command),
 ) -> (Child, Arc<Mutex<String>>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wayleaved"));
-    command
-        .arg("--config")
-        .arg(directory.path().join("wayleave.toml"));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    let mut command = command(directory);
     prepare(&mut command);
     let mut child = command.spawn().unwrap();
+    let log = collect(&mut child);
+    (child, log)
+}
+
+/// Gathers what a process says on standard error.
+fn collect(child: &mut Child) -> Arc<Mutex<String>> {
     let lines = BufReader::new(child.stderr.take().unwrap());
     let log = Arc::new(Mutex::new(String::new()));
     let sink = Arc::clone(&log);
@@ -202,7 +231,7 @@ fn launch(
             sink.lock().unwrap().push_str(&format!("{line}\n"));
         }
     });
-    (child, log)
+    log
 }
 
 /// Runs `wayleave` against a socket.
