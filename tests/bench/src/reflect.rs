@@ -24,6 +24,8 @@ use crate::{
 };
 
 const AS: u32 = 65000;
+/// In front of the routes' large communities: no speaker on the bench knows a meaning of these.
+const COMMUNITY_AS: u32 = 64_496;
 
 /// Peers times routes each, written `100x1000`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +140,7 @@ fn routes_of(family: Family, peer: usize, routes: usize) -> Table {
             Family::Ipv6 => Prefix::v6((0xfd42_u128 << 112 | u128::from(number)).into(), 128),
         };
         if route % 10 == 9 {
-            let community = [AS, peer as u32, route as u32]
+            let community = [COMMUNITY_AS, peer as u32, route as u32]
                 .map(u32::to_be_bytes)
                 .concat();
             let mut attributes = shared.clone();
