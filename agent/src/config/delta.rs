@@ -312,7 +312,7 @@ mod tests {
                 "role = \"host\"",
                 "role = \"host\"\ndiscovery = false",
                 "peer tor",
-                Live,
+                ResetsSession,
             ),
             (
                 "role = \"host\"",
@@ -352,6 +352,38 @@ mod tests {
             let change = change.unwrap_or_else(|| panic!("{by:?} changes no {subject}: {delta}"));
             assert_eq!(change.effect, effect, "{by:?}\n{delta}");
             assert_eq!(delta.effect(), effect, "{by:?}\n{delta}");
+        }
+    }
+
+    #[test]
+    fn a_live_change_of_a_peer_is_one_that_the_speaker_is_not_told() {
+        // The speaker opens a session anew whenever what it is told about a peer differs.
+        for line in [
+            "import = \"all\"",
+            "export = \"all\"",
+            "families = \"ipv4\"",
+            "passive = true",
+            "disabled = true",
+            "port = 1179",
+            "local_address = \"192.0.2.1\"",
+            "hold_time = 30",
+            "connect_retry = 9",
+            "next_hop_self = true",
+            "allow_own_as = 3",
+            "max_prefixes = 7",
+            "ttl = 3",
+            "ttl_security = true",
+            "discovery = false",
+        ] {
+            let after =
+                config(&BASE.replace("role = \"host\"", &format!("role = \"host\"\n{line}")));
+            let before = config(BASE);
+            let told = |config| crate::config::speaker_config(config).peers;
+            let resets = Delta::between(&before, &after).effect() == Effect::ResetsSession;
+            assert!(
+                resets || told(&before) == told(&after),
+                "{line} is said to be live and resets the session"
+            );
         }
     }
 

@@ -165,7 +165,7 @@ settings! {
         /// GTSM (RFC 5082).
         ttl_security: bool => ResetsSession,
         /// It may carry service discovery.
-        discovery: bool => Live,
+        discovery: bool => ResetsSession,
     }
 }
 
