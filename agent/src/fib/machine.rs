@@ -24,6 +24,8 @@ use super::{
 const QUIET: Duration = Duration::from_secs(1);
 /// And at the latest after this long.
 const UNQUIET: Duration = Duration::from_secs(5);
+/// Such listings are at least this far apart.
+const SPACING: Duration = Duration::from_secs(10);
 /// Everything is listed at least this often, against losses nobody tells about.
 const AUDIT: Duration = Duration::from_secs(300);
 /// A route of ours that appears without our doing is left alone for this long: its owner may be
@@ -97,9 +99,12 @@ pub struct Fib {
     listing: Option<Listing>,
     /// When everything is to be listed; `Some` before the first time.
     listing_due: Option<Time>,
-    /// Since when listing is put off because things keep changing.
+    /// When everything is to be listed because interfaces or addresses have changed.
+    unquiet_due: Option<Time>,
+    /// Since when that is put off because they keep changing.
     unquiet_since: Option<Time>,
     listed: bool,
+    last_listed: Time,
     /// When routes that appeared without our doing are swept.
     sweep_due: Option<Time>,
     troubles_changed: bool,
@@ -163,8 +168,10 @@ impl Fib {
             unclaimed: unclaimed.collect(),
             listing: None,
             listing_due: Some(now),
+            unquiet_due: None,
             unquiet_since: None,
             listed: false,
+            last_listed: Time(0),
             sweep_due: None,
             troubles_changed: false,
         }
@@ -185,24 +192,22 @@ impl Fib {
         }
         let entry = self.slots.entry(slot).or_default();
         let before = std::mem::replace(&mut entry.wishes[place], way);
-        // Desired once, it is no stray any more: when the desire ends, so does the route.
-        entry.adopted = false;
+        if way.is_some() || before.is_some() {
+            // Desired once, it is no stray any more: when the desire ends, so does the route.
+            entry.adopted = false;
+        }
         if let Some(before) = before {
             self.ways.release(before);
         }
         if before != way {
             self.ledger.forgive(&slot);
         }
-        self.review(slot);
+        self.review_prefix(slot.prefix);
     }
 
     /// An owner no longer desires anything at a prefix, whatever the metric.
     pub fn renounce(&mut self, owner: Owner, prefix: Prefix) {
-        let slots = Slot { prefix, metric: 0 }..=Slot {
-            prefix,
-            metric: u32::MAX,
-        };
-        let slots: Vec<_> = self.slots.range(slots).map(|(slot, _)| *slot).collect();
+        let slots: Vec<_> = self.of_prefix(prefix).map(|(slot, _)| *slot).collect();
         for slot in slots {
             self.desire(owner, slot, None);
         }
@@ -307,7 +312,8 @@ impl Fib {
     /// Whether everything is to be listed now.
     #[must_use]
     pub fn wants_listing(&self, now: Time) -> bool {
-        self.listing.is_none() && self.listing_due.is_some_and(|due| due <= now)
+        let due = self.listing_due.into_iter().chain(self.unquiet_due).min();
+        self.listing.is_none() && due.is_some_and(|due| due <= now)
     }
 
     /// A listing begins: interfaces, addresses, then routes of both families in our table.
@@ -368,7 +374,9 @@ impl Fib {
         self.topology = listing.topology;
         self.ways.resolve_again(&self.topology);
         self.listed = true;
+        self.last_listed = now;
         self.listing_due = Some(now + AUDIT);
+        self.unquiet_due = None;
         self.unquiet_since = None;
         self.sweep_due = Some(now);
         let slots: Vec<_> = self.slots.keys().copied().collect();
@@ -381,6 +389,7 @@ impl Fib {
     pub fn listing_fails(&mut self, again: Time) {
         self.listing = None;
         self.listing_due = Some(again);
+        self.unquiet_due = None;
     }
 
     /// When there is something to do without anything happening before; `None`: never.
@@ -390,6 +399,7 @@ impl Fib {
         [
             work,
             self.listing_due,
+            self.unquiet_due,
             self.sweep_due.filter(|_| self.listed),
             self.ledger.next_due(),
         ]
@@ -560,20 +570,14 @@ impl Fib {
             Consequence::Resolve => None,
             Consequence::Lost(ifindex) => Some(ifindex),
         };
-        let since = *self.unquiet_since.get_or_insert(now);
-        let quiet = (now + QUIET).min(since + UNQUIET);
-        // A listing that is due earlier stays due.
-        let after_audit = self
-            .listing_due
-            .is_none_or(|due| due > quiet || due <= now + QUIET);
-        if self.listed && after_audit {
-            self.listing_due = Some(quiet);
-        }
         let changed: BTreeSet<_> = self
             .ways
             .resolve_again(&self.topology)
             .into_iter()
             .collect();
+        if lost.is_none() && changed.is_empty() {
+            return;
+        }
         let mut touched = Vec::new();
         for (slot, entry) in &mut self.slots {
             let loses = |ifindex| match &entry.actual {
@@ -593,10 +597,23 @@ impl Fib {
                 touched.push(*slot);
             }
         }
+        if !touched.is_empty() {
+            self.list_when_quiet(now);
+        }
         for slot in touched {
             self.ledger_forgive_unless_quarrel(slot);
             self.review(slot);
         }
+    }
+
+    /// Routes were lost, perhaps more than those that are known to be: everything is listed once
+    /// it was quiet for a while, though not too often.
+    fn list_when_quiet(&mut self, now: Time) {
+        let since = *self.unquiet_since.get_or_insert(now);
+        let quiet = (now + QUIET)
+            .min(since + UNQUIET)
+            .max(self.last_listed + SPACING);
+        self.unquiet_due = Some(quiet);
     }
 
     fn list_now(&mut self, now: Time) {
@@ -605,15 +622,29 @@ impl Fib {
         self.listing_due = Some(now);
     }
 
-    /// The way of the owner who counts.
+    /// The way of the owner who counts, unless a stronger one has the prefix at another metric:
+    /// IPv6 turns metric 0 into 1024, so the metric alone would let a learned route win over the
+    /// container that is here.
     fn way(&self, slot: &Slot) -> Option<WayId> {
-        self.slots
-            .get(slot)?
-            .wishes
-            .iter()
-            .flatten()
-            .next()
-            .copied()
+        let strongest = |entry: &Entry| entry.wishes.iter().position(Option::is_some);
+        let (owner, entry) = {
+            let entry = self.slots.get(slot)?;
+            (strongest(entry)?, entry)
+        };
+        let outranked = self.of_prefix(slot.prefix).any(|(other, entry)| {
+            other != slot && strongest(entry).is_some_and(|stronger| stronger < owner)
+        });
+        if outranked { None } else { entry.wishes[owner] }
+    }
+
+    /// All slots of a prefix, whatever the metric.
+    fn of_prefix(&self, prefix: Prefix) -> impl Iterator<Item = (&Slot, &Entry)> {
+        self.slots.range(
+            Slot { prefix, metric: 0 }..=Slot {
+                prefix,
+                metric: u32::MAX,
+            },
+        )
     }
 
     /// What is to be in a slot: desired, and resolved.
@@ -632,11 +663,7 @@ impl Fib {
 
     /// All slots of a prefix: a foreign route at one metric bears on ours at another.
     fn review_prefix(&mut self, prefix: Prefix) {
-        let slots = Slot { prefix, metric: 0 }..=Slot {
-            prefix,
-            metric: u32::MAX,
-        };
-        let slots: Vec<_> = self.slots.range(slots).map(|(slot, _)| *slot).collect();
+        let slots: Vec<_> = self.of_prefix(prefix).map(|(slot, _)| *slot).collect();
         for slot in slots {
             self.review(slot);
         }

@@ -1,6 +1,6 @@
 //! The task: feeds, desires and events in; one turn after the other; problems out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use wayleave_bgp_core::{Time, feed::FeedEvent};
@@ -24,6 +24,8 @@ use crate::{
 const COMMANDS: usize = 256;
 /// Parts of the feed worked off before the kernel has its turn.
 const FEED_PARTS: usize = 4;
+/// How often problems are counted anew while there is much to do.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 /// Why the routes of the kernel cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +149,7 @@ pub fn start(
         progress: Some(progress),
         waiting: Vec::new(),
         origin: Instant::now(),
+        reported: Time(0),
     };
     Ok((FibHandle { commands }, task.run()))
 }
@@ -163,6 +166,7 @@ struct Task {
     progress: Option<Progress>,
     waiting: Vec<Waiter>,
     origin: Instant,
+    reported: Time,
 }
 
 impl Task {
@@ -174,7 +178,7 @@ impl Task {
             while self.events.read(&mut heard)? {}
             let now = self.now();
             let turn = self.reconciler.turn(now, &mut heard);
-            self.report();
+            self.report(turn);
             let due = match turn {
                 Turn::Again => {
                     tokio::task::yield_now().await;
@@ -189,7 +193,7 @@ impl Task {
             let timer = async {
                 match due {
                     Some(due) => {
-                        let due = self.origin + std::time::Duration::from_nanos(due.0);
+                        let due = self.origin + Duration::from_nanos(due.0);
                         tokio::time::sleep_until(due.into()).await;
                     }
                     None => std::future::pending().await,
@@ -257,9 +261,14 @@ impl Task {
     }
 
     /// Tells the others what has changed.
-    fn report(&mut self) {
-        if let Some(problems) = self.reconciler.changed_problems() {
-            self.problems.replace(KEYS, problems);
+    fn report(&mut self, turn: Turn) {
+        // While there is much to do, not after every piece of it.
+        let now = self.now();
+        if matches!(turn, Turn::Wait(_)) || now.since(self.reported) >= REPORT_EVERY {
+            self.reported = now;
+            if let Some(problems) = self.reconciler.changed_problems() {
+                self.problems.replace(KEYS, problems);
+            }
         }
         let fib = self.reconciler.view();
         if self.progress.is_some()

@@ -47,10 +47,9 @@ impl Topology {
         if before == Some(&interface) {
             return Consequence::None;
         }
-        // Also when it comes up: the news that it was down may have been lost in between.
-        let toggled = before.is_some_and(|before| before.up != interface.up);
+        let goes_down = before.is_some_and(|before| before.up && !interface.up);
         self.links.insert(link.ifindex, interface);
-        if toggled {
+        if goes_down {
             Consequence::Lost(link.ifindex)
         } else {
             Consequence::Resolve
@@ -231,14 +230,8 @@ mod tests {
     #[test]
     fn next_hops_resolve_by_the_longest_connected_prefix_or_say_why_not() {
         let host = host();
-        let on = |interface: &str| Some(Arc::from(interface));
-        let table: [(
-            &str,
-            Option<&str>,
-            Option<Arc<str>>,
-            bool,
-            Result<(&str, u32), &str>,
-        ); 13] = [
+        let on = |interface: &str| Some(Arc::<str>::from(interface));
+        let table = [
             ("192.0.2.2", None, None, false, Ok(("192.0.2.2", 2))),
             ("192.0.2.200", None, None, false, Ok(("192.0.2.200", 3))),
             (
@@ -302,7 +295,7 @@ mod tests {
             ),
         ];
         for (addr, link_local, interface, ipv6, expected) in table {
-            let link_local = link_local.map(|text| text.parse().expect("an address"));
+            let link_local = link_local.map(|text: &str| text.parse().expect("an address"));
             let gateway = Gateway {
                 addr: ip(addr),
                 link_local,
@@ -361,7 +354,7 @@ mod tests {
         );
         assert_eq!(
             host.link_is(&link(2, "eth0", true, true)),
-            Consequence::Lost(2)
+            Consequence::Resolve
         );
         assert_eq!(
             host.link_is(&link(9, "new", true, true)),

@@ -295,10 +295,8 @@ impl Inner {
             _ => {}
         }
         let result = self.apply_plainly(change);
-        if result.is_err() {
-            // Nothing was installed that somebody could disturb.
-            return result;
-        }
+        // If it failed, nothing was installed that somebody could disturb.
+        result.as_ref().map_err(Clone::clone)?;
         match (fault, change) {
             (Fault::LostAckOfDone, _) => return Err(KernelError::NoAnswer(2_000)),
             (Fault::OverrunOfDone, _) => return Err(KernelError::Overrun),

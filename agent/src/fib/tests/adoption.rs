@@ -170,24 +170,42 @@ fn many_routes_go_in_in_order_and_out_in_reverse() {
     }
     host.settle();
     assert_eq!(host.ours().len(), 5_000);
-    let added = host.kernel.take_applied();
-    assert!(added.is_sorted_by_key(|change| match change {
-        Change::RouteAdd(route) => route.prefix,
-        other => panic!("not an addition: {other}"),
-    }));
+    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else there may be")]
+    let place = |change: &Change| match change {
+        Change::RouteAdd(route) => (true, route.prefix),
+        Change::RouteDelete(key) => (false, key.prefix),
+        other => panic!("neither an addition nor a removal: {other}"),
+    };
+    let added: Vec<_> = host.kernel.take_applied().iter().map(place).collect();
+    assert!(added.is_sorted() && added.iter().all(|(addition, _)| *addition));
     for prefix in &all {
         host.renounce(prefix);
     }
     host.settle();
     assert_eq!(host.ours(), [""; 0]);
-    let removed = host.kernel.take_applied();
-    assert!(
-        removed
-            .iter()
-            .rev()
-            .is_sorted_by_key(|change| match change {
-                Change::RouteDelete(key) => key.prefix,
-                other => panic!("not a removal: {other}"),
-            })
-    );
+    let removed: Vec<_> = host.kernel.take_applied().iter().rev().map(place).collect();
+    assert!(removed.is_sorted() && removed.iter().all(|(addition, _)| !addition));
+}
+
+#[test]
+fn a_container_here_wins_over_a_learned_route_whatever_the_metric() {
+    // Of IPv6, metric 0 is 1024 to the kernel, which is worse than that of learned routes.
+    for (text, router) in [
+        ("10.9.0.1/32", "192.0.2.2"),
+        ("2001:db8:9::1/128", "2001:db8::2"),
+    ] {
+        let mut host = Host::started();
+        let local = Route::unicast(prefix(text), OURS, NextHop::dev(ETH1)).canonical();
+        host.desire(text, &via(&[router]));
+        host.settle();
+        let learned = host.ours();
+        let at = Slot::new(local.prefix, local.metric);
+        host.fib()
+            .desire(Owner::Attach, at, Some(&Wish::exactly(&local)));
+        host.settle();
+        assert_eq!(host.ours(), [local.to_string()]);
+        host.fib().renounce(Owner::Attach, local.prefix);
+        host.settle();
+        assert_eq!(host.ours(), learned);
+    }
 }
