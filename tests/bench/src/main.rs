@@ -2,6 +2,7 @@
 //! sink. What it measures and how: `docs/benchmarks.md`, whose head is `preface.md` here.
 
 mod args;
+mod canonical;
 mod check;
 mod daemon;
 mod decode;
