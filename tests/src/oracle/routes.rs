@@ -92,26 +92,33 @@ pub fn kernel_view(host: &Host) -> Result<BTreeSet<FibRoute>, LabError> {
     Ok(routes)
 }
 
-/// The agent's own view, from `wayleave routes --rib fib -o json`.
+/// The agent's own view, from `wayleave routes --rib fib -o json`: a list of routes, each with its
+/// `prefix` and what is in the kernel of it (`kind`, `next_hops`), there or below `installed`. What
+/// is desired and not installed (`"installed": null`) is no part of it.
 pub fn agent_view(answer: &Value) -> Result<BTreeSet<FibRoute>, LabError> {
     let what = "`wayleave routes --rib fib`";
     let list = answer.get("routes").unwrap_or(answer);
     let list = list
         .as_array()
         .ok_or_else(|| LabError::shape(what, format!("no list of routes: {answer}")))?;
-    list.iter()
-        .map(|route| {
-            let prefix = route["prefix"].as_str();
-            let prefix =
-                prefix.ok_or_else(|| LabError::shape(what, format!("no prefix: {route}")))?;
-            let hops = route["next_hops"].as_array().into_iter().flatten();
-            Ok(FibRoute {
-                prefix: prefix.to_owned(),
-                kind: route["kind"].as_str().unwrap_or("unicast").to_owned(),
-                gateways: hops.filter_map(gateway).collect(),
-            })
-        })
-        .collect()
+    let mut routes = BTreeSet::new();
+    for route in list {
+        let prefix = route["prefix"]
+            .as_str()
+            .or_else(|| route["slot"]["prefix"].as_str());
+        let prefix = prefix.ok_or_else(|| LabError::shape(what, format!("no prefix: {route}")))?;
+        let content = route.get("installed").unwrap_or(route);
+        if content.is_null() {
+            continue;
+        }
+        let hops = content["next_hops"].as_array().into_iter().flatten();
+        routes.insert(FibRoute {
+            prefix: prefix.to_owned(),
+            kind: content["kind"].as_str().unwrap_or("unicast").to_owned(),
+            gateways: hops.filter_map(gateway).collect(),
+        });
+    }
+    Ok(routes)
 }
 
 /// What one side has and the other has not.
@@ -186,6 +193,21 @@ mod tests {
         less.pop_last();
         assert_eq!(difference("h", &one, &less).len(), 1);
         assert_eq!(difference("h", &less, &one).len(), 1);
+    }
+
+    #[test]
+    fn what_is_desired_and_not_installed_is_not_believed_to_be_in_the_kernel() {
+        let view = agent_view(&json!({ "routes": [
+            { "prefix": "10.0.0.0/24", "installed": null, "trouble": "unreachable" },
+            { "slot": { "prefix": "10.1.0.0/24" },
+              "installed": { "kind": "unicast", "next_hops": [{ "gateway": "10.9.0.1" }] } },
+        ]}));
+        let shown: Vec<String> = view
+            .expect("a view")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(shown, ["unicast 10.1.0.0/24 via 10.9.0.1"]);
     }
 
     #[test]
