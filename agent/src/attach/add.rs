@@ -1,17 +1,12 @@
 //! ADD: lease, journal, veth, container's side, host's side, mark.
 
-use std::{
-    net::IpAddr,
-    thread,
-    time::{Duration, Instant},
-};
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 use wayleave_cni::{message::Step, netns_cookie};
 use wayleave_ipam::{Effect, Grant, ProofOfLife, Request};
 use wayleave_netlink::{
-    Change, Dump, Kernel, KernelError, LinkId, Netns, Object, Prefix, Route, RouteFilter, Socket,
-    TABLE_LOCAL,
+    Change, Dump, Kernel, KernelError, LinkId, Netns, Object, Route, RouteFilter, Socket,
 };
 
 use super::{
@@ -22,8 +17,6 @@ use crate::store::Write;
 
 /// Metric of a default route in a container that has one already; its interface's number is added.
 const SECOND_METRIC: u32 = 1_000;
-/// A kernel that takes longer has other worries.
-const IPV6_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Attachments {
     /// Attaches a container, or finds that it is attached already.
@@ -181,7 +174,6 @@ impl Making<'_> {
         for route in &routes {
             self.route(route)?;
         }
-        self.await_ipv6(attachment)?;
         self.shared.passes(Point::AddRouted)?;
         apply(self.host, "marking the host's end", &[plan::mark(ifindex)])?;
         self.shared.passes(Point::AddMarked)?;
@@ -260,7 +252,6 @@ impl Making<'_> {
             self.enable_ipv6(attachment)?;
             results = self.inside.apply(&changes);
         }
-        let [.., route] = &changes;
         let second = results
             .last()
             .is_some_and(|result| is(result, Errno::EEXIST));
@@ -272,48 +263,12 @@ impl Making<'_> {
             return Ok(0);
         }
         let metric = SECOND_METRIC + ifindex;
-        let Change::RouteAdd(route) = route else {
+        let Some(Change::RouteAdd(route)) = changes.last() else {
             return Ok(0);
         };
         let route = Change::RouteAdd(route.clone().with_metric(metric));
         apply(self.inside, WHAT, &[route])?;
         Ok(metric)
-    }
-
-    /// Waits until the container takes packets for its IPv6 address.
-    ///
-    /// The kernel puts an address into its local table from a work queue, even without duplicate
-    /// address detection: mostly before anybody could look, some milliseconds later on a busy host.
-    fn await_ipv6(&mut self, attachment: &Attachment) -> Result<(), AttachError> {
-        const WHAT: &str = "waiting for the container's IPv6 address";
-        let deadline = Instant::now() + IPV6_PATIENCE;
-        for address in attachment
-            .addresses
-            .iter()
-            .filter(|address| address.is_ipv6())
-        {
-            let prefix = Prefix::host(*address);
-            let filter = RouteFilter::all(prefix.family()).table(TABLE_LOCAL);
-            loop {
-                let local = self
-                    .inside
-                    .routes(filter)
-                    .map_err(|error| AttachError::asking(WHAT, &error))?;
-                if local.iter().any(|route| route.prefix == prefix) {
-                    break;
-                }
-                if Instant::now() >= deadline {
-                    let why = format!("{address} is not usable after {IPV6_PATIENCE:?}");
-                    return Err(AttachError::Kernel {
-                        what: WHAT,
-                        why,
-                        gone: false,
-                    });
-                }
-                thread::sleep(Duration::from_micros(100));
-            }
-        }
-        Ok(())
     }
 
     /// Runtimes switch IPv6 off where the network was thought to have none; the setting is out of

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use wayleave_netlink::{
     Address, Change, Ipv4Setting, LinkChange, Mac, Neighbor, Netns, NewEnd, NextHop, Prefix,
-    Protocol, Route, VethPlan,
+    Protocol, Route, RouteKind, TABLE_LOCAL, VethPlan,
 };
 
 use super::{Attachment, GATEWAY_V4, GATEWAY_V6, Settings, group};
@@ -34,13 +34,17 @@ pub(super) fn pair(attachment: &Attachment, netns: Netns) -> VethPlan {
     VethPlan::new(host, peer, netns, settings)
 }
 
-/// The container's side of one family: address, gateway and default route.
+/// The container's side of one family: address, gateway and default route, in this order.
+///
+/// In IPv6 the address comes with a local route of its own. The kernel makes one too, but from a
+/// work queue, even without duplicate address detection: until then, for milliseconds on a busy
+/// host, it drops what arrives for the address. Both are the same but for the metric.
 pub(super) fn inside(
     attachment: &Attachment,
     address: IpAddr,
     ifindex: u32,
     metric: u32,
-) -> [Change; 3] {
+) -> Vec<Change> {
     let gateway = gateway(address);
     let own = Address {
         no_dad: true,
@@ -52,11 +56,30 @@ pub(super) fn inside(
     };
     // What the container's routing daemon, if any, is to leave alone.
     let route = Route::unicast(default_of(address), Protocol::STATIC, hop).with_metric(metric);
-    [
-        Change::AddressAdd(own),
-        Change::NeighborReplace(Neighbor::permanent(ifindex, gateway, attachment.host_mac)),
-        Change::RouteAdd(route),
-    ]
+    let mut changes = vec![Change::AddressAdd(own)];
+    if address.is_ipv6() {
+        changes.push(Change::RouteAdd(local(address, ifindex)));
+    }
+    changes.push(Change::NeighborReplace(Neighbor::permanent(
+        ifindex,
+        gateway,
+        attachment.host_mac,
+    )));
+    changes.push(Change::RouteAdd(route));
+    changes
+}
+
+/// The route by which the container takes packets for its address.
+fn local(address: IpAddr, ifindex: u32) -> Route {
+    Route {
+        kind: RouteKind::Local,
+        ..Route::unicast(
+            Prefix::host(address),
+            Protocol::STATIC,
+            NextHop::dev(ifindex),
+        )
+    }
+    .in_table(TABLE_LOCAL)
 }
 
 /// The host's side before the mark: `fe80::1`, the container's hardware address.
