@@ -20,6 +20,8 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(3);
 /// How long a session may take to come up, at the start and after a loss.
 const GRACE: Duration = Duration::from_secs(10);
+/// How many reasons of one outage are shown.
+const REASONS: usize = 3;
 /// What the keys of these problems begin with.
 const KEYS: &str = "peer.";
 
@@ -40,10 +42,19 @@ pub(super) async fn watch(
     }
 }
 
-/// Since when each session that should be up is not.
+/// The sessions that should be up and are not.
 #[derive(Debug, Default)]
 struct Down {
-    since: BTreeMap<String, Instant>,
+    sessions: BTreeMap<String, Outage>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct Outage {
+    since: Instant,
+    /// What it said, the latest first, none twice: a refusal must not be hidden by the broken
+    /// connection that follows from it.
+    reasons: Vec<String>,
 }
 
 impl Down {
@@ -59,31 +70,46 @@ impl Down {
             let Some(peer) = wanted.get(view.name.as_str()) else {
                 continue;
             };
-            let since = self.since.get(&view.name).copied().unwrap_or(now);
-            still.insert(view.name.clone(), since);
-            if now.saturating_duration_since(since) >= GRACE {
-                problems.push(problem(view, peer));
+            let mut outage = self.sessions.remove(&view.name).unwrap_or(Outage {
+                since: now,
+                reasons: Vec::new(),
+            });
+            outage.note(view.last_error.as_deref());
+            if now.saturating_duration_since(outage.since) >= GRACE {
+                problems.push(problem(view, peer, &outage));
             }
+            still.insert(view.name.clone(), outage);
         }
-        self.since = still;
+        self.sessions = still;
         problems
     }
 }
 
-fn problem(view: &PeerView, peer: &Peer) -> Problem {
+impl Outage {
+    fn note(&mut self, reason: Option<&str>) {
+        let Some(reason) = reason.map(printable) else {
+            return;
+        };
+        self.reasons.retain(|known| *known != reason);
+        self.reasons.insert(0, reason);
+        self.reasons.truncate(REASONS);
+    }
+}
+
+fn problem(view: &PeerView, peer: &Peer, outage: &Outage) -> Problem {
     let passive = peer.transport.passive.value;
     let port = peer.transport.port.value;
     let address = std::net::SocketAddr::new(view.address, port);
-    let why = match (&view.last_error, view.state) {
-        (Some(error), _) => printable(error),
-        (None, State::Active | State::Idle) if passive => {
+    let why = match (outage.reasons.as_slice(), view.state) {
+        ([_, ..], _) => outage.reasons.join("; before that: "),
+        ([], State::Active | State::Idle) if passive => {
             "it has not connected, and it is waited for (passive)".to_owned()
         }
-        (None, State::Idle | State::Connect | State::Active) => "it does not answer".to_owned(),
-        (None, State::OpenSent | State::OpenConfirm) => {
+        ([], State::Idle | State::Connect | State::Active) => "it does not answer".to_owned(),
+        ([], State::OpenSent | State::OpenConfirm) => {
             "it answers, but does not complete the opening".to_owned()
         }
-        (None, State::Established) => String::new(),
+        ([], State::Established) => String::new(),
     };
     let fix = if passive {
         format!(
@@ -199,6 +225,16 @@ mod tests {
         down.judge(start, &views, &peers);
         let raised = down.judge(start + GRACE, &views, &peers);
         assert_eq!(raised[0].why, "closed: \\u{1b}[2J");
+    }
+
+    #[test]
+    fn a_refusal_is_not_hidden_by_the_broken_connection_that_follows() {
+        let (peers, start, mut down) = (peers(""), Instant::now(), Down::default());
+        for reason in ["bad BGP identifier", "reset", "bad BGP identifier", "reset"] {
+            down.judge(start, &[view(State::Active, Some(reason))], &peers);
+        }
+        let raised = down.judge(start + GRACE, &[view(State::Active, Some("reset"))], &peers);
+        assert_eq!(raised[0].why, "reset; before that: bad BGP identifier");
     }
 
     #[test]
