@@ -48,6 +48,15 @@ pub(super) fn serve(channel: &Channel, attachments: &Attachments, deadline: Inst
     let (verb, network) = (call.verb, call.config.name.clone());
     let outcome = answer(call, descriptors, channel, attachments);
     let took = begun.elapsed();
+    let outcome = match outcome {
+        Ok(result) => Ok(result),
+        Err(Refusal::Told(error)) => Err(error),
+        // Told nothing, the plugin sees its connection end and calls the next agent.
+        Err(Refusal::Stopping) => {
+            tracing::info!(%verb, network, what, ?took, "CNI: left to the next agent");
+            return;
+        }
+    };
     let reply = match outcome {
         Ok(result) => {
             tracing::info!(%verb, network, what, ?took, "CNI");
@@ -71,35 +80,48 @@ fn describe(call: &Call) -> String {
     }
 }
 
+/// Why a call is not served.
+enum Refusal {
+    /// What the runtime is told.
+    Told(CniError),
+    /// The agent is stopping; another one will serve the call.
+    Stopping,
+}
+
+impl From<CniError> for Refusal {
+    fn from(error: CniError) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<AttachError> for Refusal {
+    fn from(error: AttachError) -> Self {
+        if matches!(error, AttachError::Stopping) {
+            return Self::Stopping;
+        }
+        Self::Told(error.to_cni())
+    }
+}
+
 fn answer(
     call: Call,
     descriptors: Vec<OwnedFd>,
     channel: &Channel,
     attachments: &Attachments,
-) -> Result<Option<CniResult>, CniError> {
-    let failed = |error: AttachError| error.to_cni();
+) -> Result<Option<CniResult>, Refusal> {
     match call.verb {
         Verb::Add => {
-            attachments.readiness().map_err(|why| {
-                let error = why.to_cni();
-                CniError {
-                    code: code::TRY_AGAIN_LATER,
-                    ..error
-                }
-            })?;
             let dns = call.config.effective_dns();
             let request = add_request(&call, namespace(descriptors)?)?;
             let netns = request.netns.clone();
-            let attached = attachments
-                .add(request, &mut Plugin { channel })
-                .map_err(failed)?;
+            let attached = attachments.add(request, &mut Plugin { channel })?;
             Ok(Some(CniResult {
                 dns,
                 ..result(&attached, netns)
             }))
         }
         Verb::Del => {
-            attachments.delete(&owner(&call)?).map_err(failed)?;
+            attachments.delete(&owner(&call)?)?;
             Ok(None)
         }
         Verb::Check => {
@@ -110,25 +132,19 @@ fn answer(
                 .map(|previous| previous.ips)
                 .unwrap_or_default();
             let believed: Vec<IpAddr> = ips.iter().map(|ip| ip.address.address).collect();
-            attachments
-                .check(&owner, namespace(descriptors)?, &believed)
-                .map_err(failed)?;
+            attachments.check(&owner, namespace(descriptors)?, &believed)?;
             Ok(None)
         }
         Verb::Gc => {
             let Some(list) = call.config.valid_attachments else {
-                return Err(CniError::new(
-                    code::INVALID_CONFIGURATION,
-                    "GC without a list",
-                ));
+                let msg = "GC without a list";
+                return Err(CniError::new(code::INVALID_CONFIGURATION, msg).into());
             };
             let valid: BTreeSet<Owner> = list
                 .into_iter()
                 .map(|name| Owner::new(name.container_id, name.ifname))
                 .collect();
-            let collected = attachments
-                .collect(&call.config.name, &valid)
-                .map_err(failed)?;
+            let collected = attachments.collect(&call.config.name, &valid)?;
             tracing::info!(network = call.config.name, collected, "garbage collection");
             Ok(None)
         }
@@ -136,10 +152,10 @@ fn answer(
             attachments.readiness().map_err(|why| why.to_cni())?;
             Ok(None)
         }
-        Verb::Version => Err(CniError::new(
-            code::PROTOCOL,
-            "VERSION is the plugin's to answer",
-        )),
+        Verb::Version => {
+            let msg = "VERSION is the plugin's to answer";
+            Err(CniError::new(code::PROTOCOL, msg).into())
+        }
     }
 }
 

@@ -212,7 +212,10 @@ fn an_agent_without_a_pool_says_so_and_a_full_block_is_to_be_tried_again_later()
         let (code, text) = failure(run("STATUS", &container, &config(&place, "1.1.0")));
         assert!(code == 50 && text.contains("no pool configured"), "{text}");
         let (code, text) = failure(run("ADD", &container, &config(&place, "1.1.0")));
-        assert!(code == 11 && text.contains("no pool configured"), "{text}");
+        assert!(
+            code == 11 && text.contains("no pool is configured"),
+            "{text}"
+        );
         success(run("DEL", &container, &config(&place, "1.1.0")));
         server.stop();
         let (pools, _) = crate::attach::world::space();
@@ -247,6 +250,8 @@ fn no_call_fails_while_the_agent_is_restarted() {
             while attachments.list().len() < 5 && Instant::now() < deadline {
                 thread::yield_now();
             }
+            // In the wrong order too: what the agent no longer takes, its successor does.
+            attachments.stop();
             server.stop();
             drop(attachments);
             let (_next, attachments) = serve(world, &place);
