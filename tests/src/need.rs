@@ -18,6 +18,8 @@ pub enum Need {
     Bird,
     /// nftables' command.
     Nft,
+    /// BIND's `dig`.
+    Dig,
     /// `wayleaved` and `wayleave`, built.
     Agent,
     /// `wayleave-cni`, built.
@@ -31,6 +33,7 @@ impl Need {
             Self::Frr => &["/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "vtysh"],
             Self::Bird => &["bird", "birdc"],
             Self::Nft => &["nft"],
+            Self::Dig => &["dig"],
             Self::Agent => return unbuilt(&[Built::Wayleaved, Built::Wayleave]),
             Self::Cni => return unbuilt(&[Built::Cni]),
         };
@@ -44,6 +47,7 @@ impl fmt::Display for Need {
             Self::Frr => "frr",
             Self::Bird => "bird2",
             Self::Nft => "nftables",
+            Self::Dig => "bind9-dnsutils",
             Self::Agent => "wayleave-agent",
             Self::Cni => "wayleave-cni",
         })

@@ -32,6 +32,8 @@ pub(crate) struct Fabric {
 pub(crate) struct Node {
     pub(crate) host: Host,
     pub(crate) agent: Agent,
+    /// Its own address on the network it is cabled to.
+    pub(crate) uplink: IpAddr,
     number: usize,
 }
 
@@ -52,9 +54,11 @@ impl Fabric {
             bird: None,
         };
         let mut neighbours: Vec<Vec<IpAddr>> = vec![Vec::new(); count];
+        let mut uplinks: Vec<IpAddr> = Vec::new();
         if let Between::Switch = between {
             let members: Vec<&Host> = hosts.iter().collect();
             let switch = lab.switch("sw", &members)?;
+            uplinks.extend(switch.ends.iter().map(|end| IpAddr::from(end.v4)));
             for (n, mine) in neighbours.iter_mut().enumerate() {
                 let others = switch
                     .ends
@@ -67,6 +71,7 @@ impl Fabric {
             let tor = lab.host("tor")?;
             for (host, mine) in hosts.iter().zip(&mut neighbours) {
                 let link = lab.link(&tor, host)?;
+                uplinks.push(link.b.v4.into());
                 mine.extend([link.a.v4.into(), IpAddr::from(link.a.v6)]);
             }
             match between {
@@ -75,13 +80,14 @@ impl Fabric {
                 Between::Switch => {}
             }
         }
-        for (n, host) in hosts.into_iter().enumerate() {
+        for (n, (host, uplink)) in hosts.into_iter().zip(uplinks).enumerate() {
             let number = n + 1;
             let text = configuration(number, &neighbours[n], more);
             let agent = lab.agent(&host, &text)?;
             fabric.nodes.push(Node {
                 host,
                 agent,
+                uplink,
                 number,
             });
         }

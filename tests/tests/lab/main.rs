@@ -6,5 +6,6 @@ mod fabric;
 mod frr_and_bird;
 mod oracle;
 mod peering;
+mod services;
 mod two_routers;
 mod world;

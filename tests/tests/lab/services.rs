@@ -1,0 +1,195 @@
+//! Services with names: they appear, fail, move and leave, as a container elsewhere sees them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use wayleave_lab::{Container, Lab, Why, ensure, lab};
+
+use crate::fabric::{Between, CONVERGED, Fabric, Node};
+
+/// What the agents must contain for these tests.
+const PARTS: [&str; 4] = ["fib", "attach", "discovery", "dns"];
+const NAMES: &str = "[discovery]\nnumber = 4200000999\n\
+                     [dns]\nlisten = [\"0.0.0.0:53\", \"[::]:53\"]\n";
+const WEB: &str = "web.default.svc.wayleave.internal";
+
+#[test]
+fn a_service_appears_loses_a_backend_and_leaves_through_frr() {
+    lab!(Frr, Agent, Cni, Dig).run(|lab| appears_fails_and_leaves(lab, Between::Frr));
+}
+
+#[test]
+fn a_service_appears_loses_a_backend_and_leaves_through_bird() {
+    lab!(Bird, Agent, Cni, Dig).run(|lab| appears_fails_and_leaves(lab, Between::Bird));
+}
+
+fn appears_fails_and_leaves(lab: &Lab, between: Between) -> Result<(), Why> {
+    let fabric = Fabric::start(lab, between, 3, NAMES)?;
+    if let Some(why) = fabric.lacks(&PARTS)? {
+        return lab.skip(why);
+    }
+    let [one, other, third] = [&fabric.nodes[0], &fabric.nodes[1], &fabric.nodes[2]];
+    let (a, b, client) = (
+        one.attach(lab, "web")?,
+        other.attach(lab, "web")?,
+        third.attach(lab, "cli")?,
+    );
+    let (serves_a, _serves_b) = (a.serve(8080)?, b.serve(8080)?);
+    let start = Instant::now();
+    register(one, &a)?;
+    register(other, &b)?;
+
+    let both: BTreeSet<IpAddr> = a.addresses()?.into_iter().chain(b.addresses()?).collect();
+    resolves_to(lab, third, &client, &both)?;
+    eprintln!(
+        "{between:?}: registered to resolvable elsewhere in {} ms",
+        start.elapsed().as_millis()
+    );
+    let srv = dig(third, &client, &format!("_http._tcp.{WEB}"), "SRV")?;
+    ensure!(
+        srv.lines().count() == 2,
+        "two backends, and SRV says {srv:?}"
+    );
+    ensure!(
+        srv.lines()
+            .all(|line| line.split(' ').nth(2) == Some("8080")),
+        "{srv:?}"
+    );
+    let mut answered = BTreeSet::new();
+    for address in &both {
+        answered.insert(client.tcp(*address, 8080)?.by);
+    }
+    ensure!(answered.len() == 2, "only {answered:?} answered");
+
+    // A backend dies: its health check notices, and its name goes.
+    drop(serves_a);
+    let start = Instant::now();
+    resolves_to(lab, third, &client, &b.addresses()?.into_iter().collect())?;
+    eprintln!(
+        "{between:?}: backend death to gone in {} ms",
+        start.elapsed().as_millis()
+    );
+    let _serves_a = a.serve(8080)?;
+    resolves_to(lab, third, &client, &both)?;
+
+    // It leaves on purpose.
+    deregister(one)?;
+    resolves_to(lab, third, &client, &b.addresses()?.into_iter().collect())?;
+    deregister(other)?;
+    resolves_to(lab, third, &client, &BTreeSet::new())?;
+    Ok(())
+}
+
+#[test]
+fn a_service_moves_to_another_host_under_its_name() {
+    lab!(Agent, Cni, Dig).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Switch, 3, NAMES)?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let [one, other, third] = [&fabric.nodes[0], &fabric.nodes[1], &fabric.nodes[2]];
+        let (a, b, client) = (
+            one.attach(lab, "web")?,
+            other.attach(lab, "web")?,
+            third.attach(lab, "cli")?,
+        );
+        let _serve = (a.serve(8080)?, b.serve(8080)?);
+        register(one, &a)?;
+        resolves_to(lab, third, &client, &a.addresses()?.into_iter().collect())?;
+        register(other, &b)?;
+        deregister(one)?;
+        resolves_to(lab, third, &client, &b.addresses()?.into_iter().collect())?;
+        // The host it left knows that, too.
+        resolves_to(lab, one, &a, &b.addresses()?.into_iter().collect())
+    });
+}
+
+#[test]
+fn a_service_survives_its_agent_and_a_dead_host_takes_its_services_with_it() {
+    lab!(Frr, Agent, Cni, Dig).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Frr, 2, NAMES)?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let [one, other] = [&fabric.nodes[0], &fabric.nodes[1]];
+        let (a, client) = (one.attach(lab, "web")?, other.attach(lab, "cli")?);
+        let _serves = a.serve(8080)?;
+        register(one, &a)?;
+        let there: BTreeSet<IpAddr> = a.addresses()?.into_iter().collect();
+        resolves_to(lab, other, &client, &there)?;
+        one.agent.kill()?;
+        one.agent.start_again()?;
+        resolves_to(lab, other, &client, &there)?;
+
+        one.host.ip("link set to-tor down")?;
+        lab.declare_cut_off(&[&one.host]);
+        resolves_to(lab, other, &client, &BTreeSet::new())?;
+        one.host.ip("link set to-tor up")?;
+        lab.declare_cut_off(&[]);
+        resolves_to(lab, other, &client, &there)
+    });
+}
+
+/// Registers a container's service as an administrator does: by a file.
+fn register(node: &Node, container: &Container) -> Result<(), Why> {
+    let addresses: Vec<String> = container
+        .addresses()?
+        .iter()
+        .map(|address| format!("\"{address}\""))
+        .collect();
+    let text = format!(
+        "[[service]]\nname = \"web\"\naddresses = [{}]\nports = [{{ name = \"http\", port = 8080 }}]\n\
+         checks = [{{ kind = \"http\", port = 8080, path = \"/\", interval = \"1s\", timeout = \"1s\" }}]\n",
+        addresses.join(", ")
+    );
+    let directory = services(node)?;
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("web.toml"), text)?;
+    node.agent.cli(["reload"])?;
+    Ok(())
+}
+
+fn deregister(node: &Node) -> Result<(), Why> {
+    fs::remove_file(services(node)?.join("web.toml"))?;
+    node.agent.cli(["reload"])?;
+    Ok(())
+}
+
+/// `services.d`, beside the agent's configuration.
+fn services(node: &Node) -> Result<std::path::PathBuf, Why> {
+    let directory = node
+        .agent
+        .config_file()
+        .parent()
+        .ok_or("a configuration without a directory")?;
+    Ok(directory.join("services.d"))
+}
+
+/// Waits until the name server of a host answers a container of it with exactly these addresses.
+fn resolves_to(
+    lab: &Lab,
+    node: &Node,
+    client: &Container,
+    expected: &BTreeSet<IpAddr>,
+) -> Result<(), Why> {
+    lab.until(CONVERGED, &format!("{WEB} to be {expected:?}"), || {
+        let mut found = BTreeSet::new();
+        for kind in ["A", "AAAA"] {
+            for line in dig(node, client, WEB, kind)?.lines() {
+                found.insert(line.parse()?);
+            }
+        }
+        ensure!(found == *expected, "{} says {found:?}", node.host.name());
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Asks the name server of a host from inside one of its containers.
+fn dig(node: &Node, client: &Container, name: &str, kind: &str) -> Result<String, Why> {
+    let server = format!("@{}", node.uplink);
+    let words = ["dig", "+short", "+time=1", "+tries=1", &server, name, kind];
+    Ok(client.inside().run(words)?)
+}
