@@ -272,24 +272,61 @@ networkd_has() {
 }
 
 check_cni() {
+    local answer
     if ! guest test -S /run/wayleave/cni.sock; then
-        skip_feature "CNI STATUS answers 50, no pool configured (this wayleaved has no CNI socket yet)"
+        skip_feature "the CNI plugin (this wayleaved has no CNI socket)"
         return
     fi
-    local answer
-    answer=$(guest env CNI_COMMAND=STATUS CNI_PATH=/opt/cni/bin /opt/cni/bin/wayleave-cni \
-        <<<'{"cniVersion": "1.1.0", "name": "fabric", "type": "wayleave-cni"}') || true
+    expect "the CNI socket is for root and the agent" \
+        same "$(guest stat -c '%a %U' /run/wayleave/cni.sock)" '600 wayleave'
+    answer=$(plugin STATUS) || true
     expect "CNI STATUS answers 50" same "$(jq .code <<<"$answer")" 50
     expect "and says that no pool is configured" grep -qi 'no pool' <<<"$answer"
+
+    # What the sandbox must let through for the agent's whole purpose.
+    guest_file /etc/wayleave/conf.d/pool.toml <<'TOML'
+[[pool]]
+name = "default"
+cidr = ["10.1.0.0/16"]
+
+[[block]]
+prefix = "10.1.7.0/24"
+TOML
+    expect "it restarts with a pool" guest timeout 40 systemctl restart wayleaved.service
+    expect "CNI STATUS is content" plugin STATUS
+    guest ip netns add box
+    guest ip -n box link set lo up
+    answer=$(plugin ADD) || true
+    expect "CNI ADD gives an address of the host's block" \
+        grep -Eq '^10\.1\.7\.[0-9]+/32$' <<<"$(jq -r '.ips[0].address' <<<"$answer")" || sed 's/^/      /' <<<"$answer"
+    expect "the container reaches the host" wait_for 5 box_reaches_host
+    expect "it restarts with a container" guest timeout 40 systemctl restart wayleaved.service
+    expect "the container still reaches the host" wait_for 5 box_reaches_host
+    expect "CNI DEL detaches it" plugin DEL
+    expect "and its interface is gone" \
+        wait_for 5 eval '[[ -z $(guest ip -o link show type veth | grep -o " wl[0-9a-f]*@") ]]'
+    guest ip netns delete box
+    guest rm /etc/wayleave/conf.d/pool.toml
+    expect "it restarts without a pool" guest timeout 40 systemctl restart wayleaved.service
 }
 
-# Something that the programs under test do not have yet: no fault of this machine, so also in CI.
+plugin() {
+    guest env CNI_COMMAND="$1" CNI_PATH=/opt/cni/bin CNI_CONTAINERID=box CNI_NETNS=/run/netns/box CNI_IFNAME=eth0 \
+        timeout 30 /opt/cni/bin/wayleave-cni <<<'{"cniVersion": "1.1.0", "name": "fabric", "type": "wayleave-cni"}'
+}
+
+# The agent itself is what listens.
+box_reaches_host() {
+    guest ip netns exec box timeout 2 bash -c ': <>/dev/tcp/192.0.2.10/179'
+}
+
+# Something that the programs under test do not have: no fault of this machine, so also in CI.
 skip_feature() {
     echo "skip  $1"
     skipped=$((skipped + 1))
 }
 
-# Only faults were injected into the configuration so far, and these are counted out by time.
+# Of a start of its own: before, wrong configurations were refused, which is to be in the journal.
 check_clean_journal() {
     expect "it restarts on request" guest timeout 40 systemctl restart wayleaved.service
     local invocation
