@@ -6,6 +6,7 @@
 //!   [`Socket`] is one real socket, also one made in another namespace and passed here;
 //!   [`Netlink`] two of them for the agent's own namespace; [`FakeKernel`] one in memory whose
 //!   [`Fault`]s can be called by name.
+//! - [`nft`] changes the elements of nftables sets and maps; the tables themselves are not made here.
 //! - [`Monitor`] hears what others do.
 //! - [`sysctl`] writes the settings netlink cannot; [`Lookup`] has the slow one-off
 //!   questions.
@@ -32,6 +33,7 @@ mod lookup;
 mod monitor;
 mod netlink;
 mod nexthop;
+pub mod nft;
 mod object;
 mod prefix;
 mod route;

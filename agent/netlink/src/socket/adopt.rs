@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 /// Makes a netlink socket of an owned descriptor. That it is one is checked by the caller; if it
 /// were not, system calls would fail, nothing worse.
-pub(super) fn adopt(fd: OwnedFd) -> Socket {
+pub(crate) fn adopt(fd: OwnedFd) -> Socket {
     // SAFETY: `fd` is open and owned, and `into_raw_fd` gives the ownership up.
     unsafe { Socket::from_raw_fd(fd.into_raw_fd()) }
 }

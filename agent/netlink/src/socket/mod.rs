@@ -261,24 +261,7 @@ impl Socket {
 
     /// Reads one datagram into the inbox.
     fn receive(&mut self) -> Result<(), KernelError> {
-        loop {
-            self.inbox.clear();
-            self.inbox.reserve(INBOX);
-            match self.raw.recv(&mut self.inbox, nix::libc::MSG_TRUNC) {
-                Ok(len) if len > self.inbox.len() => {
-                    return Err(wire::malformed(format!(
-                        "a datagram of {len} bytes was cut"
-                    )));
-                }
-                Ok(_) => return Ok(()),
-                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                    Some(Errno::EINTR) => {}
-                    Some(Errno::ENOBUFS) => return Err(KernelError::Overrun),
-                    Some(Errno::EAGAIN) => return Err(KernelError::NoAnswer(ANSWER_TIMEOUT_MS)),
-                    _ => return Err(KernelError::socket(SocketOperation::Receive, &error)),
-                },
-            }
-        }
+        receive(&self.raw, &mut self.inbox)
     }
 }
 
@@ -340,7 +323,30 @@ impl AsFd for Socket {
     }
 }
 
-fn configure(raw: &RawSocket) -> io::Result<()> {
+/// Reads one datagram; gives up after the time-out set by [`configure`].
+pub(crate) fn receive(raw: &RawSocket, inbox: &mut Vec<u8>) -> Result<(), KernelError> {
+    loop {
+        inbox.clear();
+        inbox.reserve(INBOX);
+        match raw.recv(inbox, nix::libc::MSG_TRUNC) {
+            Ok(len) if len > inbox.len() => {
+                return Err(wire::malformed(format!(
+                    "a datagram of {len} bytes was cut"
+                )));
+            }
+            Ok(_) => return Ok(()),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EINTR) => {}
+                Some(Errno::ENOBUFS) => return Err(KernelError::Overrun),
+                Some(Errno::EAGAIN) => return Err(KernelError::NoAnswer(ANSWER_TIMEOUT_MS)),
+                _ => return Err(KernelError::socket(SocketOperation::Receive, &error)),
+            },
+        }
+    }
+}
+
+/// Sets the options every socket of ours has.
+pub(crate) fn configure(raw: &RawSocket) -> io::Result<()> {
     raw.set_non_blocking(false)?;
     raw.set_cap_ack(true)?;
     raw.set_ext_ack(true)?;

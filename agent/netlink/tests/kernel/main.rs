@@ -9,4 +9,5 @@ mod links;
 mod lookup;
 mod monitor;
 mod namespace;
+mod nft;
 mod routes;
