@@ -104,6 +104,9 @@ pub struct PeerView {
     pub attributes_discarded: u64,
     /// Why the last of these was.
     pub last_malformed: Option<String>,
+    /// What does not work on this session, in words.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// Internal or external.

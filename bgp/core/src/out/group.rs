@@ -44,6 +44,8 @@ pub(crate) struct Member {
     pub(crate) progress: Progress,
     /// Messages for this peer alone: what its walk produced. Whole messages, written in order.
     pub(crate) private: Outbox,
+    /// UPDATEs written in this session and group.
+    pub(crate) updates: u64,
 }
 
 /// What a peer takes along when it changes its group.
@@ -53,6 +55,8 @@ pub(crate) struct Departure {
     begun: Vec<u8>,
     /// Families whose End-of-RIB is still owed.
     end_of_rib: [bool; 2],
+    /// UPDATEs it has written.
+    pub(crate) updates: u64,
 }
 
 /// Peers that are sent the same.
@@ -96,6 +100,7 @@ impl Group {
             slot,
             progress,
             private: Outbox::default(),
+            updates: 0,
         });
     }
 
@@ -109,6 +114,7 @@ impl Group {
             slot,
             progress,
             private,
+            updates: departure.updates,
         });
     }
 
@@ -122,8 +128,12 @@ impl Group {
             Progress::Following(_) => [false; 2],
             Progress::Walking(walk) => [walk.families[0].end_of_rib, walk.families[1].end_of_rib],
         };
-        self.members.remove(at);
-        Some(Departure { begun, end_of_rib })
+        let member = self.members.remove(at);
+        Some(Departure {
+            begun,
+            end_of_rib,
+            updates: member.updates,
+        })
     }
 
     pub(crate) fn member(&self, slot: Slot) -> Option<&Member> {
@@ -145,7 +155,9 @@ impl Group {
         {
             let rest = log.rest_of_message(*cursor);
             member.private.buffer().extend_from_slice(rest);
-            *cursor = log.advance(*cursor, slot, rest.len());
+            let (after, updates) = log.advance(*cursor, slot, rest.len());
+            *cursor = after;
+            member.updates += updates;
         }
         write(member.private.buffer());
     }
@@ -169,9 +181,12 @@ impl Group {
         let Some(member) = members.iter_mut().find(|member| member.slot == slot) else {
             return;
         };
-        let count = member.private.consume(count);
+        let (count, updates) = member.private.consume(count);
+        member.updates += updates;
         if let Progress::Following(cursor) = &mut member.progress {
-            *cursor = log.advance(*cursor, slot, count);
+            let (after, updates) = log.advance(*cursor, slot, count);
+            *cursor = after;
+            member.updates += updates;
         }
     }
 
@@ -300,6 +315,7 @@ impl Group {
                 slot,
                 progress,
                 private,
+                ..
             } = member;
             let Progress::Walking(walk) = progress else {
                 continue;
@@ -329,7 +345,7 @@ impl Group {
         for member in members {
             // Who has nothing to read does not hold the log back.
             if let Progress::Following(cursor) = &mut member.progress {
-                *cursor = log.advance(*cursor, member.slot, 0);
+                (*cursor, _) = log.advance(*cursor, member.slot, 0);
             }
         }
         loop {

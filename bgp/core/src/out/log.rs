@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use super::outbox::message_boundary;
+use super::outbox::{message_boundary, updates};
 use crate::rib::source::Slot;
 
 /// Who reads a segment.
@@ -34,6 +34,7 @@ struct Segment {
     end: usize,
     audience: Audience,
     family: usize,
+    messages: u64,
     /// The destinations in it: what a member that is dropped behind must be told again.
     dests: Box<[u32]>,
 }
@@ -123,11 +124,14 @@ impl Log {
         if end == begin {
             return;
         }
+        let (_, messages) = updates(&block.bytes, begin, end);
+        let dests = dests.into();
         block.segments.push(Segment {
             end,
             audience,
             family,
-            dests: dests.into(),
+            messages,
+            dests,
         });
         let added = end - begin;
         self.end += added as u64;
@@ -175,8 +179,9 @@ impl Log {
     }
 
     /// The cursor after `member` has written `count` bytes from `cursor`, past what it is not to
-    /// read.
-    pub(crate) fn advance(&self, mut cursor: u64, member: Slot, mut count: usize) -> u64 {
+    /// read; and how many messages of the segments it has finished.
+    pub(crate) fn advance(&self, mut cursor: u64, member: Slot, mut count: usize) -> (u64, u64) {
+        let mut messages = 0;
         for block in self.blocks.range(self.block_at(cursor)..) {
             for (_, to, segment) in block.parts() {
                 let to = block.start + to as u64;
@@ -186,14 +191,15 @@ impl Log {
                 if segment.audience.includes(member) {
                     let left = usize::try_from(to - cursor).unwrap_or(usize::MAX);
                     if count < left {
-                        return cursor + count as u64;
+                        return (cursor + count as u64, messages);
                     }
                     count -= left;
+                    messages += segment.messages;
                 }
                 cursor = to;
             }
         }
-        cursor
+        (cursor, messages)
     }
 
     /// The rest of the message `cursor` stands in; empty at a message's beginning.
@@ -269,7 +275,7 @@ mod tests {
             if bytes.is_empty() {
                 return seen;
             }
-            cursor = log.advance(cursor, member, bytes.len());
+            (cursor, _) = log.advance(cursor, member, bytes.len());
             seen.extend(bytes);
         }
     }
@@ -313,6 +319,6 @@ mod tests {
         assert_eq!((log.bytes_held(), log.oldest_turn()), (30, Some(2)));
         log.trim(120);
         assert_eq!((log.bytes_held(), log.oldest_turn()), (0, None));
-        assert_eq!(log.advance(120, Slot(1), 0), 120);
+        assert_eq!(log.advance(120, Slot(1), 0), (120, 0));
     }
 }

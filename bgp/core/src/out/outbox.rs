@@ -1,10 +1,14 @@
 //! Whole messages for one connection, and how far they have been written.
 
+use crate::wire::MessageKind;
+
 /// Bytes to write, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     written: usize,
+    /// Where the first message begins of which the end has not been written.
+    begun: usize,
 }
 
 impl Outbox {
@@ -25,19 +29,23 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// Notes that up to `count` bytes were written; returns what is left of `count`.
-    pub(crate) fn consume(&mut self, count: usize) -> usize {
+    /// Notes that up to `count` bytes were written; returns what is left of `count`, and how many
+    /// UPDATEs were completed.
+    pub(crate) fn consume(&mut self, count: usize) -> (usize, u64) {
         let taken = count.min(self.len());
         self.written += taken;
+        let (begun, updates) = updates(&self.bytes, self.begun, self.written);
+        self.begun = begun;
         if self.written == self.bytes.len() {
             self.written = 0;
+            self.begun = 0;
             self.bytes.clear();
             // A walk through a big table leaves a big buffer behind.
             if self.bytes.capacity() > 256 << 10 {
                 self.bytes = Vec::new();
             }
         }
-        count - taken
+        (count - taken, updates)
     }
 
     /// The rest of the message that was written in part.
@@ -45,6 +53,24 @@ impl Outbox {
         let end = message_boundary(&self.bytes, self.written);
         self.bytes.get(self.written..end).unwrap_or(&[])
     }
+}
+
+/// Counts the UPDATEs that begin at or after `from`, where a message begins, and end at or before
+/// `to`; also returns where the first message begins that ends after `to`.
+pub(crate) fn updates(bytes: &[u8], from: usize, to: usize) -> (usize, u64) {
+    let (mut at, mut count) = (from, 0);
+    while let Some(&[high, low, kind]) = bytes
+        .get(at + 16..at + 19)
+        .and_then(|head| head.first_chunk::<3>())
+    {
+        let end = at + usize::from(u16::from_be_bytes([high, low]));
+        if end > to || end == at {
+            break;
+        }
+        count += u64::from(kind == MessageKind::Update as u8);
+        at = end;
+    }
+    (at, count)
 }
 
 /// The first beginning of a message at or after `offset`, in `bytes` that are whole messages;
@@ -75,9 +101,26 @@ mod tests {
         outbox.buffer().extend(keepalive());
         outbox.buffer().extend(keepalive());
         assert_eq!(outbox.rest_of_message(), b"");
-        assert_eq!(outbox.consume(25), 0);
+        assert_eq!(outbox.consume(25), (0, 0));
         assert_eq!(outbox.rest_of_message(), &keepalive()[6..]);
-        assert_eq!(outbox.consume(20), 7);
+        assert_eq!(outbox.consume(20), (7, 0));
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn updates_are_counted_when_their_last_octet_has_been_written() {
+        let mut outbox = Outbox::default();
+        for family in crate::types::Family::ALL {
+            crate::wire::end_of_rib(family, outbox.buffer());
+            outbox.buffer().extend(keepalive());
+        }
+        let all = outbox.len();
+        let counted: Vec<u64> = (0..all).map(|_| outbox.consume(1).1).collect();
+        assert_eq!(counted.iter().sum::<u64>(), 2);
+        assert_eq!(
+            (counted[21], counted[22]),
+            (0, 1),
+            "an empty UPDATE has 23 octets"
+        );
     }
 }

@@ -181,7 +181,7 @@ impl Speaker {
         let Some(entry) = self.conns.get_mut(&conn) else {
             return;
         };
-        let left = entry.own.consume(count);
+        let (left, _) = entry.own.consume(count);
         let (slot, up) = (entry.slot, entry.up && !entry.closing);
         if up && let Some(group) = self.group_mut(slot) {
             group.written(slot, left);
@@ -462,7 +462,10 @@ impl Speaker {
             entry.own.buffer().extend(rest.unwrap_or_default());
             entry.up = false;
         }
-        self.leave_group(slot);
+        let departure = self.leave_group(slot);
+        if let (Some(departure), Some(peer)) = (departure, self.peer_mut(slot)) {
+            peer.sent.update += departure.updates;
+        }
         let source = &mut self.shared.sources[slot.index()];
         source.epoch = source.epoch.wrapping_add(1);
         self.sweep.start(&self.tables);

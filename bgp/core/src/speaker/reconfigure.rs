@@ -6,14 +6,14 @@
 
 use super::{Speaker, action, import::refuses_prefix};
 use crate::{
-    config::{PeerConfig, SpeakerConfig},
+    config::{ListenRange, PeerConfig, SpeakerConfig},
     rib::{
         attr::AttrId,
         key::PrefixKey,
         source::{Slot, Source},
         table::Table,
     },
-    types::Time,
+    types::{Prefix, Time},
     wire::{Cease, Notification},
 };
 
@@ -52,7 +52,12 @@ impl Speaker {
             };
             let name = peer.name.clone();
             if peer.dynamic {
-                if all || old.ranges != new.ranges {
+                let address = Prefix::host(peer.session.config().address);
+                let of = |ranges: &[ListenRange]| {
+                    let covering = ranges.iter().filter(|range| range.prefix.contains(address));
+                    covering.max_by_key(|range| range.prefix.len()).cloned()
+                };
+                if all || of(&old.ranges) != of(&new.ranges) {
                     done.push(format!("peer {name}: closed, its range changed"));
                     let why = Notification::cease(Cease::OtherConfigurationChange, None);
                     self.remove_peer(now, slot, &why);

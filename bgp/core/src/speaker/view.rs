@@ -84,6 +84,23 @@ impl Speaker {
                     ..peer.counts[index]
                 })
         };
+        let mut sent = peer.sent;
+        sent.update += group
+            .and_then(|group| group.member(slot))
+            .map_or(0, |member| member.updates);
+        let mut warnings = Vec::new();
+        for family in Family::ALL {
+            let unsendable = group.is_some_and(|group| {
+                group.key.families[family.index()]
+                    && group.key.own_next_hop[family.index()].is_none()
+            });
+            if unsendable {
+                warnings.push(format!(
+                    "{family} routes that need our own address as next hop are not sent: our \
+                     interface towards this peer has none of that family"
+                ));
+            }
+        }
         let open = peer.session.last_open();
         let last_error = peer.session.last_error();
         PeerView {
@@ -111,13 +128,14 @@ impl Speaker {
             capabilities_received: open
                 .map(|open| open.capabilities.describe())
                 .unwrap_or_default(),
-            sent: peer.sent,
+            sent,
             received: peer.received,
             ipv4: counts(Family::Ipv4Unicast),
             ipv6: counts(Family::Ipv6Unicast),
             treated_as_withdraw: peer.treated_as_withdraw,
             attributes_discarded: peer.attributes_discarded,
             last_malformed: peer.last_malformed.clone(),
+            warnings,
         }
     }
 

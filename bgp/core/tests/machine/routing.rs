@@ -78,6 +78,11 @@ fn a_late_joiner_gets_everything_and_its_end_of_rib() {
     let view = net.peer(2, "s1");
     assert!(view.ipv4.unwrap().end_of_rib && view.ipv6.unwrap().end_of_rib);
     assert_eq!(net.peer(1, "s2").ipv4.unwrap().advertised, 3_000);
+    for (a, b) in [(0, 1), (1, 2)] {
+        let sent = net.peer(a, &format!("s{b}")).sent.update;
+        assert_eq!(sent, net.peer(b, &format!("s{a}")).received.update);
+        assert!(sent > 2);
+    }
 }
 
 #[test]
