@@ -1,11 +1,12 @@
 //! Running a test in a world of its own: outside, the re-execution; inside, the test itself.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 use std::process::{self, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::dump;
@@ -115,55 +116,14 @@ impl LabTest {
         let second = writer
             .try_clone()
             .map_err(|e| format!("cannot copy a pipe: {e}"))?;
-        // Should this process die, `setpriv` lets the kernel kill `unshare`, and `unshare` its child,
-        // process 1 of the world, and with it the world.
-        let mut command = Command::new("setpriv");
-        command
-            .args([
-                "--pdeathsig",
-                "KILL",
-                "--",
-                "unshare",
-                "--net",
-                "--mount",
-                "--pid",
-                "--ipc",
-            ])
-            .args(["--fork", "--kill-child=KILL", "--mount-proc", "--"])
-            .arg(program)
-            .args([
-                &self.name,
-                "--exact",
-                "--nocapture",
-                "--test-threads=1",
-                "--include-ignored",
-            ])
-            .env(MARKER, &self.name)
-            .env(
-                "RUST_BACKTRACE",
-                env::var("RUST_BACKTRACE").unwrap_or_else(|_| "0".into()),
-            )
-            .stdin(Stdio::null())
-            .stdout(writer)
-            .stderr(second);
+        let mut command = self.world(&program);
+        command.stdin(Stdio::null()).stdout(writer).stderr(second);
         let mut child = command
             .spawn()
             .map_err(|e| format!("cannot start a world: {e}"))?;
         drop(command); // and the pipe's writing ends with it
 
-        let (lines, output) = mpsc::channel();
-        let forward = thread::spawn(move || {
-            let mut reader = BufReader::new(reader);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                let text = String::from_utf8_lossy(&line).into_owned();
-                line.clear();
-                if lines.send(text).is_err() {
-                    break;
-                }
-            }
-        });
-
+        let (forward, output) = lines(reader);
         let passed = self.passed();
         let skipping = self.skipped();
         let (mut seen, mut skipped) = (false, None);
@@ -201,6 +161,40 @@ impl LabTest {
             (_, _, false) => Err("the world ended well without having run the test".to_owned()),
             (_, true, true) => Ok(skipped),
         }
+    }
+
+    /// The command that makes a world and executes this one test as process 1 of it.
+    ///
+    /// Should this process die, `setpriv` lets the kernel kill `unshare`, and `unshare` its child, and
+    /// with process 1 the whole world goes.
+    fn world(&self, program: &Path) -> Command {
+        let lasting = [
+            "--pdeathsig",
+            "KILL",
+            "--",
+            "unshare",
+            "--fork",
+            "--kill-child=KILL",
+        ];
+        let private = ["--net", "--mount", "--pid", "--ipc", "--mount-proc", "--"];
+        let this = [
+            "--exact",
+            "--nocapture",
+            "--test-threads=1",
+            "--include-ignored",
+        ];
+        let backtrace = env::var("RUST_BACKTRACE").unwrap_or_else(|_| "0".into());
+        let mut command = Command::new("setpriv");
+        command
+            .args(lasting)
+            .args(private)
+            .arg(program)
+            .arg(&self.name)
+            .args(this);
+        command
+            .env(MARKER, &self.name)
+            .env("RUST_BACKTRACE", backtrace);
+        command
     }
 
     fn run_inside(self, body: impl FnOnce(&Lab) -> Result<(), Why>) {
@@ -253,6 +247,23 @@ impl LabTest {
     fn passed(&self) -> String {
         format!("lab: {} passed", self.name)
     }
+}
+
+/// Reads lines in a thread of their own, so that waiting for them can be bounded.
+fn lines(reader: impl Read + Send + 'static) -> (JoinHandle<()>, Receiver<String>) {
+    let (lines, output) = mpsc::channel();
+    let forward = thread::spawn(move || {
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            line.clear();
+            if lines.send(text).is_err() {
+                break;
+            }
+        }
+    });
+    (forward, output)
 }
 
 /// Describes the lab and ends the world when the test takes too long.

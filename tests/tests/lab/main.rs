@@ -4,6 +4,7 @@ mod bad_input;
 mod containers;
 mod fabric;
 mod frr_and_bird;
+mod middle;
 mod oracle;
 mod peering;
 mod services;
