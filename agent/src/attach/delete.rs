@@ -22,6 +22,9 @@ impl Attachments {
 
     /// Detaches everything of a network that is not in the list; returns how many those were.
     ///
+    /// The list is one runtime's: two runtimes on one host need networks of different names, or each
+    /// would collect the other's containers.
+    ///
     /// # Errors
     /// When some of them cannot be detached; the others are.
     pub fn collect(&self, network: &str, valid: &BTreeSet<Owner>) -> Result<usize, AttachError> {

@@ -633,3 +633,114 @@ fn the_three_hundredth_attachment_costs_about_what_the_first_did() {
         world.assert_empty();
     });
 }
+
+/// Adds, deletes, kills in the middle of both, containers that vanish, interfaces that somebody
+/// deletes, restarts: after every restart all that is attached answers and audits clean, and
+/// nothing else has a lease. A failure names its seed.
+#[test]
+fn whatever_happens_a_restart_has_whole_attachments_and_no_leaks() {
+    for seed in 1..=6u64 {
+        in_world(move |world| {
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut draw = move |below: u64| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                usize::try_from(random % below).unwrap()
+            };
+            let fresh = |n: usize| {
+                let container = Container::new(&format!("c{n}"));
+                container.echo();
+                container
+            };
+            let mut containers: Vec<Container> = (0..5).map(fresh).collect();
+            for round in 0..6 {
+                let point = Point::ALL[draw(9)];
+                let agent = if draw(2) == 0 {
+                    world.start().0
+                } else {
+                    world.start_until(point)
+                };
+                for _ in 0..8 {
+                    let n = draw(5);
+                    let outcome = match draw(10) {
+                        0..=4 => containers[n].add(&agent).map(|_| ()),
+                        5..=7 => agent.delete(&containers[n].owner()),
+                        8 => {
+                            let name = super::name::host_name(&containers[n].owner());
+                            host_ip_quietly(&format!("link del {name}"));
+                            Ok(())
+                        }
+                        _ => {
+                            containers[n] = fresh(n);
+                            Ok(())
+                        }
+                    };
+                    match outcome {
+                        Ok(()) => {}
+                        // Killed: this process does no more.
+                        Err(AttachError::Ended(_)) => break,
+                        Err(other) => panic!("seed {seed}, round {round}: {other}"),
+                    }
+                }
+                drop(agent);
+                let ours = format!("seed {seed}, round {round}");
+                await_vanished(world, &containers);
+                let (agent, adopted) = world.start();
+                assert_eq!(adopted.problems, [], "{ours}");
+                assert_eq!(agent.audit().unwrap(), [], "{ours}");
+                let attached = agent.list();
+                let leased: BTreeSet<IpAddr> =
+                    agent.leases().iter().map(|lease| lease.address).collect();
+                let used: Vec<IpAddr> = attached.iter().flat_map(|a| a.addresses.clone()).collect();
+                assert_eq!(used.len(), leased.len(), "{ours}");
+                assert_eq!(BTreeSet::from_iter(used.iter().copied()), leased, "{ours}");
+                for address in used {
+                    first_packet(address).unwrap_or_else(|e| panic!("{ours}: {address}: {e}"));
+                }
+                assert_eq!(world.links().len(), attached.len(), "{ours}");
+            }
+            let (agent, _) = world.start();
+            for container in &containers {
+                agent.delete(&container.owner()).unwrap();
+            }
+            world.assert_empty();
+        });
+    }
+}
+
+fn host_ip_quietly(arguments: &str) {
+    let _ = std::process::Command::new("ip")
+        .args(words(arguments))
+        .stderr(std::process::Stdio::null())
+        .status();
+}
+
+/// The kernel deletes the interfaces of namespaces that have ended some time later; a start before
+/// that takes them for living, which they are to it.
+fn await_vanished(world: &mut super::world::World, containers: &[Container]) {
+    let mut living = BTreeSet::new();
+    for container in containers {
+        let present = container.run(|| {
+            let mut inside = wayleave_netlink::Socket::open().unwrap();
+            wayleave_netlink::Kernel::link(&mut inside, &"eth0".into())
+                .unwrap()
+                .is_some()
+        });
+        if present {
+            living.insert(super::name::host_name(&container.owner()));
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while world
+        .links()
+        .iter()
+        .any(|link| !living.contains(&link.name))
+    {
+        assert!(
+            Instant::now() < deadline,
+            "the kernel keeps an interface of a dead container"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -8,6 +8,7 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Sender},
     },
     thread::{self, JoinHandle},
@@ -207,7 +208,8 @@ pub(crate) struct Container {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    living: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Container {
@@ -228,7 +230,8 @@ impl Container {
             name: name.to_owned(),
             path,
             jobs: Some(jobs),
-            thread: Some(thread),
+            living: Arc::new(AtomicBool::new(true)),
+            threads: Mutex::new(vec![thread]),
         }
     }
 
@@ -286,28 +289,34 @@ impl Container {
         assert!(success, "ip {arguments}");
     }
 
-    /// Answers every datagram with the address it came from, as a text.
+    /// Answers every datagram with the address it came from, as a text, while the container lives:
+    /// an open socket would keep its namespace from ending.
     pub(crate) fn echo(&self) {
         let socket = self.run(|| UdpSocket::bind("[::]:7").unwrap());
-        thread::spawn(move || {
+        socket
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let living = Arc::clone(&self.living);
+        let answering = thread::spawn(move || {
             let mut buffer = [0; 64];
-            socket
-                .set_read_timeout(Some(Duration::from_secs(30)))
-                .unwrap();
-            while let Ok((_, from)) = socket.recv_from(&mut buffer) {
-                let seen = from.ip().to_canonical().to_string();
-                if socket.send_to(seen.as_bytes(), from).is_err() {
-                    return;
+            while living.load(Ordering::Relaxed) {
+                if let Ok((_, from)) = socket.recv_from(&mut buffer) {
+                    let seen = from.ip().to_canonical().to_string();
+                    // Whoever asked may be gone.
+                    let _ = socket.send_to(seen.as_bytes(), from);
                 }
             }
         });
+        self.threads.lock().unwrap().push(answering);
     }
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
+        self.living.store(false, Ordering::Relaxed);
         drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap());
+        for thread in threads {
             let _ = thread.join();
         }
     }
