@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use wayleave_lab::{Container, Host, LabError, Why, ensure, lab, oracle};
+use wayleave_lab::{Container, Host, Lab, LabError, Why, ensure, lab, oracle};
 
 use oracle::Violation;
 
@@ -15,8 +15,8 @@ fn i1_finds_an_address_that_two_containers_hold() {
         let (a, b) = (lab.host("a")?, lab.host("b")?);
         let first = lab.container(&a, "c")?;
         let second = lab.container(&b, "c")?;
-        attach(&first, 1)?;
-        attach(&second, 2)?;
+        attach(lab, &first, 1)?;
+        attach(lab, &second, 2)?;
         holds(&oracle::one_holder_each(lab)?)?;
 
         second.inside().address("eth0", "10.1.0.1/32")?;
@@ -35,8 +35,8 @@ fn i2_finds_a_container_that_a_host_cannot_reach_unless_that_is_declared() {
         let link = lab.link(&a, &b)?;
         let first = lab.container(&a, "c")?;
         let second = lab.container(&b, "c")?;
-        attach(&first, 1)?;
-        attach(&second, 2)?;
+        attach(lab, &first, 1)?;
+        attach(lab, &second, 2)?;
         a.ip(&format!("route add 10.1.0.2/32 via {}", link.b.v4))?;
         a.ip(&format!("route add fd00:1::2/128 via {}", link.b.v6))?;
         b.ip(&format!("route add 10.1.0.1/32 via {}", link.a.v4))?;
@@ -292,7 +292,7 @@ fn i7_finds_promises_that_are_not_kept_and_remains() {
     lab!().leaves_trouble().run(|lab| {
         let host = lab.host("h")?;
         let container = lab.container(&host, "c")?;
-        attach(&container, 1)?;
+        attach(lab, &container, 1)?;
         let result = json!({
             "cniVersion": "1.1.0",
             "interfaces": [
@@ -357,7 +357,7 @@ fn a_sound_lab_passes_all_invariants_together() {
         let (a, b) = (lab.host("a")?, lab.host("b")?);
         lab.link(&a, &b)?;
         let container = lab.container(&a, "c")?;
-        attach(&container, 1)?;
+        attach(lab, &container, 1)?;
         let sleeper = lab.process(&a, "sleeper", ["sleep", "600"])?;
         lab.baseline()?;
         ensure!(sleeper.alive(), "it sleeps");
@@ -374,7 +374,7 @@ fn a_sound_lab_passes_all_invariants_together() {
 }
 
 /// Attaches a container as the agent does: a routed veth, 10.1.0.n/32 and fd00:1::n/128.
-fn attach(container: &Container, n: u8) -> Result<(), Why> {
+fn attach(lab: &Lab, container: &Container, n: u8) -> Result<(), Why> {
     let (host, inside): (&Host, &Host) = (container.host(), container.inside());
     let veth = format!("h-{n}");
     host.ip(&format!(
@@ -392,6 +392,15 @@ fn attach(container: &Container, n: u8) -> Result<(), Why> {
     inside.ip("-6 route add default via fe80::1 dev eth0")?;
     host.ip(&format!("route add 10.1.0.{n}/32 dev {veth}"))?;
     host.ip(&format!("route add fd00:1::{n}/128 dev {veth}"))?;
+    // The kernel makes an IPv6 address usable in its own time.
+    lab.until(
+        Duration::from_secs(5),
+        "the container to answer its host",
+        || {
+            host.ping(format!("10.1.0.{n}").parse()?)?;
+            Ok(host.ping(format!("fd00:1::{n}").parse()?)?)
+        },
+    )?;
     Ok(())
 }
 
