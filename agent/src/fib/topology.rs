@@ -82,6 +82,25 @@ impl Topology {
         }
     }
 
+    /// The networks connected by an interface.
+    pub(super) fn networks(&self, ifindex: u32) -> Vec<Prefix> {
+        let on = self.addresses.iter().filter(|(on, ..)| *on == ifindex);
+        on.map(|(_, _, network)| *network).collect()
+    }
+
+    /// Whether a prefix is a network connected by an interface that can carry packets.
+    pub(super) fn is_connected(&self, prefix: Prefix) -> bool {
+        let mut on = self
+            .addresses
+            .iter()
+            .filter(|(_, _, network)| *network == prefix);
+        on.any(|(on, ..)| {
+            self.links
+                .get(on)
+                .is_some_and(|interface| interface.running)
+        })
+    }
+
     /// Where a wish leads, for a route of a family.
     pub(super) fn resolve(&self, wish: &Wish, ipv6: bool) -> Result<Content, Unresolved> {
         match wish {

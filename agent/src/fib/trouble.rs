@@ -15,6 +15,9 @@ pub enum Trouble {
     /// Its next hop cannot be reached.
     #[error("{0}")]
     Unresolved(#[from] Unresolved),
+    /// It is a network this host is connected to; nobody leads us there.
+    #[error("this host is connected to that network")]
+    Connected,
     /// Another protocol has a route at the same prefix, table and metric; it is left alone.
     #[error("protocol {0} has a route with the same metric")]
     Occupied(Protocol),
@@ -49,7 +52,11 @@ pub(super) fn problems<'a>(
 ) -> Vec<Problem> {
     let mut kinds: BTreeMap<Kind, (usize, Vec<String>)> = BTreeMap::new();
     for (slot, trouble) in troubles {
-        let (count, examples) = kinds.entry(Kind::of(trouble)).or_default();
+        // It is as it should be, and only listed.
+        let Some(kind) = Kind::of(trouble) else {
+            continue;
+        };
+        let (count, examples) = kinds.entry(kind).or_default();
         *count += 1;
         if examples.len() < EXAMPLES {
             examples.push(format!("{} ({trouble})", slot.prefix));
@@ -71,14 +78,15 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(trouble: &Trouble) -> Self {
-        match trouble {
+    fn of(trouble: &Trouble) -> Option<Self> {
+        Some(match trouble {
+            Trouble::Connected => return None,
             Trouble::Unresolved(_) => Self::Unresolved,
             Trouble::Occupied(_) => Self::Occupied,
             Trouble::Shadowed { .. } => Self::Shadowed,
             Trouble::Contested { .. } => Self::Contested,
             Trouble::Refused(_) => Self::Refused,
-        }
+        })
     }
 
     fn problem(self, count: usize, examples: &[String]) -> Problem {

@@ -217,7 +217,7 @@ fn errors_name_the_reason_in_the_kernels_own_words() {
             "one that fails does not keep the next from being applied"
         );
 
-        // TRAPS: a replacement takes over whoever's route is there.
+        // A replacement takes over whoever's route is there.
         apply(&mut socket, [Change::RouteReplace(mine.clone())]);
         let there = socket
             .routes(RouteFilter::all(Family::V4).table(254))

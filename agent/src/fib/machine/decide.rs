@@ -10,7 +10,7 @@ use super::{
     super::{
         ledger::Work,
         trouble::Trouble,
-        way::{Content, Unresolved, WayId},
+        way::{Content, Owner, WayId},
     },
     Actual, Entry, Fib, QUIET, Sent, Settings, Slot,
 };
@@ -56,7 +56,8 @@ impl Fib {
 
     /// The way of the owner who counts, unless a stronger one has the prefix at another metric:
     /// IPv6 turns metric 0 into 1024, so the metric alone would let a learned route win over the
-    /// container that is here.
+    /// container that is here. Nor does anybody lead us to a network we are connected to: IPv6 gives
+    /// connected routes metric 256, and the learned one would win.
     pub(super) fn way(&self, slot: &Slot) -> Option<WayId> {
         let strongest = |entry: &Entry| entry.wishes.iter().position(Option::is_some);
         let (owner, entry) = {
@@ -66,7 +67,12 @@ impl Fib {
         let outranked = self.of_prefix(slot.prefix).any(|(other, entry)| {
             other != slot && strongest(entry).is_some_and(|stronger| stronger < owner)
         });
-        if outranked { None } else { entry.wishes[owner] }
+        let connected = owner == Owner::Bgp as usize && self.topology.is_connected(slot.prefix);
+        if outranked || connected {
+            None
+        } else {
+            entry.wishes[owner]
+        }
     }
 
     /// All slots of a prefix, whatever the metric.
@@ -133,14 +139,24 @@ impl Fib {
         work: Work,
     ) {
         let better = Slot { metric: 0, ..slot }..slot;
-        let shadow = self.foreign.range(better).next();
+        // The kernel's own are connected networks, which are better by right.
+        let mut shadows = self
+            .foreign
+            .range(better)
+            .filter(|(_, by)| **by != Protocol::KERNEL);
+        let shadow = shadows.next();
         let times = self.ledger.quarrel(&slot);
         let trouble = if !desired {
             None
         } else if !resolved {
             let way = self.way(&slot);
-            way.and_then(|way| self.ways.outcome(way).err())
-                .map(|why: &Unresolved| Trouble::Unresolved(why.clone()))
+            match way.map(|way| self.ways.outcome(way)) {
+                Some(outcome) => outcome.err().map(|why| Trouble::Unresolved(why.clone())),
+                None => self
+                    .topology
+                    .is_connected(slot.prefix)
+                    .then_some(Trouble::Connected),
+            }
         } else if let (Some(protocol), Work::None) = (occupied, work) {
             Some(Trouble::Occupied(protocol))
         } else if times > 1 {

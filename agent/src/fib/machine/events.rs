@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use wayleave_bgp_core::Time;
-use wayleave_netlink::{Event, Object, Route};
+use wayleave_netlink::{Event, Object, Prefix, Route};
 
 use super::{
     super::{topology::Consequence, way::Content},
@@ -19,12 +19,15 @@ impl Fib {
             Event::Replaced(object) => self.appeared(object, true, now),
             Event::Gone(Object::Route(route)) if self.concerns(route) => self.vanished(route, now),
             Event::Gone(Object::Link(link)) => {
+                let networks = self.topology.networks(link.ifindex);
                 let consequence = self.topology.link_is_gone(link.ifindex);
                 self.follow(consequence, now);
+                self.review_networks(consequence, networks);
             }
             Event::Gone(Object::Address(address)) => {
                 let consequence = self.topology.address_is_gone(address);
                 self.follow(consequence, now);
+                self.review_networks(consequence, vec![address.connected()]);
             }
             Event::Gone(
                 Object::Route(_) | Object::Neighbor(_) | Object::Rule(_) | Object::Nexthop(_),
@@ -157,10 +160,12 @@ impl Fib {
             Object::Link(link) => {
                 let consequence = self.topology.link_is(link);
                 self.follow(consequence, now);
+                self.review_networks(consequence, self.topology.networks(link.ifindex));
             }
             Object::Address(address) => {
                 let consequence = self.topology.address_is(address);
                 self.follow(consequence, now);
+                self.review_networks(consequence, vec![address.connected()]);
             }
             Object::Route(_) | Object::Neighbor(_) | Object::Rule(_) | Object::Nexthop(_) => {}
         }
@@ -223,6 +228,15 @@ impl Fib {
         let times = self.ledger.disturbed(slot, now);
         if times > 1 {
             tracing::warn!(prefix = %slot.prefix, times, "our route was deleted or replaced again");
+        }
+    }
+
+    /// These are connected now, or no longer.
+    fn review_networks(&mut self, consequence: Consequence, networks: Vec<Prefix>) {
+        if consequence != Consequence::None {
+            for network in networks {
+                self.review_prefix(network);
+            }
         }
     }
 

@@ -240,7 +240,7 @@ impl Fib {
             return None;
         }
         match self.troubles.get(slot) {
-            Some(Trouble::Shadowed { .. }) | None => {}
+            Some(Trouble::Shadowed { .. } | Trouble::Connected) | None => {}
             Some(trouble) => return Some(Err(trouble.clone())),
         }
         match (self.slots.get(slot), self.target(slot)) {

@@ -10,7 +10,7 @@ fn live(host: &mut Host) -> Vec<String> {
     host.settle();
     for i in 0..20 {
         host.desire(&format!("10.1.{i}.0/24"), &via(&["192.0.2.2"]));
-        host.desire(&format!("2001:db8:{i:x}::/64"), &via(&["2001:db8::2"]));
+        host.desire(&format!("2001:db8:1{i:02x}::/64"), &via(&["2001:db8::2"]));
     }
     host.settle();
     for i in 0..10 {
@@ -60,7 +60,7 @@ fn live(host: &mut Host) -> Vec<String> {
     }
     for i in 0..20 {
         expected.push(route(
-            &format!("2001:db8:{i:x}::/64"),
+            &format!("2001:db8:1{i:02x}::/64"),
             OURS,
             "2001:db8::2",
             ETH0,

@@ -156,3 +156,44 @@ fn a_router_of_ipv6_serves_ipv4_routes_and_a_link_local_one_needs_its_interface(
     );
     assert!(host.trouble("10.3.0.0/24").is_some());
 }
+
+#[test]
+fn nobody_leads_us_to_a_network_we_are_connected_to_while_we_are() {
+    let mut host = Host::started();
+    // Of the kernel's own routes, the one of IPv6 has a worse metric than learned ones.
+    let connected = Route::unicast(
+        prefix("2001:db8::/64"),
+        Protocol::KERNEL,
+        NextHop::dev(ETH0),
+    );
+    host.others(Change::RouteAdd(connected.with_metric(256)));
+    let address = Address::new(ETH1, ip("2001:db8:9::1"), 64);
+    host.others(Change::AddressAdd(address));
+    host.desire("2001:db8::/64", &via(&["2001:db8:9::2"]));
+    host.desire("192.0.2.0/24", &via(&["198.51.100.2"]));
+    host.settle();
+    assert_eq!(host.ours(), [""; 0]);
+    assert_eq!(
+        host.reconciler.changed_problems(),
+        Some(vec![]),
+        "that is as it should be"
+    );
+    let listed: Vec<_> = host
+        .fib()
+        .status(None)
+        .filter_map(|status| status.trouble)
+        .collect();
+    assert_eq!(listed, [Trouble::Connected, Trouble::Connected]);
+    // When the network is cut off here, the way round counts.
+    host.others(up(ETH0, false));
+    host.settle_at_once();
+    assert_eq!(host.ours().len(), 2);
+    host.others(up(ETH0, true));
+    host.others(Change::AddressAdd(Address::new(
+        ETH0,
+        ip("2001:db8::1"),
+        64,
+    )));
+    host.settle_at_once();
+    assert_eq!(host.ours(), [""; 0]);
+}
