@@ -15,8 +15,8 @@ use nix::unistd::Uid;
 
 use crate::error::LabError;
 
-/// How many labs run at once unless `WAYLEAVE_LABS` says otherwise.
-const LABS: usize = 2;
+/// How many labs run at once (they mostly wait) unless `WAYLEAVE_LABS` says otherwise.
+const LABS: usize = 3;
 
 /// The right to run a lab, until dropped.
 #[derive(Debug)]
