@@ -63,6 +63,8 @@ boot() {
         for directory in "${cgroups[@]}"; do
             echo "$BASHPID" >"$directory/cgroup.procs"
         done
+        # The hierarchy of control groups that hosts of today have, and systemd of late asks for.
+        export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
         exec setpriv --pdeathsig KILL unshare --pid --fork --kill-child --mount-proc \
             systemd-nspawn --quiet --boot --directory="$scratch/root" --machine="wayleave-test-$$" \
             --register=no --keep-unit --private-network --console=pipe --bind-ro="$source_dir:/opt/wayleave" --bind-ro="$bin_dir:/opt/wayleave-bin"

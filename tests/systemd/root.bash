@@ -5,6 +5,7 @@ debian_suite() {
     local ID='' VERSION_CODENAME=''
     # shellcheck source=/dev/null
     [[ ! -r /etc/os-release ]] || source /etc/os-release
+    if [[ -n ${WAYLEAVE_DEBIAN_SUITE:-} ]]; then echo "$WAYLEAVE_DEBIAN_SUITE"; return; fi
     if [[ $ID == debian && -n $VERSION_CODENAME ]]; then echo "$VERSION_CODENAME"; else echo bookworm; fi
 }
 
