@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod attach;
+pub mod catalog;
 pub mod cli;
 pub mod cni_server;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod fib;
 pub mod health;
 pub mod log;
 pub mod problem;
+pub mod registry;
 pub mod rfc3339;
 pub mod store;
 pub mod text;

@@ -52,6 +52,9 @@ pub enum Rule {
     /// A tag's key with a character that is not printable ASCII.
     #[error("`{}` in the key is not printable ASCII (RFC 6763, section 6.4)", .0.escape_default())]
     KeyCharacter(char),
+    /// A character of an instance id that has a meaning in URLs.
+    #[error("`{0}` may not stand in it, because ids are parts of URLs")]
+    UrlCharacter(char),
     /// A control character, or white space where none may be.
     #[error("it contains {:?}, which is a control character or white space", .0)]
     Unprintable(char),
@@ -155,7 +158,8 @@ name! {
     Tag, "a tag", tag
 }
 name! {
-    /// What tells one registration from all others on this host: printable ASCII without spaces, at most 128 octets.
+    /// What tells one registration from all others on this host: printable ASCII without spaces and without
+    /// `/`, `?`, `#` and `%`, at most 128 octets.
     InstanceId, "an instance id", instance_id
 }
 
@@ -293,8 +297,11 @@ fn tag(text: &str) -> Result<(), Rule> {
 
 fn instance_id(text: &str) -> Result<(), Rule> {
     length(text, 128, "the registry's own limit")?;
-    match text.chars().find(|c| !c.is_ascii_graphic()) {
-        Some(wrong) => Err(Rule::Unprintable(wrong)),
+    if let Some(wrong) = text.chars().find(|c| !c.is_ascii_graphic()) {
+        return Err(Rule::Unprintable(wrong));
+    }
+    match text.chars().find(|c| matches!(c, '/' | '?' | '#' | '%')) {
+        Some(wrong) => Err(Rule::UrlCharacter(wrong)),
         None => Ok(()),
     }
 }
@@ -428,6 +435,13 @@ mod tests {
             Tag::new("k\u{fc}=1").expect_err("key").rule,
             Rule::KeyCharacter('\u{fc}')
         );
+    }
+
+    #[test]
+    fn instance_ids_are_parts_of_urls() {
+        assert!(InstanceId::new("web.shop@[fd00::2]:80").is_ok());
+        assert_eq!(InstanceId::new("a/b").expect_err("a path").rule, Rule::UrlCharacter('/'));
+        assert_eq!(InstanceId::new("a b").expect_err("a space").rule, Rule::Unprintable(' '));
     }
 
     #[test]

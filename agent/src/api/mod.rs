@@ -17,6 +17,7 @@
 mod access;
 pub mod configuration;
 mod error;
+mod owners;
 pub mod peers;
 pub mod probe;
 pub mod problems;
@@ -37,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use wayleave_bgp::SpeakerHandle;
 
 pub use error::{ApiError, Code};
+pub use owners::{NamesContext, OwnerContext, owners};
 pub use server::{BindError, Socket, socket_group};
 
 use crate::{

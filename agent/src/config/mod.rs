@@ -41,7 +41,7 @@ pub use model::{
 };
 pub use setting::{Effect, Entry, Location, Origin, Setting};
 pub use source::{DEFAULT_PATH, Place, Sources};
-pub use speaker::{originations, speaker_config};
+pub use speaker::{carriers, discovery_number, fabric, originations, speaker_config};
 
 /// Reads and validates the configuration at `path`: a file with the `conf.d/*.toml` beside it, or
 /// a directory holding `wayleave.toml` and `conf.d`.

@@ -8,6 +8,11 @@ use wayleave_bgp_core::{
     feed::Origination,
 };
 
+use wayleave_discovery::{
+    codec::{NodeKey, carrier_address},
+    community::DiscoveryNumber,
+};
+
 use super::model::{Config, PeerOptions, PolicySetting, RemoteAsSetting};
 
 /// The speaker's configuration.
@@ -18,6 +23,8 @@ pub fn speaker_config(config: &Config) -> SpeakerConfig {
         .flat_map(|pool| &pool.cidr.value)
         .copied()
         .collect();
+    // Where pools are let in, so is what nodes say about themselves: it lies outside of them.
+    let pools = [pools, carriers(config).into_iter().collect()].concat();
     let bgp = &config.bgp;
     let peers = config.peers.iter().map(|peer| {
         let transport = &peer.transport;
@@ -53,12 +60,31 @@ pub fn speaker_config(config: &Config) -> SpeakerConfig {
     });
     SpeakerConfig {
         cluster_id: bgp.cluster_id.value,
+        discovery: config.discovery.number.value,
         listen: bgp.listen.value.clone(),
         multipath: bgp.multipath.value,
         peers: peers.collect(),
         ranges: ranges.collect(),
         ..SpeakerConfig::new(config.node.router_id.value, bgp.asn.value)
     }
+}
+
+/// The number of service discovery, when it is on. Checked with the rest of the configuration.
+pub fn discovery_number(config: &Config) -> Option<DiscoveryNumber> {
+    DiscoveryNumber::new(config.discovery.number.value?).ok()
+}
+
+/// The fabric's name: that of its zone.
+pub fn fabric(config: &Config) -> &str {
+    &config.dns.zone.value
+}
+
+/// Where the carriers of all nodes of the fabric lie, when service discovery is on: host routes
+/// that say something and lead nowhere.
+pub fn carriers(config: &Config) -> Option<Prefix> {
+    discovery_number(config)?;
+    let any = carrier_address(fabric(config), NodeKey(0));
+    Some(Prefix::new(any.into(), 64))
 }
 
 /// What `[bgp] originate` asks for.
@@ -83,6 +109,7 @@ fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> Pe
         allow_own_as: options.allow_own_as.value,
         import: policy(&options.import.value, pools),
         export: policy(&options.export.value, pools),
+        discovery: options.discovery.value,
         max_prefixes: options.max_prefixes.value,
         ttl: options.ttl.value,
         ttl_security: options.ttl_security.value,

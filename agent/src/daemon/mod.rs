@@ -21,6 +21,8 @@ use std::{
 use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 
+pub use self::owners::OwnerError;
+
 use crate::{
     api::BindError,
     config::{self, Config, ConfigErrors, DEFAULT_PATH, HostFacts},
@@ -78,6 +80,9 @@ pub enum StartError {
     /// The speaker.
     #[error("{0}")]
     Speaker(#[from] wayleave_bgp::StartError),
+    /// Something beside the speaker.
+    #[error("{0}")]
+    Owner(#[from] OwnerError),
     /// The system.
     #[error("cannot start: {}", text::io_reason(.0))]
     System(#[from] io::Error),
@@ -195,6 +200,45 @@ fn report(error: &StartError) {
         | StartError::InUse { .. }
         | StartError::Api(_)
         | StartError::Speaker(_)
+        | StartError::Owner(_)
         | StartError::System(_) => writeln!(io::stderr(), "wayleaved: {text}"),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::Command, thread, time::Duration};
+
+    use super::*;
+    use crate::config::LogFormat;
+
+    /// Set in the process that is to panic.
+    const CHILD: &str = "WAYLEAVE_TEST_PANICS";
+
+    #[test]
+    fn a_panic_in_any_thread_ends_the_process_and_stands_in_the_log() {
+        if std::env::var_os(CHILD).is_some() {
+            let log = Log::start("info", LogFormat::Text).unwrap();
+            abort_on_panic(&log);
+            let _ = thread::Builder::new()
+                .name("victim".to_owned())
+                .spawn(|| panic!("bytes of a peer: \u{1b}[2J\nforged"));
+            thread::sleep(Duration::from_secs(20));
+            std::process::exit(0);
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg("daemon::tests::a_panic_in_any_thread_ends_the_process_and_stands_in_the_log")
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{said}");
+        let line = said.lines().find(|line| line.contains("panic, a bug"));
+        assert!(
+            line.is_some_and(|line| line.contains("bytes of a peer: \\u{1b}[2J\\nforged")
+                && line.contains("thread=victim")),
+            "{said}"
+        );
+    }
 }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use wayleave_bgp::SpeakerHandle;
 use wayleave_bgp_core::{Prefix, feed::Origination};
 
-use super::{Source, owners};
+use super::Source;
 use crate::{
     config::{self, Config, Delta},
     event::{Applied, Refused},
@@ -31,7 +31,6 @@ pub(super) async fn reload(
             let config = current.borrow().clone();
             problems.clear(KEY);
             problems.replace("config.", config::advice(&config));
-            problems.replace("absent.", owners::absent(&config));
             tracing::info!("reloaded: {}", in_words(applied));
         }
         Err(reason) => problems.raise(Problem {

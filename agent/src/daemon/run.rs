@@ -18,7 +18,7 @@ use wayleave_bgp::{Shutdown, SpeakerHandle};
 
 use super::{
     Source, StartError, directories,
-    owners::{self, Dependencies},
+    owners::{self, Dependencies, Owners},
     reload::reload,
     service, sessions,
     signals::{Asked, Signals},
@@ -33,6 +33,8 @@ use crate::{
 
 /// How long sessions may take to close.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long CNI calls under way may take.
+const LAST_CALLS: Duration = Duration::from_secs(10);
 /// Reloads that may wait; one does all that ten would.
 const RELOADS: usize = 4;
 
@@ -54,8 +56,10 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
     let dependencies = Dependencies {
         progress: progress.clone(),
         problems: problems.clone(),
+        speaker: speaker.handle.clone(),
+        group,
     };
-    let owners = owners::start(&config, &dependencies);
+    let owners = owners::start(&config, &dependencies).await?;
     greet(&config);
 
     let (config, config_seen) = watch::channel(Arc::new(config));
@@ -71,7 +75,7 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
         reload: reload_wanted,
         started,
     };
-    let api = Api::serve(socket, api::router(context.clone(), owners.routes));
+    let api = Api::serve(socket, api::router(context.clone(), owners.routes.clone()));
     // These only watch and report; the end of the runtime is theirs.
     tokio::spawn(sessions::watch(
         speaker.handle.clone(),
@@ -114,7 +118,7 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
     service::stopping();
     tracing::info!("stopping: sessions close as for a restart, routes in the kernel stay");
     tokio::select! {
-        () = stop(&speaker.handle, api) => {}
+        () = stop(owners, &speaker.handle, api) => {}
         () = second_stop(&mut signals) => tracing::warn!("asked to stop twice: ending at once"),
     }
     directories::clear_run(&paths);
@@ -128,7 +132,14 @@ async fn second_stop(signals: &mut Signals) {
     while signals.next().await != Asked::Stop {}
 }
 
-async fn stop(speaker: &SpeakerHandle, api: Api) {
+async fn stop(owners: Owners, speaker: &SpeakerHandle, api: Api) {
+    // Calls under way end first: what they attach is still announced.
+    if tokio::time::timeout(LAST_CALLS, owners.stop())
+        .await
+        .is_err()
+    {
+        tracing::warn!("CNI calls did not end within {} s", LAST_CALLS.as_secs());
+    }
     if tokio::time::timeout(LAST_WORDS, speaker.shutdown(Shutdown::Restart))
         .await
         .is_err()

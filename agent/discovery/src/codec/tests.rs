@@ -94,7 +94,7 @@ fn arb_service() -> impl Strategy<Value = Service> {
 fn arb_record() -> impl Strategy<Value = Record> {
     (
         collection::vec(arb_service(), 0..6),
-        option::of("[!-~]{1,40}"),
+        option::of("[!-~&&[^/?#%]]{1,40}"),
         option::of(arb_label()),
         option::of(any::<u16>()),
     )

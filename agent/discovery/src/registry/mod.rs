@@ -284,6 +284,18 @@ impl Registry {
         true
     }
 
+    /// Whether [`poll_change`](Self::poll_change) is worth calling; it may still have nothing to tell.
+    #[must_use]
+    pub fn may_have_changes(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The codec it checks budgets with, which is the one to announce with.
+    #[must_use]
+    pub fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
     /// The next difference between what is to be announced and what was told; none when all is told.
     pub fn poll_change(&mut self) -> Option<Change> {
         while let Some(address) = self.dirty.pop_first() {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use serde::{Deserialize, Serialize};
@@ -228,15 +228,15 @@ fn default_id(
     address: IpAddr,
     port: Option<&Port>,
 ) -> String {
-    let mut id = if namespace.is_default() {
-        format!("{name}@{address}")
-    } else {
-        format!("{name}.{namespace}@{address}")
+    let place = match port {
+        Some(port) => SocketAddr::new(address, port.number).to_string(),
+        None => address.to_string(),
     };
-    if let Some(port) = port {
-        id.push_str(&format!("/{}", port.number));
+    if namespace.is_default() {
+        format!("{name}@{place}")
+    } else {
+        format!("{name}.{namespace}@{place}")
     }
-    id
 }
 
 /// Why no other host can reach an address, if so.

@@ -42,7 +42,7 @@ fn a_service_is_announced_once_it_passes_and_withdrawn_when_it_goes() {
         None,
         "nothing is announced before the first verdict"
     );
-    let web = id("web@10.1.7.2/80");
+    let web = id("web@10.1.7.2:80");
     assert!(registry.set_health(&web, at("10.1.7.2"), Health::Passing));
     let change = registry.poll_change().expect("it passes");
     assert_eq!(change.address, at("10.1.7.2"));
@@ -115,7 +115,7 @@ fn services_of_one_address_are_merged_and_each_keeps_its_own_state() {
         .and_then(|change| change.endpoint)
         .expect("api has no check");
     assert_eq!(endpoint.record.services.len(), 1);
-    registry.set_health(&id("web@10.1.7.2/80"), at("10.1.7.2"), Health::Failing);
+    registry.set_health(&id("web@10.1.7.2:80"), at("10.1.7.2"), Health::Failing);
     let endpoint = registry
         .poll_change()
         .and_then(|change| change.endpoint)

@@ -1,0 +1,229 @@
+//! Containers: attachments, the CNI socket, and the announcement of this host's blocks.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::{mpsc, watch};
+use wayleave_bgp::SpeakerHandle;
+use wayleave_bgp_core::{LargeCommunity, Prefix, feed::Origination};
+use wayleave_ipam::Cidr;
+use wayleave_netlink::{Prefix as KernelPrefix, Route};
+
+use super::{Dependencies, OwnerError, blocking};
+use crate::{
+    attach::{self, Attachments, Outlet},
+    cni_server::Server,
+    config::Config,
+    event::Owner,
+    fib::{self, FibHandle},
+    problem::{Problem, Problems, Severity},
+    registry::RegistryHandle,
+    store::{Host, Restored, StoreHandle},
+};
+
+/// The containers' side of the agent.
+pub(super) struct Containers {
+    pub(super) attachments: Attachments,
+    server: Server,
+}
+
+impl Containers {
+    /// Takes no more calls and waits for those under way.
+    pub(super) async fn stop(self) {
+        let Self {
+            attachments,
+            server,
+        } = self;
+        let _ = blocking(move || {
+            attachments.stop();
+            server.stop();
+        })
+        .await;
+    }
+}
+
+/// Starts to serve CNI calls. Without a pool they are served too, and answered with that.
+pub(super) async fn start(
+    config: &Config,
+    dependencies: &Dependencies,
+    host: &Host,
+    (store, restored): (StoreHandle, Restored),
+    outside: Outside,
+) -> Result<Option<Containers>, OwnerError> {
+    let Dependencies {
+        progress,
+        problems,
+        speaker,
+        group,
+    } = dependencies.clone();
+    let Outside { fib, registry, key } = outside;
+    progress.expect(
+        Owner::Attach,
+        "the containers of the last run to be taken over",
+    );
+    let needed = !config.blocks.is_empty();
+    let (originated, wanted) = watch::channel(BTreeSet::new());
+    let (gone, went) = mpsc::unbounded_channel();
+    let outlet = Way {
+        fib: fib.clone(),
+        originated,
+        gone,
+    };
+    let (config, boot, warned) = (config.clone(), host.boot, problems.clone());
+    let started = blocking(move || -> Result<Containers, OwnerError> {
+        let state = (store, &restored);
+        let attachments = attach::open(&config, boot, state, Box::new(outlet), &warned)?;
+        let server = Server::start(&config.paths.cni_socket(), group, attachments.clone())?;
+        Ok(Containers {
+            attachments,
+            server,
+        })
+    })
+    .await?;
+    let containers = match started {
+        Ok(containers) => containers,
+        // A plain speaker needs no containers; it says that it can have none.
+        Err(error) if !needed => {
+            problems.raise(Problem {
+                key: "attach.off".to_owned(),
+                severity: Severity::Warning,
+                what: "containers cannot be attached".to_owned(),
+                why: error.to_string(),
+                fix: "run wayleaved with CAP_NET_ADMIN, or leave it: this host has no block"
+                    .to_owned(),
+            });
+            progress.in_sync(Owner::Attach);
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(fib) = &fib {
+        fib.in_sync(fib::Owner::Attach);
+    }
+    if let Some(registry) = registry {
+        tokio::spawn(forget_services(went, registry));
+    }
+    tokio::spawn(announce(wanted, fib, speaker, key, problems));
+    progress.in_sync(Owner::Attach);
+    Ok(Some(containers))
+}
+
+/// Who hears of containers.
+pub(super) struct Outside {
+    pub(super) fib: Option<FibHandle>,
+    pub(super) registry: Option<RegistryHandle>,
+    /// Goes along with every block.
+    pub(super) key: Vec<LargeCommunity>,
+}
+
+/// The way out of the attachments. Called from threads that block: it only hands over.
+struct Way {
+    fib: Option<FibHandle>,
+    originated: watch::Sender<BTreeSet<Cidr>>,
+    gone: mpsc::UnboundedSender<std::net::IpAddr>,
+}
+
+impl Outlet for Way {
+    fn local_route(&self, prefix: KernelPrefix, route: Option<Route>) {
+        if route.is_none() {
+            // Without service discovery nobody listens.
+            let _ = self.gone.send(prefix.addr());
+        }
+        if let Some(fib) = &self.fib {
+            match route {
+                Some(route) => fib.keep(&route),
+                None => fib.forget(prefix),
+            }
+        }
+    }
+
+    fn originate(&self, prefixes: &BTreeSet<Cidr>) {
+        self.originated.send_replace(prefixes.clone());
+    }
+}
+
+/// Takes back the services at addresses whose containers are gone.
+async fn forget_services(
+    mut gone: mpsc::UnboundedReceiver<std::net::IpAddr>,
+    registry: RegistryHandle,
+) {
+    while let Some(address) = gone.recv().await {
+        match registry.address_gone(address).await {
+            Ok(services) if services.is_empty() => {}
+            Ok(services) => {
+                tracing::info!(%address, ?services, "services went with their container")
+            }
+            // Only when the agent stops.
+            Err(_) => break,
+        }
+    }
+}
+
+/// Announces what is wanted: after the kernel drops what no container has, withdrawn before it
+/// stops to.
+async fn announce(
+    mut wanted: watch::Receiver<BTreeSet<Cidr>>,
+    fib: Option<FibHandle>,
+    speaker: SpeakerHandle,
+    key: Vec<LargeCommunity>,
+    problems: Problems,
+) {
+    let mut announced = BTreeSet::new();
+    let mut first = true;
+    loop {
+        let now = wanted.borrow_and_update().clone();
+        let gone: Vec<Cidr> = announced.difference(&now).copied().collect();
+        speaker.withdraw(gone.iter().map(route).collect());
+        let new: Vec<Cidr> = now.difference(&announced).copied().collect();
+        if let Some(fib) = &fib {
+            for cidr in &gone {
+                fib.blackhole(kernel(cidr), false);
+            }
+            for cidr in &new {
+                fib.blackhole(kernel(cidr), true);
+            }
+            if std::mem::take(&mut first) {
+                fib.in_sync(fib::Owner::Block);
+            }
+            let slots = new.iter().map(|cidr| (kernel(cidr), 0)).collect();
+            let refused: Vec<String> = match fib.settled(slots).await {
+                Some(outcomes) => new
+                    .iter()
+                    .zip(outcomes)
+                    .filter_map(|(cidr, outcome)| Some(format!("{cidr}: {}", outcome.err()?)))
+                    .collect(),
+                None => return,
+            };
+            problems.replace("block.", refused.iter().map(|why| unblocked(why)).collect());
+        }
+        let originations = new.iter().map(|cidr| {
+            let mut origination = Origination::new(route(cidr));
+            origination.large_communities.clone_from(&key);
+            origination
+        });
+        speaker.originate(originations.collect());
+        announced = now;
+        if wanted.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn unblocked(why: &str) -> Problem {
+    Problem {
+        key: format!("block.{}", why.split(' ').next().unwrap_or_default()),
+        severity: Severity::Warning,
+        what: "packets to addresses of a block that no container has are not dropped here"
+            .to_owned(),
+        why: why.to_owned(),
+        fix: "see `ip route show table all`: whose route is in the way?".to_owned(),
+    }
+}
+
+fn route(cidr: &Cidr) -> Prefix {
+    Prefix::new(cidr.network(), cidr.len())
+}
+
+fn kernel(cidr: &Cidr) -> KernelPrefix {
+    KernelPrefix::new(cidr.network(), cidr.len())
+        .expect("invariant: both types bound the length by the family")
+}

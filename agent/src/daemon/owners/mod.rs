@@ -1,0 +1,156 @@
+//! The owners beside the speaker: each is started here, with what it depends on.
+//!
+//! ```text
+//!  store ─▶ containers ──(routes, blocks)──▶ fib ◀── feed ── speaker
+//!    │          │                             │                ▲  │
+//!    │          └──(blocks, once the kernel has them)──────────┘  │ feed
+//!    └────▶ names: registry ──(endpoints)──────────────────────▶──┤
+//!             ▲ addresses that go        catalog ◀────────────────┘
+//!             └─ containers              └─▶ name server, API
+//! ```
+//!
+//! Order of start: store, routes, containers, names. Each reports to [`Progress`] when it is in
+//! sync. Stop goes the other way round: no new calls, those under way end, the kernel is left as
+//! it is, nothing is withdrawn.
+
+mod containers;
+mod names;
+mod routes;
+
+use std::io;
+
+use axum::Router;
+use nix::unistd::Gid;
+use tokio::sync::watch;
+use wayleave_bgp::SpeakerHandle;
+
+use crate::{
+    attach,
+    cni_server::ServeError,
+    config::Config,
+    dns::DnsError,
+    event::{Owner, Progress},
+    fib,
+    problem::Problems,
+    store::{Host, Store, StoreError},
+};
+
+use self::{
+    containers::{Containers, Outside},
+    names::Names,
+};
+
+/// What every owner is given.
+#[derive(Clone, Debug)]
+pub(super) struct Dependencies {
+    pub(super) progress: Progress,
+    pub(super) problems: Problems,
+    pub(super) speaker: SpeakerHandle,
+    /// The group that may use the sockets beside root.
+    pub(super) group: Option<Gid>,
+}
+
+/// Why an owner did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnerError {
+    /// Durable state.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Routes of the kernel.
+    #[error(
+        "{0}; run wayleaved with CAP_NET_ADMIN, or set [fib] install = false for a plain speaker"
+    )]
+    Fib(#[from] fib::StartError),
+    /// Containers' interfaces.
+    #[error("containers cannot be attached: {0}")]
+    Attach(#[from] attach::OpenError),
+    /// The CNI socket.
+    #[error("{0}")]
+    Cni(#[from] ServeError),
+    /// Discovery.
+    #[error("service discovery cannot start: {0}")]
+    Discovery(String),
+    /// The name server.
+    #[error("{0}")]
+    Dns(#[from] DnsError),
+    /// The system.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The owners that run.
+pub(super) struct Owners {
+    /// What they add to the API, state included.
+    pub(super) routes: Router,
+    containers: Option<Containers>,
+    names: Option<Names>,
+    /// True ends the tasks.
+    stop: watch::Sender<bool>,
+}
+
+/// Starts the owners the configuration asks for.
+pub(super) async fn start(
+    config: &Config,
+    dependencies: &Dependencies,
+) -> Result<Owners, OwnerError> {
+    let (stop, stopped) = watch::channel(false);
+    dependencies
+        .progress
+        .expect(Owner::Store, "the durable state to be read");
+    let directory = config.paths.state.value.clone();
+    let host = Host::this()?;
+    let opened = {
+        let host = host.clone();
+        blocking(move || Store::open(&directory, &host)).await??
+    };
+    dependencies.progress.in_sync(Owner::Store);
+    let fib = routes::start(config, dependencies)?;
+    let mut owners = Owners {
+        routes: Router::new(),
+        containers: None,
+        names: None,
+        stop,
+    };
+    let names = names::start(config, dependencies, &opened, &stopped).await?;
+    let outside = Outside {
+        fib: fib.clone(),
+        registry: names.as_ref().map(|names| names.registry.clone()),
+        // Every route of this node carries its key.
+        key: names.as_ref().map(Names::key).unwrap_or_default(),
+    };
+    let containers = containers::start(config, dependencies, &host, opened, outside).await?;
+    owners.routes = crate::api::owners(crate::api::OwnerContext {
+        fib,
+        attachments: containers
+            .as_ref()
+            .map(|containers| containers.attachments.clone()),
+        names: names.as_ref().map(Names::context),
+        node: config.node.name.value.clone(),
+    });
+    owners.containers = containers;
+    owners.names = names;
+    Ok(owners)
+}
+
+impl Owners {
+    /// Ends them all; nothing they have put into the kernel or announced is taken back.
+    pub(super) async fn stop(self) {
+        if let Some(containers) = self.containers {
+            containers.stop().await;
+        }
+        let _ = self.stop.send(true);
+        if let Some(names) = self.names {
+            names.stop().await;
+        }
+    }
+}
+
+/// Runs what blocks on the disk or the kernel.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, OwnerError> {
+    // A panic has ended the process already; a runtime that is shutting down drops the work.
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| OwnerError::System(io::Error::other(error)))
+}

@@ -1,0 +1,258 @@
+//! Service discovery: what this host registers, what the fabric announces, and the name server.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, RwLock},
+};
+
+use ipnetwork::IpNetwork;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use wayleave_bgp::SpeakerHandle;
+use wayleave_bgp_core::{LargeCommunity, Prefix};
+use wayleave_discovery::{
+    answers::{Network, Zone},
+    catalog::Catalog,
+    codec::{self, Carrier, Codec, NodeKey, carrier_address},
+    names::HostName,
+    registry::{Change, Instance, NodeSettings, Origin},
+};
+
+use super::{Dependencies, OwnerError};
+use crate::{
+    catalog::Feed,
+    config::{self, Config},
+    dns,
+    event::Owner,
+    registry::{self, RegistryHandle, Setup, originate},
+    store::{Restored, StoreHandle, decode},
+};
+
+/// Parts of the feed on their way.
+const FEED: usize = 16;
+/// Changes of our own services on their way to the speaker.
+const CHANGES: usize = 64;
+/// Health checks under way at once.
+const CHECKS: usize = 64;
+
+/// The discovery side of the agent.
+pub(super) struct Names {
+    pub(super) registry: RegistryHandle,
+    catalog: Arc<RwLock<Catalog>>,
+    index: watch::Receiver<u64>,
+    zone: Zone,
+    key: [LargeCommunity; 2],
+    registering: JoinHandle<()>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Names {
+    /// What the API needs.
+    pub(super) fn context(&self) -> crate::api::NamesContext {
+        crate::api::NamesContext {
+            registry: self.registry.clone(),
+            catalog: Arc::clone(&self.catalog),
+            index: self.index.clone(),
+            zone: self.zone.clone(),
+        }
+    }
+
+    /// The communities that say whose a route is.
+    pub(super) fn key(&self) -> Vec<LargeCommunity> {
+        self.key.to_vec()
+    }
+
+    /// Waits for what is to be stored at the end.
+    pub(super) async fn stop(self) {
+        let _ = self.registering.await;
+        if let Some(serving) = self.serving {
+            let _ = serving.await;
+        }
+    }
+}
+
+/// Starts discovery where it has a number.
+pub(super) async fn start(
+    config: &Config,
+    dependencies: &Dependencies,
+    (store, restored): &(StoreHandle, Restored),
+    stopped: &watch::Receiver<bool>,
+) -> Result<Option<Names>, OwnerError> {
+    let Some(number) = config::discovery_number(config) else {
+        return Ok(None);
+    };
+    let Dependencies {
+        progress,
+        problems,
+        speaker,
+        ..
+    } = dependencies;
+    let codec = Codec::new(number);
+    let key = NodeKey(restored.node_key);
+    let catalog = Arc::new(RwLock::new(Catalog::new()));
+
+    let (feed, index) = Feed::new(codec.clone(), Arc::clone(&catalog));
+    let events = speaker.subscribe(FEED);
+    tokio::spawn(feed.run(events, |_| {}));
+
+    let carrier = carrier(config, key)?;
+    let address = carrier_address(config::fabric(config), key).into();
+    let announced = originate::carrier(&codec, &carrier, address)
+        .map_err(|error| OwnerError::Discovery(error.to_string()))?;
+    speaker.originate(vec![announced]);
+
+    progress.expect(Owner::Registry, "the services of this host to be read");
+    let (registry, requests) = registry::channel();
+    let (changes, changed) = mpsc::channel(CHANGES);
+    let setup = Setup {
+        codec: codec.clone(),
+        node: NodeSettings {
+            zone: zone_of(config),
+            ..NodeSettings::new(key)
+        },
+        directory: Some(config.paths.services.value.clone()),
+        stored: stored(restored)?,
+        store: store.clone(),
+        checks: CHECKS,
+        seed: restored.node_key,
+        problems: problems.clone(),
+    };
+    let in_sync = {
+        let progress = progress.clone();
+        move || progress.in_sync(Owner::Registry)
+    };
+    let registering = tokio::spawn(registry::run(
+        setup,
+        requests,
+        changes,
+        stopped.clone(),
+        in_sync,
+    ));
+    tokio::spawn(publish(codec, changed, speaker.clone()));
+
+    let zone = zone(config)?;
+    let serving = serve(config, zone.clone(), &catalog, stopped).await?;
+    let key = key.communities(number).map(|codec| LargeCommunity {
+        global: codec.global,
+        local1: codec.local1,
+        local2: codec.local2,
+    });
+    Ok(Some(Names {
+        registry,
+        catalog,
+        index,
+        zone,
+        key,
+        registering,
+        serving,
+    }))
+}
+
+/// What this node says about itself.
+fn carrier(config: &Config, key: NodeKey) -> Result<Carrier, OwnerError> {
+    let host = HostName::new(&config.node.name.value)
+        .map_err(|error| OwnerError::Discovery(format!("node.name: {error}")))?;
+    let node = codec::Record {
+        host: Some(host),
+        addresses: config.node.address.value.iter().copied().collect(),
+        ..codec::Record::default()
+    };
+    Ok(Carrier {
+        key,
+        nonce: nonce(),
+        pools: Default::default(),
+        manifest: None,
+        node,
+    })
+}
+
+/// 32 bits that another machine with the same key does not have; never on disk.
+fn nonce() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    // The seed of a RandomState comes from the kernel's random numbers.
+    (RandomState::new().hash_one(std::process::id()) >> 32) as u32
+}
+
+fn zone_of(config: &Config) -> Option<codec::Zone> {
+    let (region, zone) = (config.discovery.region.value, config.discovery.zone.value);
+    ((region, zone) != (0, 0)).then_some(codec::Zone { region, zone })
+}
+
+/// Registrations of the last run. Those of containers are taken back by the containers' owner
+/// when it finds that they are gone.
+fn stored(restored: &Restored) -> Result<Vec<Instance>, OwnerError> {
+    let stored = decode::<Instance>(&restored.services)
+        .map_err(|error| OwnerError::Discovery(format!("a stored service: {error}")))?;
+    let leased = |address: &IpAddr| {
+        restored
+            .leases
+            .iter()
+            .any(|lease| lease.address == *address)
+    };
+    Ok(stored
+        .into_values()
+        .filter(|instance| match instance.origin {
+            Origin::Container(_) => instance.registration.addresses.iter().any(leased),
+            _ => true,
+        })
+        .collect())
+}
+
+/// Tells the speaker what the registry wants announced.
+async fn publish(codec: Codec, mut changes: mpsc::Receiver<Change>, speaker: SpeakerHandle) {
+    while let Some(change) = changes.recv().await {
+        match originate::endpoint(&codec, &change) {
+            Ok(originate::Announcement::Originate(route)) => speaker.originate(vec![route]),
+            Ok(originate::Announcement::Withdraw(prefix)) => speaker.withdraw(vec![prefix]),
+            Err(error) => tracing::error!(address = %change.address, %error, "not announced"),
+        }
+    }
+}
+
+fn zone(config: &Config) -> Result<Zone, OwnerError> {
+    let mut zone = Zone::new(&config.dns.zone.value)
+        .map_err(|error| OwnerError::Discovery(format!("dns.zone: {error}")))?;
+    zone.servers = config
+        .dns
+        .listen
+        .value
+        .iter()
+        .map(|address| address.ip())
+        .collect();
+    zone.networks = pools(config)
+        .filter_map(|prefix| Network::new(prefix.addr(), prefix.len()))
+        .collect();
+    Ok(zone)
+}
+
+fn pools(config: &Config) -> impl Iterator<Item = Prefix> {
+    config
+        .pools
+        .iter()
+        .flat_map(|pool| &pool.cidr.value)
+        .copied()
+}
+
+/// Serves names where it is told to listen.
+async fn serve(
+    config: &Config,
+    zone: Zone,
+    catalog: &Arc<RwLock<Catalog>>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Option<JoinHandle<()>>, OwnerError> {
+    if config.dns.listen.value.is_empty() {
+        return Ok(None);
+    }
+    let settings = dns::Settings {
+        listen: config.dns.listen.value.clone(),
+        clients: pools(config)
+            .filter_map(|prefix| IpNetwork::new(prefix.addr(), prefix.len()).ok())
+            .collect(),
+        upstreams: config.dns.upstream.value.clone(),
+        ..dns::Settings::new(zone)
+    };
+    let server = dns::Server::bind(settings, Arc::clone(catalog)).await?;
+    Ok(Some(tokio::spawn(server.run(stopped.clone()))))
+}
