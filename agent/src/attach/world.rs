@@ -23,7 +23,7 @@ use wayleave_cni::message::{Step, StepError};
 use wayleave_ipam::{Block, BootId, Cidr, Owner, Pool, PoolRange, Wanted};
 use wayleave_netlink::{
     Dump, Family, Kernel, Link, LinkChange, Object, Prefix, Protocol, Route, RouteFilter, Socket,
-    TABLE_MAIN, sysctl::Sysctl,
+    TABLE_LOCAL, TABLE_MAIN, sysctl::Sysctl,
 };
 
 use super::{
@@ -56,6 +56,22 @@ pub(crate) fn in_world(test: impl FnOnce(&mut World) + Send + 'static) {
             "addr add 2001:db8::1/128 dev lo nodad",
         ] {
             assert!(ip(&words(arguments)));
+        }
+        // The kernel makes it usable from a work queue.
+        let own: Prefix = "2001:db8::1/128".parse().unwrap();
+        let local = RouteFilter::all(Family::V6).table(TABLE_LOCAL);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !kernel
+            .routes(local)
+            .unwrap()
+            .iter()
+            .any(|route| route.prefix == own)
+        {
+            assert!(
+                Instant::now() < deadline,
+                "the host's own address does not become usable"
+            );
+            thread::sleep(Duration::from_millis(1));
         }
         test(&mut World {
             kernel,
