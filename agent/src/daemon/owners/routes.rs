@@ -22,14 +22,16 @@ pub(super) fn start(
     if !config.fib.install.value && config.blocks.is_empty() {
         return Ok(None);
     }
+    let mut claimants = vec![Owner::Attach, Owner::Block];
     let learned = if config.fib.install.value {
+        claimants.push(Owner::Bgp);
         let learned = dependencies.speaker.subscribe(FEED);
         match config::carriers(config) {
             Some(carriers) => without(carriers, learned),
             None => learned,
         }
     } else {
-        // A feed that ends at once: nothing is learned, and nothing learned is ever swept.
+        // A feed that ends at once: nothing is learned, and what an earlier run learned goes.
         mpsc::channel(1).1
     };
     let settings = fib::Settings {
@@ -39,7 +41,7 @@ pub(super) fn start(
     };
     let (handle, task) = fib::start(
         settings,
-        &[Owner::Attach, Owner::Block],
+        &claimants,
         learned,
         dependencies.problems.clone(),
         dependencies.progress.clone(),
