@@ -22,9 +22,12 @@ pub(super) fn start(
     if !config.fib.install.value && config.blocks.is_empty() {
         return Ok(None);
     }
-    let mut claimants = vec![Owner::Attach, Owner::Block];
+    let claimants: &'static [Owner] = if config.fib.install.value {
+        &[Owner::Attach, Owner::Block, Owner::Bgp]
+    } else {
+        &[Owner::Attach, Owner::Block]
+    };
     let learned = if config.fib.install.value {
-        claimants.push(Owner::Bgp);
         let learned = dependencies.speaker.subscribe(FEED);
         match config::carriers(config) {
             Some(carriers) => without(carriers, learned),
@@ -41,7 +44,7 @@ pub(super) fn start(
     };
     let (handle, task) = fib::start(
         settings,
-        &claimants,
+        claimants,
         learned,
         dependencies.problems.clone(),
         dependencies.progress.clone(),
