@@ -42,37 +42,56 @@ pub fn attachments_true(lab: &Lab) -> Result<Vec<Violation>, LabError> {
     Ok(found)
 }
 
-/// I8: `wayleave ipam check` finds nothing, on every host whose agent runs and has a pool. One that
-/// says that it cannot attach containers has no books to check.
+/// I8: the agent's own audit of its books finds nothing, and knows as many attachments as runtimes
+/// believe to have; on every host whose agent runs and has a pool. One that says that it cannot
+/// attach containers has no books.
 pub fn ipam_sound(lab: &Lab) -> Result<Vec<Violation>, LabError> {
     let mut found = Vec::new();
+    let containers = lab.containers();
     for agent in lab
         .agents()
         .iter()
         .filter(|agent| agent.process().alive() && agent.has_pools())
     {
-        if !agent.has_problem("absent.attach")? {
-            found.extend(ipam_problems(
-                agent.host().name(),
-                &agent.cli(["ipam", "check"])?,
-            )?);
+        if agent.has_problem("absent.attach")? {
+            continue;
         }
+        let name = agent.host().name();
+        let here = containers
+            .iter()
+            .filter(|container| container.host().name() == name);
+        let attached = here
+            .flat_map(|container| container.attachments().into_values())
+            .filter(|attachment| !attachment.deleted)
+            .count();
+        found.extend(audit_problems(
+            name,
+            &agent.api("/v1/ipam/check")?,
+            attached,
+        )?);
     }
     Ok(found)
 }
 
-/// The problems in an answer of `wayleave ipam check -o json`.
-pub fn ipam_problems(host: &str, answer: &Value) -> Result<Vec<Violation>, LabError> {
-    let problems = answer.get("problems").unwrap_or(answer).as_array();
-    let problems = problems.ok_or_else(|| {
-        LabError::shape(
-            "`wayleave ipam check`",
-            format!("no list of problems: {answer}"),
-        )
-    })?;
+/// The problems in an answer of `/v1/ipam/check`, and a count of attachments that is not the one
+/// expected.
+pub fn audit_problems(
+    host: &str,
+    answer: &Value,
+    attached: usize,
+) -> Result<Vec<Violation>, LabError> {
+    let (Some(problems), Some(known)) = (
+        answer["problems"].as_array(),
+        answer["attachments"].as_u64(),
+    ) else {
+        let why = format!("no list of problems or no count of attachments: {answer}");
+        return Err(LabError::shape("/v1/ipam/check", why));
+    };
+    let miscount = (known != attached as u64)
+        .then(|| format!("knows {known} attachments, where runtimes have {attached}"));
+    let problems = problems.iter().map(Value::to_string).chain(miscount);
     Ok(problems
-        .iter()
-        .map(|problem| Violation::new("I8", host, problem.to_string()))
+        .map(|what| Violation::new("I8", host, what))
         .collect())
 }
 
@@ -209,14 +228,18 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_of_the_agents_own_check_is_a_violation() {
-        let none = ipam_problems("h", &json!({ "problems": [] })).expect("an answer");
-        assert!(none.is_empty());
-        let two = ipam_problems(
-            "h",
-            &json!({ "problems": [{ "what": "a" }, { "what": "b" }] }),
+    fn every_problem_of_the_agents_own_audit_is_a_violation_and_so_is_a_miscount() {
+        let audit =
+            |problems: Value| json!({ "problems": problems, "attachments": 2, "leases": 4 });
+        let found = |answer: &Value, attached| audit_problems("h", answer, attached);
+        assert_eq!(found(&audit(json!([])), 2).expect("an answer"), []);
+        assert_eq!(found(&audit(json!([])), 3).expect("an answer").len(), 1);
+        assert_eq!(
+            found(&audit(json!([{ "what": "a" }, {}])), 2)
+                .expect("an answer")
+                .len(),
+            2
         );
-        assert_eq!(two.expect("an answer").len(), 2);
-        assert!(ipam_problems("h", &json!({ "message": "no such command" })).is_err());
+        assert!(found(&json!({ "message": "no such path" }), 0).is_err());
     }
 }

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use crate::error::LabError;
 use crate::lab::Lab;
 
-pub use attachments::{attachments_true, ipam_problems, ipam_sound};
+pub use attachments::{attachments_true, audit_problems, ipam_sound};
 pub use containers::{all_reachable, one_holder_each};
 pub use foreign::{Snapshot, foreign_untouched};
 pub use life::nothing_crashed;
@@ -79,7 +79,7 @@ pub fn check(lab: &Lab) -> Vec<Violation> {
         ("I5", nothing_crashed, Duration::ZERO),
         ("I6", resources_returned, HEAL),
         ("I7", attachments_true, SETTLE),
-        ("I8", ipam_sound, Duration::ZERO),
+        ("I8", ipam_sound, SETTLE),
     ];
     checks
         .iter()

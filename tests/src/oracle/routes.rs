@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::agent::Agent;
 use crate::error::LabError;
 use crate::host::Host;
 use crate::lab::Lab;
@@ -16,19 +17,19 @@ use crate::world::PROTOCOL;
 pub struct FibRoute {
     /// The prefix, always with its length.
     pub prefix: String,
+    /// The metric as the kernel has it.
+    pub metric: u64,
     /// `unicast`, `blackhole`, ...
     pub kind: String,
-    /// The gateways in order, none for a route that is on-link or goes nowhere.
-    pub gateways: BTreeSet<String>,
+    /// `via GATEWAY dev INTERFACE` or `dev INTERFACE` of each next hop; none for a route that goes
+    /// nowhere.
+    pub hops: BTreeSet<String>,
 }
 
 impl fmt::Display for FibRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.prefix)?;
-        for gateway in &self.gateways {
-            write!(f, " via {gateway}")?;
-        }
-        Ok(())
+        write!(f, "{} {} metric {}", self.kind, self.prefix, self.metric)?;
+        self.hops.iter().try_for_each(|hop| write!(f, " {hop}"))
     }
 }
 
@@ -38,7 +39,7 @@ pub fn fib_agrees(lab: &Lab) -> Result<Vec<Violation>, LabError> {
     let mut found = Vec::new();
     for agent in lab.agents().iter().filter(|agent| agent.process().alive()) {
         let view = if agent.installs_routes() && !agent.has_problem("absent.fib")? {
-            agent_view(&agent.cli(["routes", "--rib", "fib"])?)?
+            pages(agent)?
         } else {
             BTreeSet::new()
         };
@@ -53,69 +54,92 @@ pub fn fib_agrees(lab: &Lab) -> Result<Vec<Violation>, LabError> {
 
 /// The routes of a host's kernel that carry the agent's protocol, in all tables.
 pub fn kernel_view(host: &Host) -> Result<BTreeSet<FibRoute>, LabError> {
-    let mut routes = BTreeSet::new();
-    for family in ["-4", "-6"] {
+    // iproute2 prints an IPv6 multipath route once per next hop in some versions.
+    let mut merged: BTreeMap<(String, u64, String), BTreeSet<String>> = BTreeMap::new();
+    for (family, least) in [("-4", 0), ("-6", 1024)] {
         // Without `-d` the kind is only printed when it is no unicast route.
         let words = format!("-d {family} route show table all proto {PROTOCOL}");
         let answer = host.ip_json(&words)?;
-        // iproute2 prints an IPv6 multipath route once per next hop in some versions.
-        let mut merged: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         for route in answer.as_array().map(Vec::as_slice).unwrap_or_default() {
-            let text = |key: &str| route[key].as_str().map(str::to_owned);
-            let Some(dst) = text("dst") else {
+            let Some(dst) = route["dst"].as_str() else {
                 return Err(LabError::shape(
                     format!("`ip -j {words}`"),
                     format!("no dst: {route}"),
                 ));
             };
-            let kind = text("type").unwrap_or_else(|| "unicast".to_owned());
-            let gateways = merged.entry((with_length(&dst, family), kind)).or_default();
-            gateways.extend(gateway(route));
-            gateways.extend(
-                route["nexthops"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(gateway),
-            );
+            let kind = route["type"].as_str().unwrap_or("unicast").to_owned();
+            let metric = route["metric"].as_u64().unwrap_or(least);
+            let nowhere = kind != "unicast";
+            let hops = merged
+                .entry((with_length(dst, family), metric, kind))
+                .or_default();
+            // A blackhole of IPv6 is printed with the loopback as its interface.
+            if !nowhere {
+                hops.extend(hop(route));
+                hops.extend(
+                    route["nexthops"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(hop),
+                );
+            }
         }
-        routes.extend(
-            merged
-                .into_iter()
-                .map(|((prefix, kind), gateways)| FibRoute {
-                    prefix,
-                    kind,
-                    gateways,
-                }),
-        );
     }
-    Ok(routes)
+    let route = |((prefix, metric, kind), hops)| FibRoute {
+        prefix,
+        metric,
+        kind,
+        hops,
+    };
+    Ok(merged.into_iter().map(route).collect())
 }
 
-/// The agent's own view, from `wayleave routes --rib fib -o json`: a list of routes, each with its
-/// `prefix` and what is in the kernel of it (`kind`, `next_hops`), there or below `installed`. What
-/// is desired and not installed (`"installed": null`) is no part of it.
-pub fn agent_view(answer: &Value) -> Result<BTreeSet<FibRoute>, LabError> {
-    let what = "`wayleave routes --rib fib`";
-    let list = answer.get("routes").unwrap_or(answer);
-    let list = list
+/// The agent's own view: all pages of `/v1/fib`.
+fn pages(agent: &Agent) -> Result<BTreeSet<FibRoute>, LabError> {
+    let mut routes = BTreeSet::new();
+    let mut path = "/v1/fib".to_owned();
+    loop {
+        let page = agent.api(&path)?;
+        routes.append(&mut agent_view(&page)?);
+        match page["next"].as_str() {
+            Some(next) => path = format!("/v1/fib?after={next}"),
+            None => return Ok(routes),
+        }
+    }
+}
+
+/// One page of the agent's own view. What is desired and not `installed` is no part of it.
+pub fn agent_view(page: &Value) -> Result<BTreeSet<FibRoute>, LabError> {
+    let what = "/v1/fib";
+    let list = page["routes"]
         .as_array()
-        .ok_or_else(|| LabError::shape(what, format!("no list of routes: {answer}")))?;
+        .ok_or_else(|| LabError::shape(what, format!("no list of routes: {page}")))?;
     let mut routes = BTreeSet::new();
     for route in list {
-        let prefix = route["prefix"]
-            .as_str()
-            .or_else(|| route["slot"]["prefix"].as_str());
-        let prefix = prefix.ok_or_else(|| LabError::shape(what, format!("no prefix: {route}")))?;
-        let content = route.get("installed").unwrap_or(route);
-        if content.is_null() {
+        let (Some(prefix), Some(metric)) = (route["prefix"].as_str(), route["metric"].as_u64())
+        else {
+            return Err(LabError::shape(
+                what,
+                format!("no prefix or no metric: {route}"),
+            ));
+        };
+        let Some(installed) = route.get("installed").filter(|content| !content.is_null()) else {
             continue;
-        }
-        let hops = content["next_hops"].as_array().into_iter().flatten();
+        };
+        let kind = installed["kind"]
+            .as_str()
+            .ok_or_else(|| LabError::shape(what, format!("no kind: {route}")))?;
         routes.insert(FibRoute {
             prefix: prefix.to_owned(),
-            kind: content["kind"].as_str().unwrap_or("unicast").to_owned(),
-            gateways: hops.filter_map(gateway).collect(),
+            metric,
+            kind: kind.to_owned(),
+            hops: installed["next_hops"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(hop)
+                .collect(),
         });
     }
     Ok(routes)
@@ -140,12 +164,17 @@ pub fn difference(
         .collect()
 }
 
-/// The gateway of a route or next hop; `via` is how iproute2 prints one of the other family.
-fn gateway(hop: &Value) -> Option<String> {
-    let host = hop["gateway"]
+/// A next hop as text; `via` is how iproute2 prints a gateway of the other family. Nothing for a
+/// route whose next hops are listed one by one.
+fn hop(hop: &Value) -> Option<String> {
+    let device = hop["dev"].as_str()?;
+    let gateway = hop["gateway"]
         .as_str()
         .or_else(|| hop["via"]["host"].as_str());
-    host.map(str::to_owned)
+    Some(match gateway {
+        Some(gateway) => format!("via {gateway} dev {device}"),
+        None => format!("dev {device}"),
+    })
 }
 
 fn with_length(dst: &str, family: &str) -> String {
@@ -178,17 +207,19 @@ mod tests {
     }
 
     #[test]
-    fn a_route_of_one_side_only_is_a_violation_and_so_is_another_gateway() {
-        let view = |gateway: &str| {
-            agent_view(&json!([
-                { "prefix": "10.0.0.0/24", "kind": "unicast", "next_hops": [{ "gateway": gateway }] },
-                { "prefix": "10.1.0.0/24", "kind": "blackhole", "next_hops": [] },
-            ]))
+    fn a_route_of_one_side_only_is_a_violation_and_so_is_another_gateway_or_metric() {
+        let view = |gateway: &str, metric: u32| {
+            agent_view(&json!({ "routes": [
+                { "prefix": "10.0.0.0/24", "metric": metric, "installed": {
+                    "kind": "unicast", "next_hops": [{ "gateway": gateway, "dev": "eth0" }] } },
+                { "prefix": "10.1.0.0/24", "metric": 0, "installed": { "kind": "blackhole" } },
+            ]}))
             .expect("a view")
         };
-        let (one, other) = (view("10.9.0.1"), view("10.9.0.2"));
+        let one = view("10.9.0.1", 50);
         assert!(difference("h", &one, &one).is_empty());
-        assert_eq!(difference("h", &one, &other).len(), 2);
+        assert_eq!(difference("h", &one, &view("10.9.0.2", 50)).len(), 2);
+        assert_eq!(difference("h", &one, &view("10.9.0.1", 51)).len(), 2);
         let mut less = one.clone();
         less.pop_last();
         assert_eq!(difference("h", &one, &less).len(), 1);
@@ -198,21 +229,21 @@ mod tests {
     #[test]
     fn what_is_desired_and_not_installed_is_not_believed_to_be_in_the_kernel() {
         let view = agent_view(&json!({ "routes": [
-            { "prefix": "10.0.0.0/24", "installed": null, "trouble": "unreachable" },
-            { "slot": { "prefix": "10.1.0.0/24" },
-              "installed": { "kind": "unicast", "next_hops": [{ "gateway": "10.9.0.1" }] } },
+            { "prefix": "10.0.0.0/24", "metric": 50, "trouble": { "kind": "unresolved" } },
+            { "prefix": "10.1.0.0/24", "metric": 50, "installed": {
+                "kind": "unicast", "next_hops": [{ "dev": "eth0", "weight": 1 }] } },
         ]}));
         let shown: Vec<String> = view
             .expect("a view")
             .iter()
             .map(ToString::to_string)
             .collect();
-        assert_eq!(shown, ["unicast 10.1.0.0/24 via 10.9.0.1"]);
+        assert_eq!(shown, ["unicast 10.1.0.0/24 metric 50 dev eth0"]);
     }
 
     #[test]
     fn an_answer_that_is_no_list_of_routes_is_an_error_and_no_empty_view() {
         assert!(agent_view(&json!({ "message": "not implemented" })).is_err());
-        assert!(agent_view(&json!([{ "dst": "10.0.0.0/24" }])).is_err());
+        assert!(agent_view(&json!({ "routes": [{ "dst": "10.0.0.0/24" }] })).is_err());
     }
 }

@@ -78,20 +78,23 @@ fn i3_finds_routes_that_only_the_kernel_or_only_the_agent_has() {
         ] {
             a.ip(&words)?;
         }
-        let route = |prefix: &str, kind: &str, gateways: &[&str]| {
-            let hops: Vec<Value> = gateways.iter().map(|g| json!({ "gateway": g })).collect();
-            json!({ "prefix": prefix, "kind": kind, "next_hops": hops })
+        let (dev1, dev2) = (&one.a.name, &two.a.name);
+        let route = |prefix: &str, metric: u32, kind: &str, hops: Value| {
+            let installed = json!({ "kind": kind, "next_hops": hops });
+            json!({ "prefix": prefix, "metric": metric, "installed": installed })
         };
-        let [v4, other4] = [v4, other4].map(|address| address.to_string());
-        let [v6, other6] = [v6, other6].map(|address| address.to_string());
         let view = oracle::agent_view(&json!({ "routes": [
-            route("10.2.0.0/24", "unicast", &[&v4]),
-            route("10.2.1.1/32", "unicast", &[&other4, &v4]),
-            route("10.2.2.0/24", "blackhole", &[]),
-            route("10.2.3.0/24", "unicast", &[&v6]),
-            route("10.2.4.0/24", "unicast", &[]),
-            route("fd00:2::/64", "unicast", &[&v6, &other6]),
-            route("fd00:3::/64", "blackhole", &[]),
+            route("10.2.0.0/24", 0, "unicast", json!([{ "gateway": v4, "dev": dev1 }])),
+            route("10.2.1.1/32", 0, "unicast", json!([
+                { "gateway": other4, "dev": dev2 }, { "gateway": v4, "dev": dev1 },
+            ])),
+            route("10.2.2.0/24", 999, "blackhole", json!([])),
+            route("10.2.3.0/24", 0, "unicast", json!([{ "gateway": v6, "dev": dev1 }])),
+            route("10.2.4.0/24", 0, "unicast", json!([{ "dev": "lo" }])),
+            route("fd00:2::/64", 1024, "unicast", json!([
+                { "gateway": v6, "dev": dev1 }, { "gateway": other6, "dev": dev2 },
+            ])),
+            route("fd00:3::/64", 1024, "blackhole", json!([])),
         ]}))?;
         holds(&oracle::difference("a", &oracle::kernel_view(&a)?, &view))?;
 
@@ -100,7 +103,7 @@ fn i3_finds_routes_that_only_the_kernel_or_only_the_agent_has() {
         finds(
             &found,
             1,
-            "I3 a: believed, not in the kernel: unicast 10.2.0.0/24 via",
+            "I3 a: believed, not in the kernel: unicast 10.2.0.0/24 metric 0 via",
         )?;
 
         a.ip(&format!("route add 10.2.0.0/24 via {v4} proto 201"))?;
@@ -336,18 +339,19 @@ fn i7_finds_promises_that_are_not_kept_and_remains() {
 }
 
 #[test]
-fn i8_finds_what_the_agents_own_check_finds() {
+fn i8_finds_what_the_agents_own_audit_finds() {
     // The books of an agent cannot be falsified from outside; what is tested is that an answer
     // with problems in it does not pass for one without.
-    let answer = json!({ "problems": [{ "key": "lease/10.1.0.1", "what": "leased twice" }] });
-    let found = oracle::ipam_problems("h", &answer).expect("an answer of the known shape");
+    let audit = |problems: Value| json!({ "problems": problems, "attachments": 1, "leases": 2 });
+    let answer = audit(json!([{ "key": "lease/10.1.0.1", "what": "leased twice" }]));
+    let found = oracle::audit_problems("h", &answer, 1).expect("an answer of the known shape");
     assert_eq!(found.len(), 1);
     assert!(
         found[0].to_string().contains("leased twice"),
         "{}",
         found[0]
     );
-    let found = oracle::ipam_problems("h", &json!({ "problems": [] }));
+    let found = oracle::audit_problems("h", &audit(json!([])), 1);
     assert_eq!(found.expect("an answer of the known shape"), []);
 }
 
