@@ -34,8 +34,9 @@ impl Containers {
             server,
         } = self;
         let _ = blocking(move || {
-            attachments.stop();
+            // The socket first: a plugin that comes now waits for the next agent.
             server.stop();
+            attachments.stop();
         })
         .await;
     }
