@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use wayleave_lab::{CniFailure, Container, Lab, LabError, Stream, Why, ensure, lab};
 
-use crate::fabric::{Between, CONVERGED, Fabric};
+use crate::fabric::{Between, CONVERGED, Fabric, Node};
 
 /// What the agents must contain for these tests.
 const PARTS: [&str; 2] = ["fib", "attach"];
@@ -115,29 +115,35 @@ fn fifty_adds_at_once_give_fifty_containers() {
         let containers: Vec<Container> = (0..50)
             .map(|n| lab.container(&node.host, &n.to_string()))
             .collect::<Result<_, _>>()?;
+        // The first round fills what an allocator keeps; the second must not need more.
+        fifty_at_once(node, &containers)?;
         lab.baseline()?;
-        let start = Instant::now();
-        all_at_once(&containers, |container| {
-            container.cni_add(&node.network()).map(drop)
-        })?;
-        eprintln!("50 ADDs at once: {} ms", start.elapsed().as_millis());
-        let mut addresses = BTreeSet::new();
-        for container in &containers {
-            addresses.extend(container.addresses()?);
-        }
-        ensure!(
-            addresses.len() == 100,
-            "{} different addresses and not 100",
-            addresses.len()
-        );
-        for address in addresses {
-            node.host.ping(address)?;
-        }
-        let start = Instant::now();
-        all_at_once(&containers, |container| container.cni_del(&node.network()))?;
-        eprintln!("50 DELs at once: {} ms", start.elapsed().as_millis());
-        Ok(())
+        fifty_at_once(node, &containers)
     });
+}
+
+fn fifty_at_once(node: &Node, containers: &[Container]) -> Result<(), Why> {
+    let start = Instant::now();
+    all_at_once(containers, |container| {
+        container.cni_add(&node.network()).map(drop)
+    })?;
+    eprintln!("50 ADDs at once: {} ms", start.elapsed().as_millis());
+    let mut addresses = BTreeSet::new();
+    for container in containers {
+        addresses.extend(container.addresses()?);
+    }
+    ensure!(
+        addresses.len() == 100,
+        "{} different addresses and not 100",
+        addresses.len()
+    );
+    for address in addresses {
+        node.host.ping(address)?;
+    }
+    let start = Instant::now();
+    all_at_once(containers, |container| container.cni_del(&node.network()))?;
+    eprintln!("50 DELs at once: {} ms", start.elapsed().as_millis());
+    Ok(())
 }
 
 fn all_at_once(
@@ -273,8 +279,7 @@ fn a_link_that_comes_back_brings_the_fabric_back() {
         lab.until(CONVERGED, "both to reach each other", || {
             Fabric::all_connected(&both)
         })?;
-        let uplink = &fabric.nodes[0].host;
-        uplink.ip("link set to-tor down")?;
+        fabric.nodes[0].host.ip("link set to-tor down")?;
         lab.until(CONVERGED, "the far host to lose the block", || {
             let routes = fabric.nodes[1]
                 .host
@@ -283,7 +288,7 @@ fn a_link_that_comes_back_brings_the_fabric_back() {
             Ok(())
         })?;
         let start = Instant::now();
-        uplink.ip("link set to-tor up")?;
+        fabric.nodes[0].uplink_up()?;
         lab.until(CONVERGED, "both to reach each other again", || {
             Fabric::all_connected(&both)
         })?;

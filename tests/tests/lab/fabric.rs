@@ -35,10 +35,13 @@ pub(crate) struct Node {
     /// Its own address on the network it is cabled to.
     pub(crate) uplink: IpAddr,
     number: usize,
+    /// Where its default routes lead: what an operator configures for the host itself.
+    routers: Vec<IpAddr>,
 }
 
 impl Fabric {
-    /// Starts `count` hosts; `more` is added to each configuration.
+    /// Starts `count` hosts; `more` is added to each configuration, `{uplink}` in it being the host's
+    /// own address.
     pub(crate) fn start(
         lab: &Lab,
         between: Between,
@@ -74,6 +77,9 @@ impl Fabric {
                 uplinks.push(link.b.v4.into());
                 mine.extend([link.a.v4.into(), IpAddr::from(link.a.v6)]);
             }
+            for (host, routers) in hosts.iter().zip(&neighbours) {
+                default_routes(host, routers)?;
+            }
             match between {
                 Between::Frr => fabric.frr = Some(lab.frr(&tor, FrrConfig::new(FRR))?),
                 Between::Bird => fabric.bird = Some(lab.bird(&tor, BIRD)?),
@@ -82,13 +88,20 @@ impl Fabric {
         }
         for (n, (host, uplink)) in hosts.into_iter().zip(uplinks).enumerate() {
             let number = n + 1;
-            let text = configuration(number, &neighbours[n], more);
+            let more = more.replace("{uplink}", &uplink.to_string());
+            let text = configuration(number, &neighbours[n], &more);
             let agent = lab.agent(&host, &text)?;
+            let routers = if let Between::Switch = between {
+                Vec::new()
+            } else {
+                neighbours[n].clone()
+            };
             fabric.nodes.push(Node {
                 host,
                 agent,
                 uplink,
                 number,
+                routers,
             });
         }
         Ok(fabric)
@@ -140,6 +153,13 @@ impl Fabric {
 }
 
 impl Node {
+    /// Sets the uplink up again, with the default routes that went with it, as what manages a real
+    /// host's interfaces does.
+    pub(crate) fn uplink_up(&self) -> Result<(), Why> {
+        self.host.ip("link set to-tor up")?;
+        default_routes(&self.host, &self.routers)
+    }
+
     /// Makes a container and attaches it.
     pub(crate) fn attach(&self, lab: &Lab, name: &str) -> Result<Container, Why> {
         let container = lab.container(&self.host, name)?;
@@ -172,6 +192,14 @@ impl Node {
             "socket": self.agent.run_directory().join("cni.sock"),
         })
     }
+}
+
+fn default_routes(host: &Host, routers: &[IpAddr]) -> Result<(), Why> {
+    for router in routers {
+        let family = if router.is_ipv4() { "-4" } else { "-6" };
+        host.ip(&format!("{family} route replace default via {router}"))?;
+    }
+    Ok(())
 }
 
 fn configuration(number: usize, neighbours: &[IpAddr], more: &str) -> String {

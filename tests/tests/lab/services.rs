@@ -11,8 +11,7 @@ use crate::fabric::{Between, CONVERGED, Fabric, Node};
 
 /// What the agents must contain for these tests.
 const PARTS: [&str; 4] = ["fib", "attach", "discovery", "dns"];
-const NAMES: &str = "[discovery]\nnumber = 4200000999\n\
-                     [dns]\nlisten = [\"0.0.0.0:53\", \"[::]:53\"]\n";
+const NAMES: &str = "[discovery]\nnumber = 4200000999\n[dns]\nlisten = [\"{uplink}:53\"]\n";
 const WEB: &str = "web.default.svc.wayleave.internal";
 
 #[test]
@@ -126,7 +125,7 @@ fn a_service_survives_its_agent_and_a_dead_host_takes_its_services_with_it() {
         one.host.ip("link set to-tor down")?;
         lab.declare_cut_off(&[&one.host]);
         resolves_to(lab, other, &client, &BTreeSet::new())?;
-        one.host.ip("link set to-tor up")?;
+        one.uplink_up()?;
         lab.declare_cut_off(&[]);
         resolves_to(lab, other, &client, &there)
     });
