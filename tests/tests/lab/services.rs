@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use wayleave_lab::{Container, Lab, Why, ensure, lab};
@@ -48,8 +49,9 @@ fn appears_fails_and_leaves(lab: &Lab, between: Between) -> Result<(), Why> {
     );
     let srv = dig(third, &client, &format!("_http._tcp.{WEB}"), "SRV")?;
     ensure!(
-        srv.lines().count() == 2,
-        "two backends, and SRV says {srv:?}"
+        srv.lines().count() == both.len(),
+        "{} addresses, and SRV says {srv:?}",
+        both.len()
     );
     ensure!(
         srv.lines()
@@ -95,10 +97,10 @@ fn a_service_moves_to_another_host_under_its_name() {
             third.attach(lab, "cli")?,
         );
         let _serve = (a.serve(8080)?, b.serve(8080)?);
-        register(one, &a)?;
+        describe(one, &a)?;
         resolves_to(lab, third, &client, &a.addresses()?.into_iter().collect())?;
-        register(other, &b)?;
-        deregister(one)?;
+        describe(other, &b)?;
+        forget(one)?;
         resolves_to(lab, third, &client, &b.addresses()?.into_iter().collect())?;
         // The host it left knows that, too.
         resolves_to(lab, one, &a, &b.addresses()?.into_iter().collect())
@@ -131,33 +133,52 @@ fn a_service_survives_its_agent_and_a_dead_host_takes_its_services_with_it() {
     });
 }
 
-/// Registers a container's service as an administrator does: by a file.
+/// Registers a container's service by the command line.
 fn register(node: &Node, container: &Container) -> Result<(), Why> {
-    let addresses: Vec<String> = container
-        .addresses()?
-        .iter()
-        .map(|address| format!("\"{address}\""))
-        .collect();
-    let text = format!(
-        "[[service]]\nname = \"web\"\naddresses = [{}]\nports = [{{ name = \"http\", port = 8080 }}]\n\
-         checks = [{{ kind = \"http\", port = 8080, path = \"/\", interval = \"1s\", timeout = \"1s\" }}]\n",
-        addresses.join(", ")
-    );
-    let directory = services(node)?;
-    fs::create_dir_all(&directory)?;
-    fs::write(directory.join("web.toml"), text)?;
-    node.agent.cli(["reload"])?;
+    let file = node
+        .agent
+        .run_directory()
+        .join("web.toml")
+        .display()
+        .to_string();
+    fs::write(&file, description(container)?)?;
+    node.agent.cli(["register", "--file", &file])?;
     Ok(())
 }
 
 fn deregister(node: &Node) -> Result<(), Why> {
+    node.agent.cli(["deregister", "web"])?;
+    Ok(())
+}
+
+/// The same by a file in `services.d`, beside the agent's configuration.
+fn describe(node: &Node, container: &Container) -> Result<(), Why> {
+    fs::create_dir_all(services(node)?)?;
+    fs::write(services(node)?.join("web.toml"), description(container)?)?;
+    node.agent.cli(["reload"])?;
+    Ok(())
+}
+
+fn forget(node: &Node) -> Result<(), Why> {
     fs::remove_file(services(node)?.join("web.toml"))?;
     node.agent.cli(["reload"])?;
     Ok(())
 }
 
-/// `services.d`, beside the agent's configuration.
-fn services(node: &Node) -> Result<std::path::PathBuf, Why> {
+fn description(container: &Container) -> Result<String, Why> {
+    let addresses: Vec<String> = container
+        .addresses()?
+        .iter()
+        .map(|address| format!("\"{address}\""))
+        .collect();
+    Ok(format!(
+        "[[service]]\nname = \"web\"\naddresses = [{}]\nports = [{{ name = \"http\", port = 8080 }}]\n\
+         checks = [{{ kind = \"http\", port = 8080, path = \"/\", interval = \"1s\", timeout = \"1s\" }}]\n",
+        addresses.join(", ")
+    ))
+}
+
+fn services(node: &Node) -> Result<PathBuf, Why> {
     let directory = node
         .agent
         .config_file()
