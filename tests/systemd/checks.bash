@@ -242,16 +242,16 @@ check_networkd() {
     # IPv6, because IPv4 routes go with the last address, whoever made them.
     guest_file /run/systemd/network/all.network <<'NETWORK'
 [Match]
-Name=uplink wl*
+Name=uplink way*
 [Network]
 IPv6AcceptRA=no
 NETWORK
-    guest ip link add wl0123456789a type veth peer name inside
+    guest ip link add way0123456789a type veth peer name inside
     guest ip link set inside up
-    guest ip link set wl0123456789a up
+    guest ip link set way0123456789a up
     expect "networkd, started, takes over the uplink" taken_over_by_networkd
     expect "and leaves our routes on it" same "$(our_routes_on_uplink)" 2001:db8:5::/48
-    expect "and container interfaces to the agent" networkd_has wl0123456789a unmanaged
+    expect "and container interfaces to the agent" networkd_has way0123456789a unmanaged
     # Without our file it would not: or the check above would prove nothing.
     guest mv "$dropin" "$dropin.off"
     expect "taken over again without our drop-in" taken_over_by_networkd
@@ -259,7 +259,7 @@ NETWORK
     guest mv "$dropin.off" "$dropin"
     guest systemctl stop systemd-networkd.service systemd-networkd.socket
     guest rm /run/systemd/network/all.network
-    guest ip link delete wl0123456789a
+    guest ip link delete way0123456789a
     guest ip address replace 192.0.2.10/24 dev uplink
     guest systemctl start wayleaved.service
 }
@@ -316,7 +316,7 @@ TOML
     expect "the container still reaches the host" wait_for 5 box_reaches_host
     expect "CNI DEL detaches it" plugin DEL
     expect "and its interface is gone" \
-        wait_for 5 eval '[[ -z $(guest ip -o link show type veth | grep -o " wl[0-9a-f]*@") ]]'
+        wait_for 5 eval '[[ -z $(guest ip -o link show type veth | grep -o " way[0-9a-f]*@") ]]'
     guest ip netns delete box
 }
 

@@ -5,9 +5,9 @@
 use wayleave_ipam::Owner;
 use wayleave_netlink::Mac;
 
-/// The host's end: `wl` and 44 bits of a hash, 13 bytes of the 15 that the kernel takes.
+/// The host's end: `way` and 44 bits of a hash, 14 bytes of the 15 that the kernel takes.
 pub(super) fn host_name(owner: &Owner) -> String {
-    format!("wl{:011x}", hash(owner, "name") >> 20)
+    format!("way{:011x}", hash(owner, "name") >> 20)
 }
 
 /// The hardware address of the host's end.
@@ -53,7 +53,7 @@ mod tests {
             for interface in ["eth0", "eth1"] {
                 let owner = Owner::new(format!("c{n}"), interface);
                 let name = host_name(&owner);
-                assert_eq!((name.len(), &name[..2]), (13, "wl"));
+                assert_eq!((name.len(), &name[..3]), (14, "way"));
                 assert!(names.insert(name));
             }
         }

@@ -178,7 +178,7 @@ impl World {
                     None
                 }
             })
-            .filter(|link| group::is_ours(link.group) || link.name.starts_with("wl"))
+            .filter(|link| group::is_ours(link.group) || link.name.starts_with("way"))
             .collect()
     }
 

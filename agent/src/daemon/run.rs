@@ -57,7 +57,6 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
         progress: progress.clone(),
         problems: problems.clone(),
         speaker: speaker.handle.clone(),
-        group,
     };
     let owners = owners::start(&config, &dependencies).await?;
     greet(&config);

@@ -18,12 +18,18 @@ use crate::{config::LogFormat, rfc3339, text::printable};
 /// Renders events and queues them.
 pub(super) struct Lines {
     format: LogFormat,
+    /// The journal reads: it wants the priority before the line, and has the time itself.
+    journal: bool,
     queue: Queue,
 }
 
 impl Lines {
-    pub(super) fn new(format: LogFormat, queue: Queue) -> Self {
-        Self { format, queue }
+    pub(super) fn new(format: LogFormat, journal: bool, queue: Queue) -> Self {
+        Self {
+            format,
+            journal,
+            queue,
+        }
     }
 }
 
@@ -34,6 +40,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         let metadata = event.metadata();
         let now = SystemTime::now();
         self.queue.push(match self.format {
+            LogFormat::Text if self.journal => {
+                let (level, target) = (*metadata.level(), metadata.target());
+                format!("<{}>{}", priority(level), rest(level, target, &fields))
+            }
             LogFormat::Text => text(now, *metadata.level(), metadata.target(), &fields),
             LogFormat::Json => json(now, *metadata.level(), metadata.target(), fields),
         });
@@ -75,12 +85,27 @@ impl Visit for Fields {
     }
 }
 
+/// Priorities as sd-daemon(3) has them.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
 fn text(now: SystemTime, level: Level, target: &str, fields: &Fields) -> String {
-    let mut line = format!(
+    format!(
         "{} {level:<5} {}",
         rfc3339::millis(now),
-        printable(&fields.message)
-    );
+        rest(level, target, fields)
+    )
+}
+
+/// The line without time and level.
+fn rest(level: Level, target: &str, fields: &Fields) -> String {
+    let mut line = printable(&fields.message);
     for (name, value) in &fields.others {
         // Writing to a string does not fail.
         let _ = match value.as_str() {

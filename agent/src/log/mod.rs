@@ -31,7 +31,9 @@ impl Log {
         let queue = writer::start(std::io::stderr())
             .map_err(|error| LogError::Start(crate::text::io_reason(&error)))?;
         let (filter, levels) = reload::Layer::new(targets);
-        let layer = format::Lines::new(format, queue.clone());
+        // Set by systemd where standard error is the journal (systemd.exec(5)).
+        let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+        let layer = format::Lines::new(format, journal, queue.clone());
         tracing::subscriber::set_global_default(Registry::default().with(filter).with(layer))
             .map_err(|_| LogError::Start("a log is running already".to_owned()))?;
         Ok(Self { levels, queue })

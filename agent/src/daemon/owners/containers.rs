@@ -54,7 +54,6 @@ pub(super) async fn start(
         progress,
         problems,
         speaker,
-        group,
     } = dependencies.clone();
     let Outside { fib, registry, key } = outside;
     progress.expect(
@@ -73,7 +72,8 @@ pub(super) async fn start(
     let started = blocking(move || -> Result<Containers, OwnerError> {
         let state = (store, &restored);
         let attachments = attach::open(&config, boot, state, Box::new(outlet), &warned)?;
-        let server = Server::start(&config.paths.cni_socket(), group, attachments.clone())?;
+        // For root alone: the group of the API may look, not attach containers.
+        let server = Server::start(&config.paths.cni_socket(), None, attachments.clone())?;
         Ok(Containers {
             attachments,
             server,

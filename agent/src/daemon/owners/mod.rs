@@ -20,7 +20,6 @@ mod routes;
 use std::io;
 
 use axum::Router;
-use nix::unistd::Gid;
 use tokio::sync::watch;
 use wayleave_bgp::SpeakerHandle;
 
@@ -46,8 +45,6 @@ pub(super) struct Dependencies {
     pub(super) progress: Progress,
     pub(super) problems: Problems,
     pub(super) speaker: SpeakerHandle,
-    /// The group that may use the sockets beside root.
-    pub(super) group: Option<Gid>,
 }
 
 /// Why an owner did not start.
