@@ -9,6 +9,8 @@ use wayleave_lab::{Container, Host, Lab, LabError, Why, ensure, lab, oracle};
 
 use oracle::Violation;
 
+use crate::fabric::{Between, Fabric};
+
 #[test]
 fn i1_finds_an_address_that_two_containers_hold() {
     lab!().leaves_trouble().run(|lab| {
@@ -353,6 +355,44 @@ fn i8_finds_what_the_agents_own_audit_finds() {
     );
     let found = oracle::audit_problems("h", &audit(json!([])), 1);
     assert_eq!(found.expect("an answer of the known shape"), []);
+}
+
+#[test]
+fn i3_and_i8_are_asked_of_running_agents() {
+    lab!(Agent).leaves_trouble().run(|lab| {
+        let fabric = Fabric::start(lab, Between::Switch, 2, "")?;
+        if let Some(why) = fabric.lacks(&["fib", "attach"])? {
+            return lab.skip(why);
+        }
+        let node = &fabric.nodes[0];
+        lab.until(
+            Duration::from_secs(10),
+            "agents and kernels to agree",
+            || {
+                holds(&oracle::fib_agrees(lab)?)?;
+                ensure!(
+                    !oracle::kernel_view(&node.host)?.is_empty(),
+                    "there is nothing to agree on"
+                );
+                Ok(())
+            },
+        )?;
+        holds(&oracle::ipam_sound(lab)?)?;
+
+        // In a table that is not the agent's, where it does not clean up.
+        node.host
+            .ip("route add 10.9.9.0/24 dev lo proto 201 table 77")?;
+        let leaked = "I3 h1: in the kernel, unknown to the agent: unicast 10.9.9.0/24";
+        finds(&oracle::fib_agrees(lab)?, 1, leaked)?;
+
+        let container = lab.container(&node.host, "c")?;
+        container.attached_by_hand(json!({ "ips": [] }), false);
+        finds(
+            &oracle::ipam_sound(lab)?,
+            1,
+            "I8 h1: knows 0 attachments, where runtimes have 1",
+        )
+    });
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn appears_fails_and_leaves(lab: &Lab, between: Between) -> Result<(), Why> {
 }
 
 #[test]
-fn a_service_moves_to_another_host_under_its_name() {
+fn a_service_described_by_a_file_moves_with_the_file_and_keeps_its_name() {
     lab!(Agent, Cni, Dig).run(|lab| {
         let fabric = Fabric::start(lab, Between::Switch, 3, NAMES)?;
         if let Some(why) = fabric.lacks(&PARTS)? {
