@@ -204,11 +204,11 @@ mod tests {
                 "4:1",
                 "unknown field `colour`",
             ),
-            ("[[service]]\nname = \"web\naddress", "2:", "string"),
+            ("[[service]]\nname = web\n", "2:8", "string"),
             ("[service]\nname = 1\n", "1:1", "sequence"),
             (
                 "[[service]]\nname = \"web\"\naddress = \"10.1.7.2\"\nchecks = [{ kind = \"icmp\", port = 1 }]\n",
-                "4:11",
+                "4:10",
                 "`icmp` is not known",
             ),
             (

@@ -14,7 +14,6 @@
 //! What a file registered belongs to the file: it is read at start and when asked to, never stored, except for what an
 //! operator wants of it (drain, maintenance).
 
-pub mod api;
 mod file;
 pub mod originate;
 mod store;

@@ -1,1 +1,0 @@
-//! Registrations as the API takes them.
