@@ -370,14 +370,16 @@ impl Group {
 
     /// Makes a follower a walker that owes what it has not read.
     fn drop_behind(&mut self, slot: Slot, bounds: [u32; 2]) {
-        let Self { members, log, .. } = self;
+        let Self {
+            key, members, log, ..
+        } = self;
         let Some(member) = members.iter_mut().find(|member| member.slot == slot) else {
             return;
         };
         let Progress::Following(cursor) = member.progress else {
             return;
         };
-        let mut walk = Walk::behind(bounds);
+        let mut walk = Walk::behind(key.families, bounds);
         log.unread(cursor, slot, |family, dests| {
             for &dest in dests {
                 walk.families[family].changed(dest);

@@ -18,11 +18,13 @@ pub(crate) struct FamilyWalk {
 }
 
 impl FamilyWalk {
-    /// Notes that `dest` changed, if it has been passed already.
+    /// Notes that `dest`, of a negotiated family, changed: behind us, or still ahead.
     pub(crate) fn changed(&mut self, dest: u32) {
         if dest < self.position {
             self.behind.insert(dest);
         }
+        // The other family may keep the walk going, and nobody else tells of this one meanwhile.
+        self.done = false;
     }
 }
 
@@ -59,13 +61,14 @@ impl Walk {
     }
 
     /// Only what changes behind: a peer that holds everything but what will be marked.
-    pub(crate) fn behind(bounds: [u32; 2]) -> Self {
-        let family = |bound| FamilyWalk {
-            position: bound,
+    pub(crate) fn behind(negotiated: [bool; 2], bounds: [u32; 2]) -> Self {
+        let family = |index: usize| FamilyWalk {
+            done: !negotiated[index],
+            position: bounds[index],
             ..FamilyWalk::default()
         };
         Self {
-            families: [family(bounds[0]), family(bounds[1])],
+            families: [family(0), family(1)],
         }
     }
 

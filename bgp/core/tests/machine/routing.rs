@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use wayleave_bgp_core::{
-    Prefix,
+    Family, Prefix,
     attributes::AsSegment,
     config::Policy,
     feed::{FeedEvent, Origination},
@@ -489,11 +489,19 @@ fn what_carries_services_passes_only_between_peers_that_may_carry_them() {
     net.speakers[0].originate(now, vec![marked("10.1.0.1/32"), own("10.1.0.0/26")]);
     net.speakers[3].originate(now, vec![marked("10.3.0.1/32"), own("10.3.0.0/26")]);
     net.settle();
-    let texts = |n| net.prefixes(n).iter().map(ToString::to_string).collect::<Vec<_>>();
+    let texts = |n| {
+        net.prefixes(n)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(texts(2), ["10.1.0.0/26", "10.1.0.1/32", "10.3.0.0/26"]);
     assert_eq!(texts(3), ["10.1.0.0/26", "10.3.0.0/26", "10.3.0.1/32"]);
     let refused = net.routes(1, RibKind::In, Some("s3"));
-    let why = refused.iter().find_map(|route| route.refused.clone()).unwrap();
+    let why = refused
+        .iter()
+        .find_map(|route| route.refused.clone())
+        .unwrap();
     assert!(why.contains("services"), "{why}");
 }
 
@@ -510,4 +518,58 @@ fn local_pref_travels_inside_the_as_and_stays_there() {
     assert_eq!(seen(1, "10.1.0.0/24"), Some(250));
     assert_eq!(seen(1, "10.2.0.0/24"), Some(100));
     assert_eq!(seen(2, "10.1.0.0/24"), None);
+}
+
+/// A ROUTE-REFRESH for unicast routes of an address family (RFC 2918, 3).
+fn refresh(afi: u8) -> Vec<u8> {
+    [&[0xff; 16][..], &[0, 23, 5, 0, afi, 0, 1]].concat()
+}
+
+#[test]
+fn a_refresh_on_a_session_of_one_family_is_answered_and_then_there_is_nothing_left_to_do() {
+    let asns = [65_001, 65_002];
+    let mut configs: Vec<_> = (0..2).map(|n| config(n, asns[n])).collect();
+    for (n, other) in [(0, 1), (1, 0)] {
+        let mut peer = peer(other, asns[other]);
+        peer.families = vec![Family::Ipv4Unicast];
+        configs[n].peers.push(peer);
+    }
+    let mut net = Net::new(1, configs);
+    net.raise();
+    originate(&mut net, 0, &["10.1.0.0/24", "2001:db8:1::/48"]);
+    net.settle();
+    let (conn, now) = (net.conns_of(0, 1)[0], net.now);
+    let before = net.speakers[1].peer_views(now)[0].received.update;
+    net.speakers[0].received(now, conn, &refresh(1));
+    net.settle();
+    let after = net.speakers[1].peer_views(now)[0].received.update;
+    assert_eq!(after, before + 1, "the route is sent again");
+    assert_eq!(net.prefixes(1), ["10.1.0.0/24".parse().unwrap()]);
+}
+
+#[test]
+fn a_route_that_appears_while_the_walk_is_busy_with_the_other_family_is_told() {
+    let mut net = Net::graph(1, &[65_001, 65_002], &[(0, 1)]);
+    net.raise();
+    originate(&mut net, 0, &["10.1.0.0/24"]);
+    let many = (0..20_000_u32).map(|n| own(&format!("2001:db8:{:x}:{n:x}::/64", n >> 16)));
+    let now = net.now;
+    net.speakers[0].originate(now, many.collect());
+    net.settle();
+    // More than socket and buffer hold is under way to a reader that does not read.
+    net.deaf.push(1);
+    let conn = net.conns_of(0, 1)[0];
+    net.speakers[0].received(now, conn, &refresh(2));
+    net.settle();
+    originate(&mut net, 0, &["10.2.0.0/24"]);
+    net.speakers[0].withdraw(&["10.1.0.0/24".parse().unwrap()]);
+    net.settle();
+    net.deaf.clear();
+    net.settle();
+    assert!(net.route(1, "10.2.0.0/24").is_some(), "told of the new one");
+    assert!(
+        net.route(1, "10.1.0.0/24").is_none(),
+        "and that the old one is gone"
+    );
+    assert_eq!(net.prefixes(1).len(), 20_001);
 }
