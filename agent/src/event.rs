@@ -130,8 +130,11 @@ pub struct Reload {
 pub struct Applied {
     /// What changed.
     pub delta: Delta,
-    /// What the speaker did about it, in words.
+    /// What was done about it, in words.
     pub actions: Vec<String>,
+    /// Files of services that are wrong, and why: what they describe is as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wrong: Vec<String>,
 }
 
 /// Why a reload was refused; then nothing at all changed.

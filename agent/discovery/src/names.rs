@@ -440,8 +440,14 @@ mod tests {
     #[test]
     fn instance_ids_are_parts_of_urls() {
         assert!(InstanceId::new("web.shop@[fd00::2]:80").is_ok());
-        assert_eq!(InstanceId::new("a/b").expect_err("a path").rule, Rule::UrlCharacter('/'));
-        assert_eq!(InstanceId::new("a b").expect_err("a space").rule, Rule::Unprintable(' '));
+        assert_eq!(
+            InstanceId::new("a/b").expect_err("a path").rule,
+            Rule::UrlCharacter('/')
+        );
+        assert_eq!(
+            InstanceId::new("a b").expect_err("a space").rule,
+            Rule::Unprintable(' ')
+        );
     }
 
     #[test]

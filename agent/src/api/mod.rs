@@ -10,31 +10,47 @@
 //! | `GET /v1/peers`, `GET /v1/peers/{name}` | sessions |
 //! | `POST /v1/peers/{name}/reset` | closes a session; it is opened again |
 //! | `GET /v1/routes?rib=&family=&peer=&prefix=&longer=&covering=&cursor=&limit=` | routes, in pages |
+//! | `GET /v1/fib?family=&prefix=&longer=&after=&limit=` | routes in the kernel and what is desired |
+//! | `GET /v1/ipam?after=&limit=` | pools, blocks and leases of this host |
+//! | `GET /v1/ipam/attachments?after=&limit=` | containers' interfaces |
+//! | `GET /v1/ipam/check`, `GET /v1/ipam/explain?address=` | what does not agree; all about an address |
+//! | `GET /v1/endpoints?service=&node=&address=&after=&limit=` | what is announced |
+//! | `GET /v1/services?after=&limit=`, `PUT /v1/services` | services of the fabric; registers one here |
+//! | `GET /v1/services/local`, `DELETE /v1/services/{instance}` | services of this host |
+//! | `POST /v1/services/{instance}/drain`, `/undrain`, `/maintenance` | what is wanted of one |
+//! | `GET /v1/resolve?name=&type=&limit=` | a name as the name server answers it |
+//! | `GET /v1/watch?index=&service=&wait=` | waits for a change of the catalog |
 //! | `GET /v1/problems` | what is wrong |
 //! | `GET /v1/config`, `GET /v1/config/diff`, `POST /v1/config/reload` | the configuration |
 //! | `GET /healthz`, `GET /readyz` | 200 or 503 |
 
 mod access;
 pub mod configuration;
+pub mod endpoints;
 mod error;
+pub mod fib;
+pub mod ipam;
 mod owners;
 pub mod peers;
 pub mod probe;
 pub mod problems;
+pub mod resolve;
 pub mod routes;
 mod server;
+pub mod services;
 pub mod status;
+pub mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{DefaultBodyLimit, Query, Request},
     http::Uri,
     middleware::{self, Next},
     response::Response,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use wayleave_bgp::SpeakerHandle;
 
 pub use error::{ApiError, Code};
@@ -49,6 +65,9 @@ use crate::{
 
 /// The largest body a request may have.
 const LARGEST_BODY: usize = 256 << 10;
+/// Entries in one page unless asked for otherwise, and at most.
+const PAGE: u32 = 1_000;
+const LARGEST_PAGE: u32 = 10_000;
 /// How long an answer may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -60,11 +79,11 @@ pub struct Context {
     /// What is wrong.
     pub problems: Problems,
     /// The configuration in effect.
-    pub config: watch::Receiver<Arc<Config>>,
+    pub config: tokio::sync::watch::Receiver<Arc<Config>>,
     /// Where the configuration is read from, and whether it may be missing.
     pub config_path: (PathBuf, bool),
     /// Where the agent is in its life.
-    pub phase: watch::Receiver<Phase>,
+    pub phase: tokio::sync::watch::Receiver<Phase>,
     /// What it waits for.
     pub progress: Progress,
     /// The way to ask for a reload.
@@ -73,7 +92,8 @@ pub struct Context {
     pub started: Instant,
 }
 
-/// All routes: ours, and those of owners that have a subject of their own.
+/// All routes: ours, and those of owners that have a subject of their own. Theirs find the
+/// [`Context`] in an [`Extension`].
 pub fn router(context: Context, others: Router) -> Router {
     Router::new()
         .merge(status::routes())
@@ -82,8 +102,8 @@ pub fn router(context: Context, others: Router) -> Router {
         .merge(problems::routes())
         .merge(configuration::routes())
         .merge(probe::routes())
-        .with_state(context)
-        .merge(others)
+        .with_state(context.clone())
+        .merge(others.layer(Extension(context)))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -110,6 +130,16 @@ pub(crate) fn parameters<T: serde::de::DeserializeOwned>(
                 .unwrap_or(&error)
                 .to_string())
         })
+}
+
+/// Checks the `limit` of a page.
+fn page_limit(limit: Option<u32>) -> Result<usize, ApiError> {
+    let limit = limit.unwrap_or(PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        let message = format!("`limit`: expected 1 to {LARGEST_PAGE}, found {limit}");
+        return Err(ApiError::new(Code::BadRequest, message));
+    }
+    Ok(limit as usize)
 }
 
 async fn in_time(request: Request, next: Next) -> Result<Response, ApiError> {

@@ -77,6 +77,22 @@ impl Client {
         self.request(Method::POST, path, body)
     }
 
+    /// Puts something in the place of what a path had; the answer as it came.
+    ///
+    /// # Errors
+    /// When the agent is not there, refuses, or answers nonsense.
+    pub fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.request(Method::PUT, path, Some(body))
+    }
+
+    /// Takes away what a path has; the answer as it came.
+    ///
+    /// # Errors
+    /// When the agent is not there, refuses, or answers nonsense.
+    pub fn delete(&self, path: &str) -> Result<Value, ClientError> {
+        self.request(Method::DELETE, path, None)
+    }
+
     fn request(
         &self,
         method: Method,
@@ -150,7 +166,7 @@ impl Client {
         } else if error.kind() == io::ErrorKind::TimedOut {
             "it is there and does not answer: see its log"
         } else {
-            "is wayleaved running? Start it (`systemctl start wayleave`), or name its socket with --socket"
+            "is wayleaved running? Start it (`systemctl start wayleaved`), or name its socket with --socket"
         };
         ClientError::Unreachable {
             socket: self.socket.clone(),
@@ -206,7 +222,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "cannot reach the agent at /nonexistent/wayleave.sock: no such file or directory; \
-             is wayleaved running? Start it (`systemctl start wayleave`), or name its socket with --socket"
+             is wayleaved running? Start it (`systemctl start wayleaved`), or name its socket with --socket"
         );
     }
 }

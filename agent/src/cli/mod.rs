@@ -6,11 +6,20 @@
 mod check_config;
 mod client;
 mod config;
+mod deregister;
+mod drain;
+mod endpoints;
+mod fib;
+mod ipam;
 mod output;
+mod page;
 mod peers;
 mod problems;
+mod register;
 mod reload;
+mod resolve;
 mod routes;
+mod services;
 mod show;
 mod status;
 mod table;
@@ -39,7 +48,8 @@ const DEFAULT_SOCKET: &str = "/run/wayleave/wayleave.sock";
     name = "wayleave",
     version,
     after_help = "Exit codes: 0 done; 1 wrong usage, or refused; 2 degraded (`status` with a \
-                  problem of severity error); 3 the agent cannot be reached."
+                  problem of severity error, `ipam check` with any, `reload` with a wrong file of \
+                  services); 3 the agent cannot be reached."
 )]
 pub struct Cli {
     /// The agent's socket.
@@ -69,8 +79,28 @@ enum Command {
     Status,
     /// Sessions with neighbours: all, or one in detail.
     Peers(peers::Peers),
-    /// Routes: what was heard, what is best, what was told.
+    /// Routes: what was heard, what is best, what was told, what the kernel has.
     Routes(routes::Routes),
+    /// Addresses of this host: who has them, and whether everything agrees.
+    #[command(subcommand)]
+    Ipam(ipam::Ipam),
+    /// What is announced in the fabric, address by address.
+    Endpoints(endpoints::Endpoints),
+    /// Services of the fabric, or of this host.
+    Services(services::Services),
+    /// Registers a service of this host; again: replaces it.
+    Register(register::Register),
+    /// Takes a registration back.
+    Deregister(deregister::Deregister),
+    /// Asks for no new connections to a service of this host.
+    Drain(drain::Drain),
+    /// Ends a drain or a maintenance.
+    Undrain(drain::Undrain),
+    /// Takes a service of this host out, with a reason, or back in.
+    #[command(subcommand)]
+    Maint(drain::Maint),
+    /// What a name means: records as the name server answers, and what stands behind them.
+    Resolve(resolve::Resolve),
     /// What is wrong, why, and what to do.
     Problems,
     /// Checks configuration files; does not need the agent.
@@ -148,6 +178,15 @@ fn execute(cli: Cli) -> Result<Outcome, CommandError> {
         Command::Status => status::exec(&client, &mut out),
         Command::Peers(peers) => peers.exec(&client, &mut out),
         Command::Routes(routes) => routes.exec(&client, &mut out),
+        Command::Ipam(ipam) => ipam.exec(&client, &mut out),
+        Command::Endpoints(endpoints) => endpoints.exec(&client, &mut out),
+        Command::Services(services) => services.exec(&client, &mut out),
+        Command::Register(register) => register.exec(&client, &mut out),
+        Command::Deregister(deregister) => deregister.exec(&client, &mut out),
+        Command::Drain(drain) => drain.exec(&client, &mut out),
+        Command::Undrain(undrain) => undrain.exec(&client, &mut out),
+        Command::Maint(maint) => maint.exec(&client, &mut out),
+        Command::Resolve(resolve) => resolve.exec(&client, &mut out),
         Command::Problems => problems::exec(&client, &mut out),
         Command::CheckConfig(check) => check.exec(&mut out),
         Command::Config(config) => config.exec(&client, &mut out),
@@ -214,6 +253,30 @@ mod tests {
             "wayleave routes fd00::1",
             "wayleave routes --rib in --peer tor1 --family ipv6",
             "wayleave routes --rib out --peer tor1 -o json",
+            "wayleave routes --rib fib",
+            "wayleave routes --rib fib 10.1.0.0/16 --longer -o json",
+            "wayleave ipam show",
+            "wayleave ipam attachments -o wide",
+            "wayleave ipam check",
+            "wayleave ipam explain 10.1.7.5",
+            "wayleave endpoints",
+            "wayleave endpoints --service web.default --node h1 -o json",
+            "wayleave endpoints 10.1.7.5",
+            "wayleave services",
+            "wayleave services --local -o wide",
+            "wayleave register web --address 10.1.7.5",
+            "wayleave register web --namespace shop --address 10.1.7.5 --address fd00::5 \
+             --port http=8080/tcp --port 9090 --tag version=2 --weight 3 --priority 1 \
+             --check http=/healthz --check tcp:9090 --interval 2s --id web-1",
+            "wayleave register --file /etc/web.toml",
+            "wayleave deregister web@10.1.7.5:8080",
+            "wayleave drain web@10.1.7.5:8080",
+            "wayleave undrain web",
+            "wayleave maint on web --reason disk",
+            "wayleave maint off web",
+            "wayleave resolve web",
+            "wayleave resolve _http._tcp.web --type SRV",
+            "wayleave resolve 10.1.7.5 --type ptr",
             "wayleave problems",
             "wayleave check-config",
             "wayleave check-config /etc/wayleave",
@@ -234,7 +297,23 @@ mod tests {
             "wayleave",
             "wayleave statsu",
             "wayleave -o xml status",
-            "wayleave routes --rib fib",
+            "wayleave routes --rib kernel",
+            "wayleave ipam",
+            "wayleave ipam explain",
+            "wayleave ipam explain 10.1.7",
+            "wayleave register",
+            "wayleave register web",
+            "wayleave register web --address 10.1.7",
+            "wayleave register web --address 10.1.7.5 --port http",
+            "wayleave register web --address 10.1.7.5 --port 70000",
+            "wayleave register web --address 10.1.7.5 --port 80/ipx",
+            "wayleave register web --address 10.1.7.5 --check icmp",
+            "wayleave register web --address 10.1.7.5 --file x.toml",
+            "wayleave deregister",
+            "wayleave drain",
+            "wayleave maint web",
+            "wayleave resolve",
+            "wayleave resolve web --type MX",
             "wayleave routes 10.1.0.0/99",
             "wayleave routes --rib out",
             "wayleave routes --longer",

@@ -9,14 +9,21 @@ const PATH: &str = "/v1/config/reload";
 
 pub(super) fn exec(client: &Client, out: &mut Output<'_>) -> Result<Outcome, CommandError> {
     let answer = client.post(PATH, None)?;
+    let applied: Applied = typed(PATH, &answer)?;
+    let outcome = match applied.wrong.as_slice() {
+        [] => Outcome::Done,
+        _ => Outcome::Degraded,
+    };
     if out.is_json() {
         out.json(&answer)?;
-        return Ok(Outcome::Done);
+        return Ok(outcome);
     }
-    let applied: Applied = typed(PATH, &answer)?;
     print_delta(&applied.delta, out)?;
     for action in &applied.actions {
         writeln!(out, "done: {}", printable(action))?;
     }
-    Ok(Outcome::Done)
+    for file in &applied.wrong {
+        writeln!(out, "wrong: {}", printable(file))?;
+    }
+    Ok(outcome)
 }

@@ -23,7 +23,7 @@ const PAGE: u32 = 5_000;
 pub(super) struct Routes {
     /// A prefix, or an address: then the route that covers it.
     prefix: Option<Wanted>,
-    /// Which table: heard (before policy), best, or told.
+    /// Which table: heard (before policy), best, told, or the kernel's.
     #[arg(long, value_enum, default_value_t = Rib::Loc)]
     rib: Rib,
     /// Only from this neighbour; with `--rib out`, what it was told.
@@ -42,6 +42,7 @@ enum Rib {
     In,
     Loc,
     Out,
+    Fib,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,6 +80,9 @@ impl Routes {
         client: &Client,
         out: &mut Output<'_>,
     ) -> Result<Outcome, CommandError> {
+        if self.rib == Rib::Fib {
+            return self.exec_fib(client, out);
+        }
         if out.is_json() {
             return self.print_json(client, out);
         }
@@ -119,6 +123,28 @@ impl Routes {
             writeln!(out, "no routes")?;
         }
         Ok(Outcome::Done)
+    }
+
+    fn exec_fib(&self, client: &Client, out: &mut Output<'_>) -> Result<Outcome, CommandError> {
+        if self.peer.is_some() {
+            return Err(CommandError::Usage(
+                "the kernel does not know which neighbour a route came from: leave --peer out, or ask `--rib loc`".to_owned(),
+            ));
+        }
+        let mut query = Vec::new();
+        if let Some(wanted) = &self.prefix {
+            self.families()?;
+            query.push(format!("prefix={}", encoded(&wanted.text)));
+        }
+        match self.family {
+            Some(FamilyName::Ipv4) => query.push("family=ipv4".to_owned()),
+            Some(FamilyName::Ipv6) => query.push("family=ipv6".to_owned()),
+            None => {}
+        }
+        if self.longer {
+            query.push("longer=true".to_owned());
+        }
+        super::fib::print(client, out, &query)
     }
 
     /// One object with one list, a route a line, written page by page.
@@ -177,6 +203,7 @@ impl Routes {
             Rib::In => "in",
             Rib::Loc => "loc",
             Rib::Out => "out",
+            Rib::Fib => "fib",
         };
         let mut path = format!("/v1/routes?rib={rib}&family={family}&cursor={cursor}&limit={PAGE}");
         if let Some(peer) = &self.peer {

@@ -1,4 +1,5 @@
-//! A reload: applied whole, or refused with nothing changed.
+//! A reload: the configuration is applied whole, or refused with nothing changed. The files of
+//! services follow, each by itself: a wrong one is a problem of its own and holds up no other.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -6,7 +7,7 @@ use tokio::sync::watch;
 use wayleave_bgp::SpeakerHandle;
 use wayleave_bgp_core::{Prefix, feed::Origination};
 
-use super::Source;
+use super::{Source, owners::Owners};
 use crate::{
     config::{self, Config, Delta},
     event::{Applied, Refused},
@@ -17,15 +18,22 @@ use crate::{
 /// The key under which a refused reload stands until one is applied.
 const KEY: &str = "config.reload-refused";
 
+/// What a reload acts on.
+pub(super) struct Reloading<'a> {
+    pub(super) source: &'a Source,
+    pub(super) current: &'a watch::Sender<Arc<Config>>,
+    pub(super) speaker: &'a SpeakerHandle,
+    pub(super) owners: &'a Owners,
+    pub(super) log: &'a Log,
+    pub(super) problems: &'a Problems,
+}
+
 /// Reads the configuration again and applies the difference.
-pub(super) async fn reload(
-    source: &Source,
-    current: &watch::Sender<Arc<Config>>,
-    speaker: &SpeakerHandle,
-    log: &Log,
-    problems: &Problems,
-) -> Result<Applied, Refused> {
-    let outcome = apply(source, current, speaker, log).await;
+pub(super) async fn reload(reloading: &Reloading<'_>) -> Result<Applied, Refused> {
+    let Reloading {
+        current, problems, ..
+    } = reloading;
+    let outcome = apply(reloading).await;
     match &outcome {
         Ok(applied) => {
             let config = current.borrow().clone();
@@ -54,12 +62,15 @@ pub(super) async fn reload(
     outcome
 }
 
-async fn apply(
-    source: &Source,
-    current: &watch::Sender<Arc<Config>>,
-    speaker: &SpeakerHandle,
-    log: &Log,
-) -> Result<Applied, Refused> {
+async fn apply(reloading: &Reloading<'_>) -> Result<Applied, Refused> {
+    let Reloading {
+        source,
+        current,
+        speaker,
+        owners,
+        log,
+        ..
+    } = *reloading;
     let before = current.borrow().clone();
     let source = source.clone();
     let loaded = tokio::task::spawn_blocking(move || source.load()).await;
@@ -84,7 +95,16 @@ async fn apply(
         }
     }
     current.send_replace(Arc::new(after));
-    Ok(Applied { delta, actions })
+    let services = owners.reread_services().await;
+    let registered = services.registered.iter();
+    actions.extend(registered.map(|instance| format!("registered {instance}")));
+    let deregistered = services.deregistered.iter();
+    actions.extend(deregistered.map(|instance| format!("deregistered {instance}")));
+    Ok(Applied {
+        delta,
+        actions,
+        wrong: services.errors.iter().map(ToString::to_string).collect(),
+    })
 }
 
 /// Announces what is new before it withdraws what is gone.
@@ -109,7 +129,7 @@ fn originate(before: &Config, after: &Config, speaker: &SpeakerHandle) -> Vec<St
 }
 
 fn in_words(applied: &Applied) -> String {
-    if applied.delta.is_empty() {
+    if applied.delta.is_empty() && applied.actions.is_empty() {
         return "nothing changed".to_owned();
     }
     let subjects = applied
@@ -118,8 +138,7 @@ fn in_words(applied: &Applied) -> String {
         .iter()
         .map(|change| format!("{} ({})", change.subject(), change.effect));
     let subjects = subjects.collect::<Vec<_>>().join(", ");
-    match applied.actions.as_slice() {
-        [] => subjects,
-        actions => format!("{subjects}: {}", actions.join("; ")),
-    }
+    let parts = [subjects, applied.actions.join("; ")];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join(": ")
 }

@@ -19,7 +19,7 @@ use wayleave_bgp::{Shutdown, SpeakerHandle};
 use super::{
     Source, StartError, directories,
     owners::{self, Dependencies, Owners},
-    reload::reload,
+    reload::{Reloading, reload},
     service, sessions,
     signals::{Asked, Signals},
 };
@@ -84,6 +84,14 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
     tokio::spawn(service::keep_watchdog(speaker.handle.clone()));
     tokio::spawn(service::keep_status(context));
 
+    let reloading = Reloading {
+        source: &source,
+        current: &config,
+        speaker: &speaker.handle,
+        owners: &owners,
+        log,
+        problems: &problems,
+    };
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
@@ -92,13 +100,13 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
                     tracing::info!("reload asked for by SIGHUP");
                     service::reloading();
                     // The outcome stands in the log and among the problems.
-                    let _ = reload(&source, &config, &speaker.handle, log, &problems).await;
+                    let _ = reload(&reloading).await;
                     service::ready();
                 }
             },
             Some(Reload { reply }) = reloads.recv() => {
                 service::reloading();
-                let outcome = reload(&source, &config, &speaker.handle, log, &problems).await;
+                let outcome = reload(&reloading).await;
                 service::ready();
                 if let Some(reply) = reply {
                     // Whoever asked may be gone.

@@ -106,14 +106,25 @@ pub enum Request {
     },
     /// Read the files again.
     ReloadFiles {
-        /// What is wrong with them; their instances are as they were.
-        reply: oneshot::Sender<Vec<FileError>>,
+        /// What came of it.
+        reply: oneshot::Sender<Reread>,
     },
     /// Tell all instances.
     List {
         /// All instances, by id.
         reply: oneshot::Sender<Vec<Instance>>,
     },
+}
+
+/// What reading the files of services again has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reread {
+    /// Instances that are new, or not what they were.
+    pub registered: Vec<InstanceId>,
+    /// Instances that no file has any more.
+    pub deregistered: Vec<InstanceId>,
+    /// What is wrong with files; their instances are as they were.
+    pub errors: Vec<FileError>,
 }
 
 /// The way to the registry for the API and for containers. Clones share it.
@@ -166,8 +177,8 @@ impl RegistryHandle {
         .await?
     }
 
-    /// Reads the files again and says what is wrong with them.
-    pub async fn reload_files(&self) -> Result<Vec<FileError>, RequestError> {
+    /// Reads the files again.
+    pub async fn reload_files(&self) -> Result<Reread, RequestError> {
         self.ask(|reply| Request::ReloadFiles { reply }).await
     }
 

@@ -15,7 +15,7 @@ use wayleave_discovery::{
 };
 
 use super::{
-    FileError, Request, RequestError, ServiceStore,
+    FileError, Request, RequestError, Reread, ServiceStore,
     file::{files, read_file},
 };
 use crate::{
@@ -265,37 +265,41 @@ impl<S: ServiceStore> Owner<S> {
     }
 
     /// Makes the instances of files what the files say. Those of a file that is wrong stay as they were.
-    fn reload_files(&mut self) -> Vec<FileError> {
-        let Some(directory) = self.directory.clone() else {
-            return Vec::new();
-        };
-        let mut errors = Vec::new();
-        let mut kept = BTreeSet::new();
-        let paths = match files(&directory) {
-            Ok(paths) => paths,
-            Err(error) => {
-                self.raise_file_problems(std::slice::from_ref(&error));
-                return vec![error];
+    fn reload_files(&mut self) -> Reread {
+        let mut reread = Reread::default();
+        if let Some(directory) = self.directory.clone() {
+            match files(&directory) {
+                Ok(paths) => self.take_files(&paths, &mut reread),
+                Err(error) => reread.errors.push(error),
             }
-        };
+            self.raise_file_problems(&reread.errors);
+        }
+        reread
+    }
+
+    fn take_files(&mut self, paths: &[PathBuf], reread: &mut Reread) {
+        let mut kept = BTreeSet::new();
         for path in paths {
             let origin = Origin::File(path.display().to_string());
-            match read_file(&path) {
+            match read_file(path) {
                 Ok(services) => {
                     // Those that are no longer in it go first: one that takes over an address finds it free.
                     let ids: BTreeSet<&InstanceId> = services.iter().map(|s| &s.instance).collect();
-                    self.drop_instances(|id, owner| *owner == origin && !ids.contains(id));
+                    let gone =
+                        |id: &InstanceId, owner: &Origin| *owner == origin && !ids.contains(id);
+                    reread.deregistered.extend(self.drop_instances(gone));
                     for service in services {
-                        self.take_from_file(&path, service, &origin, &mut errors);
+                        self.take_from_file(path, service, &origin, reread);
                     }
                 }
-                Err(error) => errors.push(error),
+                Err(error) => reread.errors.push(error),
             }
             kept.insert(origin);
         }
-        self.drop_instances(|_, owner| matches!(owner, Origin::File(_)) && !kept.contains(owner));
-        self.raise_file_problems(&errors);
-        errors
+        let gone = |_: &InstanceId, owner: &Origin| {
+            matches!(owner, Origin::File(_)) && !kept.contains(owner)
+        };
+        reread.deregistered.extend(self.drop_instances(gone));
     }
 
     fn take_from_file(
@@ -303,14 +307,17 @@ impl<S: ServiceStore> Owner<S> {
         path: &Path,
         service: Registration,
         origin: &Origin,
-        errors: &mut Vec<FileError>,
+        reread: &mut Reread,
     ) {
         let id = service.instance.clone();
         let before = self.registry.instance(&id).cloned();
         match self.registry.register(service, origin.clone()) {
             Ok(Registered::Unchanged) => {}
-            Ok(_) => self.rewatch(&id, before.as_ref()),
-            Err(error) => errors.push(FileError {
+            Ok(_) => {
+                self.rewatch(&id, before.as_ref());
+                reread.registered.push(id);
+            }
+            Err(error) => reread.errors.push(FileError {
                 path: path.to_owned(),
                 place: None,
                 message: error.to_string(),
@@ -318,18 +325,22 @@ impl<S: ServiceStore> Owner<S> {
         }
     }
 
-    fn drop_instances(&mut self, is_dropped: impl Fn(&InstanceId, &Origin) -> bool) {
+    fn drop_instances(
+        &mut self,
+        is_dropped: impl Fn(&InstanceId, &Origin) -> bool,
+    ) -> Vec<InstanceId> {
         let ids: Vec<InstanceId> = self
             .registry
             .instances()
             .filter(|(id, instance)| is_dropped(id, &instance.origin))
             .map(|(id, _)| id.clone())
             .collect();
-        for id in ids {
-            if let Some(instance) = self.registry.deregister(&id) {
+        for id in &ids {
+            if let Some(instance) = self.registry.deregister(id) {
                 self.forget(&instance);
             }
         }
+        ids
     }
 
     fn raise_file_problems(&self, errors: &[FileError]) {

@@ -244,8 +244,9 @@ async fn files_are_taken_as_they_are_and_a_wrong_one_changes_nothing() {
         "[[service]]\nname = \"Web\"\naddress = \"10.1.7.2\"\n",
     )
     .unwrap();
-    let errors = registry.handle.reload_files().await.unwrap();
-    assert_eq!(errors.len(), 1);
+    let reread = registry.handle.reload_files().await.unwrap();
+    assert_eq!(reread.errors.len(), 1);
+    assert_eq!((reread.registered, reread.deregistered), (vec![], vec![]));
     assert!(
         registry
             .problems
@@ -255,7 +256,9 @@ async fn files_are_taken_as_they_are_and_a_wrong_one_changes_nothing() {
     );
     assert_eq!(registry.handle.list().await.unwrap().len(), 1);
     std::fs::remove_file(&file).unwrap();
-    assert!(registry.handle.reload_files().await.unwrap().is_empty());
+    let reread = registry.handle.reload_files().await.unwrap();
+    assert_eq!((reread.registered, reread.errors), (vec![], vec![]));
+    assert_eq!(reread.deregistered.len(), 1);
     assert_eq!(registry.change().await.1, None);
     assert!(registry.problems.standing().is_empty());
     registry.end().await;

@@ -31,6 +31,7 @@ use crate::{
     event::{Owner, Progress},
     fib,
     problem::Problems,
+    registry::Reread,
     store::{Host, Store, StoreError},
 };
 
@@ -130,6 +131,15 @@ pub(super) async fn start(
 }
 
 impl Owners {
+    /// Reads the files of services again. Without discovery there are none.
+    pub(super) async fn reread_services(&self) -> Reread {
+        match &self.names {
+            // It has stopped: so will everything else.
+            Some(names) => names.registry.reload_files().await.unwrap_or_default(),
+            None => Reread::default(),
+        }
+    }
+
     /// Ends them all; nothing they have put into the kernel or announced is taken back.
     pub(super) async fn stop(self) {
         if let Some(containers) = self.containers {
