@@ -14,6 +14,7 @@
 pub mod attributes;
 pub mod config;
 pub mod feed;
+mod limits;
 mod out;
 mod rib;
 mod session;
@@ -22,6 +23,7 @@ pub mod types;
 pub mod view;
 pub mod wire;
 
+pub use limits::Limits;
 pub use session::{ConnId, Down};
 pub use speaker::{Action, ConnInfo, FeedId, QueryError, Speaker};
 pub use types::{

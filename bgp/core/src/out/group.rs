@@ -6,7 +6,7 @@ use super::{
     Progress,
     batch::{Batch, Pack, Sink},
     export::GroupKey,
-    log::{Audience, LOG_LIMIT, Log},
+    log::{Audience, Log},
     outbox::Outbox,
     told::Told,
     walk::{FamilyWalk, Walk},
@@ -71,15 +71,6 @@ pub(crate) struct Group {
     /// they alone get a withdrawal.
     turned: Vec<(Slot, u32)>,
 }
-
-/// Destinations a walk handles at a time.
-const WALK_STEP: usize = 2_048;
-
-/// A walker with this much unwritten waits.
-const PRIVATE_LIMIT: usize = 64 << 10;
-
-/// Destinations filled in at a time.
-const FILL_STEP: u32 = 16_384;
 
 impl Group {
     pub(crate) fn new(key: GroupKey) -> Self {
@@ -288,7 +279,7 @@ impl Group {
         }
         let from = self.told[index].filled();
         let bound = table.dest_bound();
-        let to = bound.min(from.saturating_add(FILL_STEP));
+        let to = bound.min(from.saturating_add(shared.limits.turn));
         for dest in from..to {
             if table.is_live(dest) {
                 let new = self.key.desired(shared, table, dest);
@@ -331,7 +322,7 @@ impl Group {
             step.go(&mut walk.families[1], &told[1], &tables.v6);
             if walk.is_done() {
                 *progress = Progress::Following(log.end());
-            } else if private.len() < PRIVATE_LIMIT {
+            } else if private.len() < shared.limits.unwritten {
                 more = true;
             }
         }
@@ -340,7 +331,7 @@ impl Group {
 
     /// Forgets what all have read. When the log is too long all the same, those furthest behind
     /// walk.
-    pub(crate) fn trim(&mut self, bounds: [u32; 2]) {
+    pub(crate) fn trim(&mut self, bounds: [u32; 2], limit: usize) {
         let Self { members, log, .. } = self;
         for member in members {
             // Who has nothing to read does not hold the log back.
@@ -360,7 +351,7 @@ impl Group {
             self.log
                 .trim(least.map_or(self.log.end(), |(cursor, _)| cursor));
             match least {
-                Some((_, slot)) if self.log.bytes_held() > LOG_LIMIT => {
+                Some((_, slot)) if self.log.bytes_held() > limit => {
                     self.drop_behind(slot, bounds);
                 }
                 _ => break,
@@ -449,10 +440,10 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn go<P: Pack>(&mut self, walk: &mut FamilyWalk, told: &Told, table: &Table<P>) {
-        if walk.done || self.private.len() >= PRIVATE_LIMIT {
+        if walk.done || self.private.len() >= self.shared.limits.unwritten {
             return;
         }
-        let mut budget = WALK_STEP;
+        let mut budget = self.shared.limits.walk;
         while budget > 0
             && let Some(dest) = walk.behind.pop_first()
         {

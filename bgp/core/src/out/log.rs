@@ -63,9 +63,6 @@ impl Block {
     }
 }
 
-/// Most bytes kept for slow members; past this the slowest are dropped behind.
-pub(crate) const LOG_LIMIT: usize = 8 << 20;
-
 /// A block is closed when it is this long.
 const BLOCK: usize = 64 << 10;
 

@@ -17,6 +17,7 @@ use self::{
     source::{Slot, Source},
     table::{NONE, Replaced, Table},
 };
+use crate::limits::Limits;
 
 /// What a change to one path did to its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +38,17 @@ pub(crate) struct Shared {
     pub(crate) sources: Vec<Source>,
     /// Turns of the machine so far.
     pub(crate) turn: u64,
+    pub(crate) limits: Limits,
     scratch: Vec<u32>,
 }
 
 impl Shared {
-    pub(crate) fn new(local: Source) -> Self {
+    pub(crate) fn new(local: Source, limits: Limits) -> Self {
         Self {
             attrs: AttrArena::new(),
             sources: vec![local],
             turn: 0,
+            limits,
             scratch: Vec::new(),
         }
     }

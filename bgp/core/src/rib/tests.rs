@@ -35,7 +35,7 @@ fn candidate() -> Candidate {
 }
 
 fn rib(candidates: &[Candidate]) -> (Shared, Table<Ipv4Prefix>, u32) {
-    let mut shared = Shared::new(Source::local(1));
+    let mut shared = Shared::new(Source::local(1), crate::Limits::default());
     let mut table = Table::new();
     let mut dest = 0;
     for (n, candidate) in (1_u16..).zip(candidates) {

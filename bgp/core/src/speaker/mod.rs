@@ -33,6 +33,7 @@ use self::{feed::Feed, peer::Peer, turn::Sweep};
 use crate::{
     config::{PeerConfig, SpeakerConfig},
     feed::Origination,
+    limits::Limits,
     out::{Departure, Families, Group, GroupKey, outbox::Outbox},
     rib::{
         Shared,
@@ -84,13 +85,18 @@ impl Speaker {
     /// A speaker with this configuration, as of `now`. It acts at once: see
     /// [`Speaker::poll_action`].
     pub fn new(now: Time, config: SpeakerConfig) -> Self {
+        Self::with_limits(now, config, Limits::default())
+    }
+
+    /// The same with other bounds.
+    pub fn with_limits(now: Time, config: SpeakerConfig, limits: Limits) -> Self {
         let mut speaker = Self {
             started: now,
             peers: vec![None],
             by_address: BTreeMap::new(),
             retired: Vec::new(),
             conns: HashMap::new(),
-            shared: Shared::new(Source::local(config.router_id.to_u32())),
+            shared: Shared::new(Source::local(config.router_id.to_u32()), limits),
             tables: Families::new(),
             groups: Vec::new(),
             sweep: Sweep::default(),

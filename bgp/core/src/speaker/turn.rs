@@ -7,15 +7,6 @@ use crate::{
     types::Time,
 };
 
-/// Destinations compared in one turn and family.
-const DIRTY_STEP: usize = 16_384;
-
-/// Paths looked at in one turn and family for a peer that is gone.
-const SWEEP_STEP: u32 = 16_384;
-
-/// Destinations freed in one turn and family.
-const LIMBO_STEP: usize = 16_384;
-
 /// The way through all paths that takes those of past sessions out. One way serves all peers
 /// that go down meanwhile: each has the rest of it and then the beginning.
 #[derive(Debug, Default)]
@@ -42,7 +33,7 @@ impl Sweep {
     ) {
         let index = P::FAMILY.index();
         let bound = table.path_bound();
-        let count = self.remaining[index].min(SWEEP_STEP);
+        let count = self.remaining[index].min(shared.limits.turn);
         self.remaining[index] -= count;
         for _ in 0..count {
             if self.position[index] >= bound {
@@ -95,7 +86,7 @@ impl Speaker {
             more |= group.fill(shared, &tables.v4);
             more |= group.fill(shared, &tables.v6);
             more |= group.walk(shared, tables);
-            group.trim(bounds);
+            group.trim(bounds, shared.limits.log);
         }
         release(shared, &mut tables.v4, groups, feeds);
         release(shared, &mut tables.v6, groups, feeds);
@@ -131,7 +122,7 @@ fn flush<P: Pack>(
     if !table.has_dirty() {
         return false;
     }
-    table.take_dirty(DIRTY_STEP, dirty);
+    table.take_dirty(shared.limits.turn as usize, dirty);
     for feed in feeds.iter_mut().flatten() {
         for &dest in dirty.iter() {
             feed.families[P::FAMILY.index()].changed(dest);
@@ -157,7 +148,7 @@ fn release<P: PrefixKey>(
         .filter_map(|group| group.log.oldest_turn())
         .min();
     let before = oldest.unwrap_or(shared.turn);
-    table.leave_limbo(before, shared.turn, LIMBO_STEP, |dest| {
+    table.leave_limbo(before, shared.turn, shared.limits.turn as usize, |dest| {
         groups
             .iter()
             .flatten()
