@@ -123,9 +123,7 @@ impl Shared {
         self.attrs.release(old.received);
         self.attrs.release(old.attr);
         let best_changed = self.decide_again(table, path.dest, Some(id));
-        if !table.has_paths(path.dest) {
-            table.enter_limbo(path.dest, self.turn);
-        }
+        table.enter_limbo(path.dest, self.turn);
         Outcome {
             dest: path.dest,
             best_changed,

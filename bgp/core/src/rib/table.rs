@@ -28,6 +28,8 @@ pub(crate) struct Dest<A> {
 const DIRTY: u8 = 1;
 const IN_LIMBO: u8 = 2;
 const FREED: u8 = 4;
+/// Lost its last path again while in limbo: the turn noted there is too early.
+const AGAIN_IN_LIMBO: u8 = 8;
 
 /// One path to a destination.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +72,8 @@ pub(crate) struct Table<P: PrefixKey> {
     live_best: u32,
     /// Destinations whose best path changed and that groups have not looked at since.
     dirty: Vec<u32>,
-    /// Destinations without paths that somebody may still have to hear about, with the turn in
-    /// which they lost the last one; oldest first.
+    /// Destinations without paths that somebody may still have to hear about, with the last turn
+    /// in which a log may have taken that up; oldest first.
     limbo: VecDeque<(u32, u64)>,
 }
 
@@ -213,10 +215,6 @@ impl<P: PrefixKey> Table<P> {
         })
     }
 
-    pub(crate) fn has_paths(&self, dest: u32) -> bool {
-        self.dests[dest as usize].head != NONE
-    }
-
     /// Puts the path of `peer` to `dest` in place. The caller moves the attribute counts.
     pub(crate) fn put_path(
         &mut self,
@@ -314,30 +312,39 @@ impl<P: PrefixKey> Table<P> {
         !self.dirty.is_empty()
     }
 
-    /// Takes up to `limit` dirty destinations, in the order they became dirty.
-    pub(crate) fn take_dirty(&mut self, limit: usize, into: &mut Vec<u32>) {
+    /// Takes up to `limit` dirty destinations, in the order they became dirty, to be compared in
+    /// this `turn`.
+    pub(crate) fn take_dirty(&mut self, limit: usize, turn: u64, into: &mut Vec<u32>) {
         into.clear();
         let count = limit.min(self.dirty.len());
         into.extend(self.dirty.drain(..count));
         for &dest in into.iter() {
             self.dests[dest as usize].flags &= !DIRTY;
+            self.enter_limbo(dest, turn);
         }
         if self.dirty.is_empty() && self.dirty.capacity() > 1 << 16 {
             self.dirty = Vec::new();
         }
     }
 
-    /// Notes that `dest` has no paths left, as of `turn`.
+    /// Notes, when `dest` has no paths left, that nobody hears of that later than in `turn`. One
+    /// that is dirty has yet to be compared, and enters after that: a log that takes its withdrawal
+    /// up names it by its id.
     pub(crate) fn enter_limbo(&mut self, dest: u32, turn: u64) {
-        let flags = &mut self.dests[dest as usize].flags;
-        if *flags & IN_LIMBO == 0 {
-            *flags |= IN_LIMBO;
+        let entry = &mut self.dests[dest as usize];
+        if entry.head != NONE || entry.flags & DIRTY != 0 {
+            return;
+        }
+        if entry.flags & IN_LIMBO == 0 {
+            entry.flags |= IN_LIMBO;
             self.limbo.push_back((dest, turn));
+        } else {
+            entry.flags |= AGAIN_IN_LIMBO;
         }
     }
 
-    /// Frees destinations that lost their last path before turn `before`, unless they have one
-    /// again or `awaited` says that somebody must still hear of them.
+    /// Frees destinations of which nothing was taken up since before turn `before`, unless they
+    /// have a path again or `awaited` says that somebody must still hear of them.
     pub(crate) fn leave_limbo(
         &mut self,
         before: u64,
@@ -351,15 +358,16 @@ impl<P: PrefixKey> Table<P> {
                 Some(&(dest, turn)) if turn < before => {
                     self.limbo.pop_front();
                     let entry = &mut self.dests[dest as usize];
-                    entry.flags &= !IN_LIMBO;
-                    if entry.head != NONE {
+                    let again = entry.flags & AGAIN_IN_LIMBO != 0;
+                    entry.flags &= !(IN_LIMBO | AGAIN_IN_LIMBO);
+                    if entry.head != NONE || entry.flags & DIRTY != 0 {
                         continue;
                     }
-                    if entry.flags & DIRTY != 0 || awaited(dest) {
+                    if again || awaited(dest) {
                         self.enter_limbo(dest, now);
-                        continue;
+                    } else {
+                        self.free_dest(dest);
                     }
-                    self.free_dest(dest);
                 }
                 _ => break,
             }
@@ -437,6 +445,32 @@ mod tests {
     }
 
     #[test]
+    fn a_destination_is_not_freed_before_the_turn_in_which_its_loss_was_compared_is_over() {
+        let mut table = Table::new();
+        let dest = table.find_or_add(prefix(1));
+        table.mark_dirty(dest);
+        table.enter_limbo(dest, 3);
+        table.leave_limbo(9, 9, 10, |_| false);
+        assert!(table.is_live(dest), "nobody has compared it yet");
+        let mut taken = Vec::new();
+        table.take_dirty(10, 9, &mut taken);
+        table.leave_limbo(9, 9, 10, |_| false);
+        assert!(table.is_live(dest), "a log of turn 9 may name it");
+
+        // It comes back and goes again while it waits: what it waits for is later.
+        let (path, _) = table.put_path(dest, Slot(1), set(1), 0);
+        table.mark_dirty(dest);
+        table.take_dirty(10, 12, &mut taken);
+        table.remove_path(path);
+        table.mark_dirty(dest);
+        table.take_dirty(10, 15, &mut taken);
+        table.leave_limbo(15, 15, 10, |_| false);
+        assert!(table.is_live(dest), "a log of turn 15 may name it");
+        table.leave_limbo(16, 17, 10, |_| false);
+        assert!(!table.is_live(dest));
+    }
+
+    #[test]
     fn a_destination_is_dirty_once() {
         let mut table = Table::new();
         let (a, b) = (table.find_or_add(prefix(1)), table.find_or_add(prefix(2)));
@@ -444,10 +478,10 @@ mod tests {
         table.mark_dirty(b);
         table.mark_dirty(a);
         let mut taken = Vec::new();
-        table.take_dirty(10, &mut taken);
+        table.take_dirty(10, 1, &mut taken);
         assert_eq!(taken, [a, b]);
         table.mark_dirty(a);
-        table.take_dirty(10, &mut taken);
+        table.take_dirty(10, 1, &mut taken);
         assert_eq!(taken, [a]);
     }
 }

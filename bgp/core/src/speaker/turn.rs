@@ -122,7 +122,7 @@ fn flush<P: Pack>(
     if !table.has_dirty() {
         return false;
     }
-    table.take_dirty(shared.limits.turn as usize, dirty);
+    table.take_dirty(shared.limits.turn as usize, shared.turn, dirty);
     for feed in feeds.iter_mut().flatten() {
         for &dest in dirty.iter() {
             feed.families[P::FAMILY.index()].changed(dest);

@@ -6,3 +6,4 @@ mod history;
 mod net;
 mod routing;
 mod session;
+mod storm;

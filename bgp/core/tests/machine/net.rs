@@ -10,7 +10,7 @@ use std::{
 };
 
 use wayleave_bgp_core::{
-    Action, Asn, ConnId, ConnInfo, Family, Prefix, RouterId, Speaker, Time,
+    Action, Asn, ConnId, ConnInfo, Family, Limits, Prefix, RouterId, Speaker, Time,
     config::{PeerConfig, RemoteAs, SpeakerConfig},
     view::{PeerView, RibKind, RouteQuery, RouteView},
 };
@@ -62,6 +62,7 @@ pub(crate) struct Net {
     pub(crate) rng: Rng,
     /// Octets one write may take; small ones make partial writes.
     pub(crate) write_limit: usize,
+    limits: Limits,
 }
 
 pub(crate) fn address(n: usize) -> IpAddr {
@@ -81,13 +82,18 @@ pub(crate) fn peer(n: usize, asn: u32) -> PeerConfig {
 
 impl Net {
     pub(crate) fn new(seed: u64, configs: Vec<SpeakerConfig>) -> Self {
+        Self::limited(seed, configs, Limits::default())
+    }
+
+    /// The same with speakers that hold and do less at a time.
+    pub(crate) fn limited(seed: u64, configs: Vec<SpeakerConfig>, limits: Limits) -> Self {
         let now = Time(1_000_000_000);
         Self {
             now,
             addresses: (0..configs.len()).map(address).collect(),
             speakers: configs
                 .into_iter()
-                .map(|config| Speaker::new(now, config))
+                .map(|config| Speaker::with_limits(now, config, limits))
                 .collect(),
             pipes: BTreeMap::new(),
             unread: BTreeMap::new(),
@@ -95,6 +101,7 @@ impl Net {
             deaf: Vec::new(),
             rng: Rng::new(seed),
             write_limit: usize::MAX,
+            limits,
         }
     }
 
@@ -154,6 +161,16 @@ impl Net {
         }
     }
 
+    /// Speaker `n` asks speaker `m` for a family again (RFC 2918, 3).
+    pub(crate) fn refresh(&mut self, n: usize, m: usize, family: Family) {
+        let (afi, safi) = family.code();
+        let mut request = vec![0xff; 16];
+        request.extend([0, 23, 5, 0, afi as u8, 0, safi]);
+        for conn in self.conns_of(m, n) {
+            self.speakers[m].received(self.now, conn, &request);
+        }
+    }
+
     /// Stops speaker `n` without a word and starts it again with what it was configured to be.
     pub(crate) fn restart(&mut self, n: usize) {
         for other in 0..self.speakers.len() {
@@ -172,7 +189,7 @@ impl Net {
             self.unread.remove(&end);
         }
         let config = self.speakers[n].config().clone();
-        self.speakers[n] = Speaker::new(self.now, config);
+        self.speakers[n] = Speaker::with_limits(self.now, config, self.limits);
     }
 
     /// One small step of something that can happen now; whether anything could.
@@ -309,6 +326,13 @@ impl Net {
             }
         }
         panic!("a livelock: the net does not come to rest");
+    }
+
+    /// Lets a little happen, and leaves the rest on the way.
+    pub(crate) fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            self.step();
+        }
     }
 
     /// Lets `time` pass, timers and all.
