@@ -191,6 +191,7 @@ asn = 64512
 name = "tor1"
 address = "192.0.2.1"
 asn = 65101
+role = "host"
 disabled = true # nobody is there, which would be an error after a while
 TOML
     expect "it restarts with a configuration" guest timeout 40 systemctl restart wayleaved.service
@@ -201,6 +202,7 @@ TOML
 name = "tor2"
 address = "192.0.2.2"
 asn = 65101
+role = "host"
 disabled = true # nobody is there, which would be an error after a while
 TOML
     expect "systemctl reload applies a change" guest systemctl reload wayleaved.service
