@@ -46,7 +46,9 @@ pub(crate) struct Connection {
 
 /// Connects and runs the connection.
 pub(crate) async fn open(driver: Rc<Driver>, conn: ConnId, target: Target<'_>) {
-    match socket::connect(&target, CONNECT_PATIENCE).await {
+    let opened = socket::connect(&target, CONNECT_PATIENCE).await;
+    driver.attempts.borrow_mut().remove(&conn);
+    match opened {
         Ok(stream) => run(driver, conn, stream, true).await,
         Err(error) => {
             let now = driver.now();

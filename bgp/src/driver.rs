@@ -144,6 +144,8 @@ pub(crate) struct Driver {
     origin: Instant,
     pub(crate) machine: RefCell<Machine>,
     pub(crate) connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
+    /// Connections that are being opened.
+    pub(crate) attempts: RefCell<BTreeMap<ConnId, tokio::task::AbortHandle>>,
     listeners: RefCell<BTreeMap<SocketAddr, tokio::task::AbortHandle>>,
     /// Something came in: a turn is due. The task that takes it runs behind everything that was
     /// ready before, so that what came together is answered together.
@@ -158,6 +160,7 @@ impl Driver {
             origin: Instant::now(),
             machine: RefCell::new(Machine::new(Time(0), config)),
             connections: RefCell::default(),
+            attempts: RefCell::default(),
             listeners: RefCell::default(),
             due: Notify::new(),
             feeds: RefCell::default(),
@@ -236,7 +239,7 @@ impl Driver {
                         least: min_ttl,
                     };
                     let driver = Rc::clone(self);
-                    tokio::task::spawn_local(async move {
+                    let attempt = tokio::task::spawn_local(async move {
                         let target = socket::Target {
                             remote,
                             interface: interface.as_deref(),
@@ -245,12 +248,20 @@ impl Driver {
                         };
                         connection::open(driver, conn, target).await;
                     });
+                    // It has not run yet, and takes itself out when it is through.
+                    let mut attempts = self.attempts.borrow_mut();
+                    attempts.insert(conn, attempt.abort_handle());
                 }
                 Action::Close { conn } => {
                     let connection = self.connections.borrow().get(&conn).cloned();
                     match connection {
                         Some(connection) => connection.close.notify_one(),
                         None => {
+                            // Left alone, it would come through one day: the neighbour would wait on
+                            // it for our OPEN, and refuse the connection that we open instead.
+                            if let Some(attempt) = self.attempts.borrow_mut().remove(&conn) {
+                                attempt.abort();
+                            }
                             let now = self.now();
                             self.machine.borrow_mut().closed(now, conn, "closed by us");
                         }

@@ -137,12 +137,14 @@ impl Speaker {
         })
     }
 
-    /// Our connection is open. The driver should read from it from now on.
+    /// Our connection is open. The driver should read from it from now on. One that was given up
+    /// meanwhile is to be closed.
     pub fn connected(&mut self, now: Time, conn: ConnId, info: ConnInfo) {
         let Some(slot) = self.conns.get_mut(&conn).map(|entry| {
             entry.info = Some(info);
             entry.slot
         }) else {
+            self.actions.push_back(Action::Close { conn });
             return;
         };
         self.with_session(now, slot, |session, fx| session.connected(now, conn, fx));
