@@ -1,6 +1,7 @@
 //! A connection that is given up before it is open, seen from the neighbour.
 
 use std::{
+    io::{self, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
     thread,
@@ -16,18 +17,16 @@ use wayleave_bgp_core::{
 
 /// A listener that lets one connection wait: the system drops further SYNs, which are sent again
 /// after 1, 3 and 7 s.
-fn listener_with_room_for_one() -> TcpListener {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket
-        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-        .unwrap();
-    socket.listen(0).unwrap();
-    socket.into()
+fn listener_with_room_for_one() -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.listen(0)?;
+    Ok(socket.into())
 }
 
 #[test]
 fn an_attempt_that_is_given_up_never_comes_through_to_keep_the_neighbour_waiting() {
-    let listener = listener_with_room_for_one();
+    let listener = listener_with_room_for_one().unwrap();
     let address = listener.local_addr().unwrap();
     let filler = TcpStream::connect(address).unwrap();
 
@@ -63,7 +62,6 @@ fn an_attempt_that_is_given_up_never_comes_through_to_keep_the_neighbour_waiting
         while let Ok((mut stream, _)) = accepting.accept() {
             let heard = heard.clone();
             thread::spawn(move || {
-                use std::io::Read;
                 stream
                     .set_read_timeout(Some(Duration::from_secs(3)))
                     .unwrap();

@@ -180,6 +180,37 @@ impl FibParameters {
     }
 }
 
+impl Wanted {
+    /// The place in the order of routes after which those that are wanted begin.
+    fn begin(&self) -> Option<Slot> {
+        match *self {
+            Self::All | Self::Family(Family::Ipv4Unicast) => None,
+            Self::Family(Family::Ipv6Unicast) => before(Ipv6Addr::UNSPECIFIED.into()),
+            Self::Exactly(prefix) | Self::Inside(prefix) => before(prefix.addr()),
+            Self::Covering(address) => before(address),
+        }
+    }
+
+    /// Whether a route from there on comes before the end of what is wanted.
+    fn reaches(&self, slot: &Slot) -> bool {
+        match *self {
+            Self::All | Self::Family(Family::Ipv6Unicast) => true,
+            Self::Family(Family::Ipv4Unicast) => !slot.prefix.is_ipv6(),
+            Self::Exactly(prefix) | Self::Inside(prefix) => prefix.contains(slot.prefix.addr()),
+            Self::Covering(address) => slot.prefix.contains(address),
+        }
+    }
+
+    /// Whether it is wanted. What starts at the address of a prefix and covers it sorts before it.
+    fn has(&self, slot: &Slot) -> bool {
+        match *self {
+            Self::Inside(prefix) => slot.prefix.len() >= prefix.len(),
+            Self::Exactly(prefix) => slot.prefix == prefix,
+            Self::All | Self::Family(_) | Self::Covering(_) => true,
+        }
+    }
+}
+
 /// A prefix without bits past its length: what is asked for is what was meant.
 fn exact(text: &str) -> Result<Prefix, ApiError> {
     let strict: Result<wayleave_bgp_core::Prefix, _> = text.parse();
@@ -206,31 +237,18 @@ async fn page(
         .transpose()?;
     let after = after.map(|cursor| cursor.0);
     let wanted = parameters.wanted()?;
-    let (from, is_inside): (Option<Slot>, Box<dyn Fn(&Slot) -> bool + Send + Sync>) = match wanted {
-        Wanted::All => (None, Box::new(|_| true)),
-        Wanted::Family(Family::Ipv4Unicast) => (None, Box::new(|slot| !slot.prefix.is_ipv6())),
-        Wanted::Family(Family::Ipv6Unicast) => {
-            (before(Ipv6Addr::UNSPECIFIED.into()), Box::new(|_| true))
-        }
+    match wanted {
         Wanted::Exactly(prefix) => return Ok(Json(whole(at(fib, prefix).await?))),
         Wanted::Covering(address) => return Ok(Json(whole(covering(fib, address).await?))),
-        Wanted::Inside(prefix) => (
-            before(prefix.addr()),
-            Box::new(move |slot| prefix.contains(slot.prefix.addr())),
-        ),
-    };
-    // One more than wanted tells whether there is a next page. What starts at the address of a
-    // prefix and covers it sorts before it and is left out.
-    let is_longer = |slot: &Slot| match wanted {
-        Wanted::Inside(prefix) => slot.prefix.len() >= prefix.len(),
-        Wanted::All | Wanted::Family(_) | Wanted::Exactly(_) | Wanted::Covering(_) => true,
-    };
+        Wanted::All | Wanted::Family(_) | Wanted::Inside(_) => {}
+    }
+    // One more than wanted tells whether there is a next page.
     let spare = SLOTS_OF_AN_ADDRESS;
-    let statuses = ask(fib, after.max(from), limit + 1 + spare).await?;
+    let statuses = ask(fib, after.max(wanted.begin()), limit + 1 + spare).await?;
     let mut statuses = statuses
         .into_iter()
-        .take_while(|status| is_inside(&status.slot))
-        .filter(|status| is_longer(&status.slot));
+        .take_while(|status| wanted.reaches(&status.slot))
+        .filter(|status| wanted.has(&status.slot));
     let page: Vec<Status> = statuses.by_ref().take(limit).collect();
     let next = statuses
         .next()

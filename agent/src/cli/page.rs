@@ -66,7 +66,7 @@ pub(super) fn print_json(
             write!(out, "{{")?;
             for (key, value) in answer.as_object().into_iter().flatten() {
                 if key != list && key != "next" {
-                    write!(out, "{}:{value},\n", Value::from(key.as_str()))?;
+                    writeln!(out, "{}:{value},", Value::from(key.as_str()))?;
                 }
             }
             write!(out, "{}:[", Value::from(list))?;

@@ -195,7 +195,7 @@ fn stored(restored: &Restored) -> Result<Vec<Instance>, OwnerError> {
         .into_values()
         .filter(|instance| match instance.origin {
             Origin::Container(_) => instance.registration.addresses.iter().any(leased),
-            _ => true,
+            Origin::File(_) | Origin::Api => true,
         })
         .collect())
 }
