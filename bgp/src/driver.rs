@@ -289,6 +289,11 @@ impl Driver {
         }
     }
 
+    /// Whether the speaker was told to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
     pub(crate) fn drop_feed(&self, id: FeedId, wake: &Rc<Notify>) {
         self.machine.borrow_mut().unsubscribe(id);
         self.feeds
@@ -343,6 +348,9 @@ impl Driver {
                     Shutdown::Restart => None,
                     Shutdown::Administrative(text) => Some(text.as_str()),
                 };
+                // Before the sessions close: a stop is no loss of routes, and readers of a feed keep
+                // what they had.
+                self.stopping.set(true);
                 machine.shutdown(now, text);
                 return Some(done);
             }
@@ -376,7 +384,6 @@ impl Driver {
 
     /// Lets the last messages out.
     async fn finish(self: &Rc<Self>) {
-        self.stopping.set(true);
         for task in self.listeners.borrow().values() {
             task.abort();
         }

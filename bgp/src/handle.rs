@@ -114,7 +114,8 @@ impl SpeakerHandle {
     }
 
     /// The best routes of both families: all there are, then changes, at most `capacity` events
-    /// on the way. A reader that lags gets the latest state of each prefix, never a backlog.
+    /// on the way. A reader that lags gets the latest state of each prefix, never a backlog. It ends
+    /// with a shutdown, without a word of the sessions that close then.
     pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<FeedEvent> {
         let (events, receiver) = mpsc::channel(capacity);
         let _ = self.commands.send(Command::Subscribe(events));
