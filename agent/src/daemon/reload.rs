@@ -55,6 +55,10 @@ pub(super) async fn reload(reloading: &Reloading<'_>) -> Result<Applied, Refused
                     "see `wayleave config diff`; restart wayleaved, or undo that change and reload"
                         .to_owned()
                 }
+                Refused::CannotListen(_) => {
+                    "make that address available, or set bgp.listen to others, and reload"
+                        .to_owned()
+                }
                 Refused::SpeakerGone | Refused::Stopping => "restart wayleaved".to_owned(),
             },
         }),
@@ -85,7 +89,8 @@ async fn apply(reloading: &Reloading<'_>) -> Result<Applied, Refused> {
     let mut actions = speaker
         .reconfigure(config::speaker_config(&after))
         .await
-        .map_err(|_| Refused::SpeakerGone)?;
+        .map_err(|_| Refused::SpeakerGone)?
+        .map_err(|error| Refused::CannotListen(error.to_string()))?;
     actions.extend(originate(&before, &after, speaker));
     if before.log.level != after.log.level {
         match log.set_levels(&after.log.level.value) {
