@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{net::TcpStream, sync::Notify};
-use wayleave_bgp_core::{ConnId, Speaker as Machine};
+use wayleave_bgp_core::{ConnId, ConnInfo, Speaker as Machine};
 
 use crate::{
     driver::Driver,
@@ -73,11 +73,14 @@ pub(crate) async fn open(driver: Rc<Driver>, conn: ConnId, target: Target<'_>) {
 
 /// Takes a connection a peer has opened.
 pub(crate) async fn accept(driver: Rc<Driver>, stream: TcpStream) -> io::Result<()> {
-    let info = interface::describe(stream.local_addr()?, stream.peer_addr()?);
+    let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
     let now = driver.now();
-    let admitted = driver.machine.borrow_mut().accepted(now, info);
+    let expected = driver.machine.borrow().expects(remote.ip());
+    let admitted = expected
+        .then(|| interface::describe(local, remote))
+        .and_then(|info| driver.machine.borrow_mut().accepted(now, info));
     let Some(conn) = admitted else {
-        tracing::debug!(remote = %stream.peer_addr()?, "a connection from nobody we know, closed");
+        tracing::debug!(%remote, "a connection from nobody we know, closed");
         return Ok(());
     };
     let (ttl, least) = driver.machine.borrow().ttls(conn);
@@ -130,6 +133,12 @@ async fn run(driver: Rc<Driver>, conn: ConnId, stream: TcpStream, ours: bool) {
 }
 
 impl Connection {
+    /// The two ends as the system has them now.
+    pub(crate) fn describe(&self) -> io::Result<ConnInfo> {
+        let ends = (self.stream.local_addr()?, self.stream.peer_addr()?);
+        Ok(interface::describe(ends.0, ends.1))
+    }
+
     /// Reads and writes until either side ends it; says why in words.
     async fn serve(&self, driver: &Rc<Driver>) -> String {
         loop {

@@ -188,6 +188,7 @@ impl Driver {
                 () = tokio::time::sleep_until(deadline.into()) => {
                     let now = self.now();
                     self.machine.borrow_mut().handle_timeout(now);
+                    self.describe_again();
                     self.wake_feeds();
                 }
                 command = commands.recv() => {
@@ -281,6 +282,18 @@ impl Driver {
         }
     }
 
+    /// Looks for addresses that sessions lacked when they came up: interfaces get theirs one by one.
+    fn describe_again(&self) {
+        let lacking: Vec<ConnId> = self.machine.borrow().undescribed().collect();
+        for conn in lacking {
+            let connection = self.connections.borrow().get(&conn).cloned();
+            // One that has just broken shows that in reading.
+            if let Some(Ok(info)) = connection.map(|connection| connection.describe()) {
+                self.machine.borrow_mut().described(conn, info);
+            }
+        }
+    }
+
     fn wake_feeds(&self) {
         for feed in self.feeds.borrow().iter() {
             feed.notify_one();
@@ -301,11 +314,13 @@ impl Driver {
 
     /// When the loop must run without any event.
     fn deadline(&self) -> Instant {
-        /// Longest sleep; also how often a feed that waits for its peers is looked at.
+        /// How often a feed that waits for its peers is looked at, and interfaces without an address
+        /// that a session needs.
         const TICK: Duration = Duration::from_secs(1);
         const IDLE: Duration = Duration::from_secs(3_600);
         let machine = self.machine.borrow();
-        let latest = if machine.awaits_sync() { TICK } else { IDLE };
+        let ticks = machine.awaits_sync() || machine.undescribed().next().is_some();
+        let latest = if ticks { TICK } else { IDLE };
         let latest = Instant::now() + latest;
         let due = machine
             .poll_timeout()

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::types::{Asn, Family, Prefix, RouterId};
+use crate::types::{Asn, Family, LargeCommunity, Prefix, RouterId};
 
 /// The whole configuration of a speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub struct SpeakerConfig {
     /// Global administrator of the large communities that carry service discovery. A route with
     /// the mark `NUMBER:1:*` passes only between peers that may carry discovery.
     pub discovery: Option<u32>,
+    /// All routes of this speaker's own carry these. What comes back from a peer with all of them is
+    /// refused: some neighbours send our routes back to us, and where hosts share an AS, or ours is
+    /// let in once, nothing else tells. Empty: nothing is told apart.
+    pub own_marks: Vec<LargeCommunity>,
     /// Most equal paths handed to the kernel for one prefix; 1 switches multipath off.
     pub multipath: u8,
     /// The peers, by unique name.
@@ -147,6 +151,7 @@ impl SpeakerConfig {
             asn,
             cluster_id: None,
             discovery: None,
+            own_marks: Vec::new(),
             listen: Vec::new(),
             multipath: 1,
             peers: Vec::new(),

@@ -38,7 +38,8 @@ impl Speaker {
         let old = std::mem::replace(&mut self.config, config);
         let new = self.config.clone();
         let all = (old.asn, old.router_id, old.cluster_id, old.discovery)
-            != (new.asn, new.router_id, new.cluster_id, new.discovery);
+            != (new.asn, new.router_id, new.cluster_id, new.discovery)
+            || old.own_marks != new.own_marks;
         if all {
             self.shared.sources[0] = Source::local(new.router_id.to_u32());
             done.push(format!(
@@ -120,10 +121,21 @@ impl Speaker {
             mark_all(&mut self.tables.v4, slot);
             mark_all(&mut self.tables.v6, slot);
         }
+        self.regroup(slot);
+        if let Err(notification) = self.check_limit(slot)
+            && let Some((conn, _)) = self.peer(slot).and_then(|peer| peer.session.established())
+        {
+            self.fault(now, slot, conn, notification);
+        }
+    }
+
+    /// Puts a peer whose session is up into the group it belongs to by now.
+    pub(super) fn regroup(&mut self, slot: Slot) {
         let key = self.peer(slot).and_then(|peer| {
             let (conn, negotiated) = peer.session.established()?;
             let info = self.conns.get(&conn)?.info.as_ref()?;
-            Some(action::group_key(&self.config, &config, negotiated, info))
+            let config = peer.session.config();
+            Some(action::group_key(&self.config, config, negotiated, info))
         });
         let group = self
             .peer(slot)
@@ -133,11 +145,6 @@ impl Speaker {
         {
             let departure = self.leave_group(slot);
             self.join_group(slot, key, departure);
-        }
-        if let Err(notification) = self.check_limit(slot)
-            && let Some((conn, _)) = self.peer(slot).and_then(|peer| peer.session.established())
-        {
-            self.fault(now, slot, conn, notification);
         }
     }
 
