@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{net::TcpStream, sync::Notify};
-use wayleave_bgp_core::{ConnId, ConnInfo, Speaker as Machine};
+use wayleave_bgp_core::{ConnId, ConnInfo, Speaker as Machine, Time};
 
 use crate::{
     driver::Driver,
@@ -161,7 +161,7 @@ impl Connection {
                         return error.to_string();
                     }
                     self.writing.set(Writing::Open);
-                    self.write(&mut driver.machine.borrow_mut());
+                    self.write(driver.now(), &mut driver.machine.borrow_mut());
                     // A walk that waited for room goes on.
                     driver.due.notify_one();
                 }
@@ -212,7 +212,7 @@ impl Connection {
     }
 
     /// Writes until there is nothing left or the socket is full.
-    pub(crate) fn write(&self, machine: &mut Machine) {
+    pub(crate) fn write(&self, now: Time, machine: &mut Machine) {
         while self.writing.get() == Writing::Open {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES);
             machine.output(self.conn, SLICES, &mut slices);
@@ -222,7 +222,7 @@ impl Connection {
             match self.stream.try_write_vectored(&slices) {
                 Ok(count) => {
                     drop(slices);
-                    machine.written(self.conn, count);
+                    machine.written(now, self.conn, count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writing.set(Writing::Full);
@@ -237,7 +237,7 @@ impl Connection {
     /// would reset the connection and lose our NOTIFICATION.
     async fn last_words(&self, driver: &Rc<Driver>) {
         loop {
-            self.write(&mut driver.machine.borrow_mut());
+            self.write(driver.now(), &mut driver.machine.borrow_mut());
             match self.writing.get() {
                 Writing::Open => break,
                 Writing::Full => self.writing.set(Writing::Open),

@@ -274,10 +274,11 @@ impl Driver {
     fn write_all(&self) {
         let mut ready = Vec::new();
         self.machine.borrow().writable(|conn| ready.push(conn));
+        let now = self.now();
         let connections = self.connections.borrow();
         for conn in ready {
             if let Some(connection) = connections.get(&conn) {
-                connection.write(&mut self.machine.borrow_mut());
+                connection.write(now, &mut self.machine.borrow_mut());
             }
         }
     }

@@ -81,6 +81,9 @@ pub struct PeerConfig {
     pub families: Vec<Family>,
     /// Hold time proposed, in seconds: 0, or 3 and up (RFC 4271, 4.2).
     pub hold_time: u16,
+    /// SendHoldTime (RFC 9687): how long the transport may take nothing of ours before the session
+    /// is closed; twice the negotiated hold time at least. 8 minutes are the RFC's default.
+    pub send_hold_time: Duration,
     /// ConnectRetryTime before the first retry; doubled up to 120 s while the peer refuses.
     pub connect_retry: Duration,
     /// The neighbour is our reflection client (RFC 4456).
@@ -118,6 +121,7 @@ impl PeerConfig {
             disabled: false,
             families: Family::ALL.to_vec(),
             hold_time: 90,
+            send_hold_time: Duration::from_secs(480),
             connect_retry: Duration::from_secs(5),
             reflector_client: false,
             next_hop_self: false,

@@ -222,7 +222,7 @@ impl Speaker {
     }
 
     /// `count` bytes of that were written.
-    pub fn written(&mut self, conn: ConnId, count: usize) {
+    pub fn written(&mut self, now: Time, conn: ConnId, count: usize) {
         let Some(entry) = self.conns.get_mut(&conn) else {
             return;
         };
@@ -230,6 +230,10 @@ impl Speaker {
         let (slot, up) = (entry.slot, entry.up && !entry.closing);
         if up && let Some(group) = self.group_mut(slot) {
             group.written(slot, left);
+        }
+        // A deadline that only moves away needs no timer anew.
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.session.wrote(now, conn);
         }
     }
 

@@ -28,6 +28,7 @@ fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
     old.discovery = new.discovery;
     old.max_prefixes = new.max_prefixes;
     old.connect_retry = new.connect_retry;
+    old.send_hold_time = new.send_hold_time;
     old == *new
 }
 
@@ -110,6 +111,7 @@ impl Speaker {
         let client = config.reflector_client;
         let old = peer.session.config().clone();
         peer.session.set_config(config.clone());
+        self.arm(slot);
         let judged_by =
             |config: &PeerConfig| (config.import.clone(), config.allow_own_as, config.discovery);
         if judged_by(&old) != judged_by(&config) {
