@@ -89,6 +89,14 @@ fn a_host_passes_nothing_on_that_is_not_its_own() {
             best(&fabric, 0, "10.1.250.1/32")?;
             Ok(())
         })?;
+        // It has come, and it was refused: were it only late, nothing would be shown.
+        let agent = &fabric.nodes[0].agent;
+        lab.until(CONVERGED, "the other to arrive and be refused", || {
+            let told = agent.cli(["routes", "--rib", "in", "203.0.113.0/24"])?;
+            let refused = &told["routes"][0]["refused"];
+            ensure!(refused.is_string(), "{told}");
+            Ok(())
+        })?;
         let refused = best(&fabric, 0, "203.0.113.0/24");
         ensure!(
             refused.is_err(),
