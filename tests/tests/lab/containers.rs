@@ -10,9 +10,6 @@ use wayleave_lab::{CniFailure, Container, Lab, LabError, Stream, Why, ensure, la
 
 use crate::fabric::{Between, CONVERGED, Fabric, Node};
 
-/// What the agents must contain for these tests.
-const PARTS: [&str; 2] = ["fib", "attach"];
-
 #[test]
 fn containers_reach_each_other_through_frr() {
     lab!(Frr, Agent, Cni).run(|lab| reach_each_other(lab, Between::Frr));
@@ -30,9 +27,6 @@ fn containers_reach_each_other_with_no_router_between() {
 
 fn reach_each_other(lab: &Lab, between: Between) -> Result<(), Why> {
     let fabric = Fabric::start(lab, between, 3, "")?;
-    if let Some(why) = fabric.lacks(&PARTS)? {
-        return lab.skip(why);
-    }
     let start = Instant::now();
     let mut containers = Vec::new();
     for node in &fabric.nodes {
@@ -69,9 +63,6 @@ fn reach_each_other(lab: &Lab, between: Between) -> Result<(), Why> {
 fn a_killed_agent_does_not_disturb_its_containers_and_serves_them_again() {
     lab!(Frr, Agent, Cni).run(|lab| {
         let fabric = Fabric::start(lab, Between::Frr, 2, "")?;
-        if let Some(why) = fabric.lacks(&PARTS)? {
-            return lab.skip(why);
-        }
         let [near, far] = [&fabric.nodes[0], &fabric.nodes[1]];
         let (a, b) = (near.attach(lab, "a")?, near.attach(lab, "b")?);
         let elsewhere = far.attach(lab, "c")?;
@@ -108,9 +99,6 @@ fn a_killed_agent_does_not_disturb_its_containers_and_serves_them_again() {
 fn fifty_adds_at_once_give_fifty_containers() {
     lab!(Agent, Cni).run(|lab| {
         let fabric = Fabric::start(lab, Between::Switch, 1, "")?;
-        if let Some(why) = fabric.lacks(&PARTS)? {
-            return lab.skip(why);
-        }
         let node = &fabric.nodes[0];
         let containers: Vec<Container> = (0..50)
             .map(|n| lab.container(&node.host, &n.to_string()))
@@ -173,9 +161,6 @@ fn all_at_once(
 fn the_plugin_is_forgiving_where_the_specification_wants_it_and_strict_elsewhere() {
     lab!(Agent, Cni).run(|lab| {
         let fabric = Fabric::start(lab, Between::Switch, 1, "")?;
-        if let Some(why) = fabric.lacks(&PARTS)? {
-            return lab.skip(why);
-        }
         let node = &fabric.nodes[0];
         let network = node.network();
         node.host.cni_status(&network)?;
@@ -217,9 +202,6 @@ fn the_plugin_is_forgiving_where_the_specification_wants_it_and_strict_elsewhere
 fn gc_removes_what_belongs_to_nobody_and_nothing_else() {
     lab!(Agent, Cni).run(|lab| {
         let fabric = Fabric::start(lab, Between::Switch, 1, "")?;
-        if let Some(why) = fabric.lacks(&PARTS)? {
-            return lab.skip(why);
-        }
         let node = &fabric.nodes[0];
         let (kept, orphan) = (node.attach(lab, "a")?, node.attach(lab, "b")?);
         let freed = first_v4(&orphan)?;
@@ -248,9 +230,6 @@ fn gc_removes_what_belongs_to_nobody_and_nothing_else() {
 fn a_containers_own_route_deleted_by_hand_comes_back() {
     lab!(Agent, Cni).run(|lab| {
         let fabric = Fabric::start(lab, Between::Switch, 1, "")?;
-        if let Some(why) = fabric.lacks(&PARTS)? {
-            return lab.skip(why);
-        }
         let node = &fabric.nodes[0];
         let container = node.attach(lab, "a")?;
         let address = first_v4(&container)?;
@@ -268,9 +247,6 @@ fn a_containers_own_route_deleted_by_hand_comes_back() {
 fn a_link_that_comes_back_brings_the_fabric_back() {
     lab!(Frr, Agent, Cni).run(|lab| {
         let fabric = Fabric::start(lab, Between::Frr, 2, "")?;
-        if let Some(why) = fabric.lacks(&PARTS)? {
-            return lab.skip(why);
-        }
         let (a, b) = (
             fabric.nodes[0].attach(lab, "a")?,
             fabric.nodes[1].attach(lab, "b")?,

@@ -94,11 +94,6 @@ impl Fabric {
         })
     }
 
-    /// Whether the agent says that it cannot install routes.
-    pub(crate) fn lacks_fib(&self) -> Result<bool, Why> {
-        Ok(self.agent()?.has_problem("absent.fib")?)
-    }
-
     pub(crate) fn withdraw_frr_networks(&self) -> Result<(), Why> {
         self.frr.configure(&[
             "router bgp 65001",
