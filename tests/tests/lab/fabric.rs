@@ -20,6 +20,24 @@ pub(crate) enum Between {
     Switch,
 }
 
+/// The AS numbers of a fabric.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers {
+    /// Host `n` has this and `n`.
+    pub(crate) hosts: u32,
+    pub(crate) router: u32,
+    /// The router knows AS numbers of four octets.
+    pub(crate) as4: bool,
+}
+
+impl Numbers {
+    pub(crate) const SHORT: Self = Self {
+        hosts: 65000,
+        router: 65100,
+        as4: true,
+    };
+}
+
 /// A running fabric. Host `n` (from 1) is AS 65000+n and owns 10.1.n.0/24 and fd00:1:0:n::/64; it
 /// originates one more address of each family, 10.1.(100+n).1 and fd00:1:0:(100+n)::1.
 pub(crate) struct Fabric {
@@ -47,6 +65,17 @@ impl Fabric {
         between: Between,
         count: usize,
         more: &str,
+    ) -> Result<Self, Why> {
+        Self::numbered(lab, between, count, more, Numbers::SHORT)
+    }
+
+    /// The same with other AS numbers.
+    pub(crate) fn numbered(
+        lab: &Lab,
+        between: Between,
+        count: usize,
+        more: &str,
+        numbers: Numbers,
     ) -> Result<Self, Why> {
         let hosts: Vec<Host> = (1..=count)
             .map(|n| lab.host(&format!("h{n}")))
@@ -81,15 +110,23 @@ impl Fabric {
                 default_routes(host, routers)?;
             }
             match between {
-                Between::Frr => fabric.frr = Some(lab.frr(&tor, FrrConfig::new(FRR))?),
-                Between::Bird => fabric.bird = Some(lab.bird(&tor, BIRD)?),
+                Between::Frr => {
+                    let text = FRR.replace("65100", &numbers.router.to_string());
+                    fabric.frr = Some(lab.frr(&tor, FrrConfig::new(text))?);
+                }
+                Between::Bird => {
+                    let as4 = if numbers.as4 { "on" } else { "off" };
+                    let text =
+                        BIRD.replace("65100;", &format!("{}; enable as4 {as4};", numbers.router));
+                    fabric.bird = Some(lab.bird(&tor, &text)?);
+                }
                 Between::Switch => {}
             }
         }
         for (n, (host, uplink)) in hosts.into_iter().zip(uplinks).enumerate() {
             let number = n + 1;
             let more = more.replace("{uplink}", &uplink.to_string());
-            let text = configuration(number, &neighbours[n], &more);
+            let text = configuration(number, numbers, &neighbours[n], &more);
             let agent = lab.agent(&host, &text)?;
             let routers = if let Between::Switch = between {
                 Vec::new()
@@ -202,7 +239,7 @@ fn default_routes(host: &Host, routers: &[IpAddr]) -> Result<(), Why> {
     Ok(())
 }
 
-fn configuration(number: usize, neighbours: &[IpAddr], more: &str) -> String {
+fn configuration(number: usize, numbers: Numbers, neighbours: &[IpAddr], more: &str) -> String {
     let mut text = format!(
         r#"
 [node]
@@ -222,7 +259,7 @@ prefix = "10.1.{number}.0/24"
 prefix = "fd00:1:0:{number}::/64"
 {more}
 "#,
-        asn = 65000 + number,
+        asn = numbers.hosts + number as u32,
         own = 100 + number,
     );
     for (n, address) in neighbours.iter().enumerate() {
