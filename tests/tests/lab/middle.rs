@@ -389,7 +389,7 @@ router bgp {asn}
     ))
 }
 
-fn bird_config(asn: u32, remote: u32, us: [IpAddr; 2]) -> String {
+pub(crate) fn bird_config(asn: u32, remote: u32, us: [IpAddr; 2]) -> String {
     let [us4, us6] = us;
     format!(
         "router id 2.2.2.2;
