@@ -52,14 +52,15 @@ pub(crate) struct Node {
     pub(crate) agent: Agent,
     /// Its own address on the network it is cabled to.
     pub(crate) uplink: IpAddr,
+    pub(crate) uplink6: IpAddr,
     number: usize,
     /// Where its default routes lead: what an operator configures for the host itself.
     routers: Vec<IpAddr>,
 }
 
 impl Fabric {
-    /// Starts `count` hosts; `more` is added to each configuration, `{uplink}` in it being the host's
-    /// own address.
+    /// Starts `count` hosts; `more` is added to each configuration, `{uplink}` and `{uplink6}` in it
+    /// being the host's own addresses.
     pub(crate) fn start(
         lab: &Lab,
         between: Between,
@@ -86,11 +87,11 @@ impl Fabric {
             bird: None,
         };
         let mut neighbours: Vec<Vec<IpAddr>> = vec![Vec::new(); count];
-        let mut uplinks: Vec<IpAddr> = Vec::new();
+        let mut uplinks: Vec<[IpAddr; 2]> = Vec::new();
         if let Between::Switch = between {
             let members: Vec<&Host> = hosts.iter().collect();
             let switch = lab.switch("sw", &members)?;
-            uplinks.extend(switch.ends.iter().map(|end| IpAddr::from(end.v4)));
+            uplinks.extend(switch.ends.iter().map(|end| [end.v4.into(), end.v6.into()]));
             for (n, mine) in neighbours.iter_mut().enumerate() {
                 let others = switch
                     .ends
@@ -103,7 +104,7 @@ impl Fabric {
             let tor = lab.host("tor")?;
             for (host, mine) in hosts.iter().zip(&mut neighbours) {
                 let link = lab.link(&tor, host)?;
-                uplinks.push(link.b.v4.into());
+                uplinks.push([link.b.v4.into(), link.b.v6.into()]);
                 mine.extend([link.a.v4.into(), IpAddr::from(link.a.v6)]);
             }
             for (host, routers) in hosts.iter().zip(&neighbours) {
@@ -123,9 +124,11 @@ impl Fabric {
                 Between::Switch => {}
             }
         }
-        for (n, (host, uplink)) in hosts.into_iter().zip(uplinks).enumerate() {
+        for (n, (host, [uplink, uplink6])) in hosts.into_iter().zip(uplinks).enumerate() {
             let number = n + 1;
-            let more = more.replace("{uplink}", &uplink.to_string());
+            let more = more
+                .replace("{uplink}", &uplink.to_string())
+                .replace("{uplink6}", &uplink6.to_string());
             let text = configuration(number, numbers, &neighbours[n], &more);
             let agent = lab.agent(&host, &text)?;
             let routers = if let Between::Switch = between {
@@ -137,6 +140,7 @@ impl Fabric {
                 host,
                 agent,
                 uplink,
+                uplink6,
                 number,
                 routers,
             });

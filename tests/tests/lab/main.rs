@@ -6,6 +6,7 @@ mod fabric;
 mod frr_and_bird;
 mod malformed;
 mod middle;
+mod names;
 mod oracle;
 mod peering;
 mod protocol;
