@@ -5,6 +5,7 @@ mod containers;
 mod fabric;
 mod frr_and_bird;
 mod malformed;
+mod many;
 mod middle;
 mod names;
 mod oracle;
