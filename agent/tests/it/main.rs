@@ -10,4 +10,6 @@ mod api;
 mod config;
 mod daemon;
 mod documents;
+mod host;
+mod namespace;
 mod place;
