@@ -12,4 +12,6 @@ mod daemon;
 mod documents;
 mod host;
 mod namespace;
+mod pages;
 mod place;
+mod transcripts;
