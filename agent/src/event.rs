@@ -53,28 +53,20 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Who keeps a piece of state.
+/// Who keeps a piece of state that the agent waits for at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Owner {
     /// The BGP speaker: peers, RIB.
     Speaker,
-    /// The API's socket.
-    Api,
     /// Routes in the kernel.
     Fib,
     /// Durable state.
     Store,
     /// Containers' interfaces.
     Attach,
-    /// The CNI socket.
-    Cni,
     /// Services of this host.
     Registry,
-    /// Health checks.
-    Health,
-    /// The name server.
-    Dns,
 }
 
 /// What the agent waits for before it says that it is ready: one entry per owner that was

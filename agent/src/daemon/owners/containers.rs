@@ -1,6 +1,6 @@
 //! Containers: attachments, the CNI socket, and the announcement of this host's blocks.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 use wayleave_bgp::SpeakerHandle;
@@ -54,14 +54,19 @@ pub(super) async fn start(
         progress,
         problems,
         speaker,
+        ..
     } = dependencies.clone();
     let Outside { fib, registry, key } = outside;
     progress.expect(
         Owner::Attach,
         "the containers of the last run to be taken over",
     );
-    let needed = !config.blocks.is_empty();
+    // What a container still uses must not be swept, so that whoever had some needs this too.
+    let had_some = !restored.attachments.is_empty() || !restored.leases.is_empty();
+    let needed = !config.blocks.is_empty() || had_some;
     let (originated, wanted) = watch::channel(BTreeSet::new());
+    // Unbounded, because whoever deletes a container must not wait for the registry: on the way is
+    // at most an address of each container that went.
     let (gone, went) = mpsc::unbounded_channel();
     let outlet = Way {
         fib: fib.clone(),
@@ -92,6 +97,11 @@ pub(super) async fn start(
                 fix: "run wayleaved with CAP_NET_ADMIN, or leave it: this host has no block"
                     .to_owned(),
             });
+            // Nobody desires anything, and an earlier run had no containers.
+            if let Some(fib) = &fib {
+                fib.in_sync(fib::Owner::Attach);
+                fib.in_sync(fib::Owner::Block);
+            }
             progress.in_sync(Owner::Attach);
             return Ok(None);
         }
@@ -104,6 +114,7 @@ pub(super) async fn start(
         tokio::spawn(forget_services(went, registry));
     }
     tokio::spawn(announce(wanted, fib, speaker, key, problems));
+    tokio::spawn(recheck(containers.attachments.clone()));
     progress.in_sync(Owner::Attach);
     Ok(Some(containers))
 }
@@ -159,8 +170,26 @@ async fn forget_services(
     }
 }
 
+/// How often it is looked whether problems of the start were solved from outside.
+const RECHECK: Duration = Duration::from_secs(15);
+
+/// Clears problems that an operator solved with `sysctl` or `ip`, until the runtime ends.
+async fn recheck(attachments: Attachments) {
+    loop {
+        tokio::time::sleep(RECHECK).await;
+        let attachments = attachments.clone();
+        if blocking(move || attachments.recheck()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// How often a block is tried again that the kernel does not drop the rest of.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Announces what is wanted: after the kernel drops what no container has, withdrawn before it
-/// stops to.
+/// stops to. What the kernel does not drop is not announced: packets to it would come in and go out
+/// again by the default route, round and round.
 async fn announce(
     mut wanted: watch::Receiver<BTreeSet<Cidr>>,
     fib: Option<FibHandle>,
@@ -169,54 +198,75 @@ async fn announce(
     problems: Problems,
 ) {
     let mut announced = BTreeSet::new();
+    // Asked of the kernel, whatever it answered.
+    let mut dropped: BTreeSet<Cidr> = BTreeSet::new();
     let mut first = true;
     loop {
         let now = wanted.borrow_and_update().clone();
         let gone: Vec<Cidr> = announced.difference(&now).copied().collect();
         speaker.withdraw(gone.iter().map(route).collect());
-        let new: Vec<Cidr> = now.difference(&announced).copied().collect();
+        announced.retain(|cidr| now.contains(cidr));
+        let mut new: Vec<Cidr> = now.difference(&announced).copied().collect();
+        let mut refused = Vec::new();
         if let Some(fib) = &fib {
-            for cidr in &gone {
+            for cidr in dropped.difference(&now) {
                 fib.blackhole(kernel(cidr), false);
             }
-            for cidr in &new {
+            for cidr in now.difference(&dropped) {
                 fib.blackhole(kernel(cidr), true);
             }
+            dropped.clone_from(&now);
             if std::mem::take(&mut first) {
                 fib.in_sync(fib::Owner::Block);
             }
             let slots = new.iter().map(|cidr| (kernel(cidr), 0)).collect();
-            let refused: Vec<String> = match fib.settled(slots).await {
-                Some(outcomes) => new
-                    .iter()
-                    .zip(outcomes)
-                    .filter_map(|(cidr, outcome)| Some(format!("{cidr}: {}", outcome.err()?)))
-                    .collect(),
-                None => return,
+            // The task has ended, and the agent is about to.
+            let Some(outcomes) = fib.settled(slots).await else {
+                return;
             };
-            problems.replace("block.", refused.iter().map(|why| unblocked(why)).collect());
+            let judged = new.iter().copied().zip(outcomes);
+            let (held, taken): (Vec<_>, Vec<_>) = judged.partition(|(_, outcome)| outcome.is_err());
+            new = taken.into_iter().map(|(cidr, _)| cidr).collect();
+            refused = held
+                .into_iter()
+                .filter_map(|(cidr, outcome)| Some(unannounced(&cidr, &outcome.err()?)))
+                .collect();
         }
+        let waits = !refused.is_empty();
+        problems.replace(KEYS, refused);
         let originations = new.iter().map(|cidr| {
             let mut origination = Origination::new(route(cidr));
             origination.large_communities.clone_from(&key);
             origination
         });
         speaker.originate(originations.collect());
-        announced = now;
-        if wanted.changed().await.is_err() {
-            return;
+        announced.extend(new);
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() {
+                return;
+            },
+            () = tokio::time::sleep(AGAIN), if waits => {}
         }
     }
 }
 
-fn unblocked(why: &str) -> Problem {
+/// What the keys of these problems begin with.
+const KEYS: &str = "block.";
+
+fn unannounced(cidr: &Cidr, trouble: &fib::Trouble) -> Problem {
     Problem {
-        key: format!("block.{}", why.split(' ').next().unwrap_or_default()),
-        severity: Severity::Warning,
-        what: "packets to addresses of a block that no container has are not dropped here"
-            .to_owned(),
-        why: why.to_owned(),
-        fix: "see `ip route show table all`: whose route is in the way?".to_owned(),
+        key: format!("{KEYS}{cidr}"),
+        severity: Severity::Error,
+        what: format!(
+            "{cidr} is not announced, so that its containers cannot be reached from other hosts"
+        ),
+        why: format!(
+            "the kernel does not drop packets to addresses of it that no container has: {trouble}"
+        ),
+        fix:
+            "see `ip route show table all`: whose route is in the way? Remove it, and the block is \
+              announced within seconds"
+                .to_owned(),
     }
 }
 

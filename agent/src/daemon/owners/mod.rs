@@ -9,8 +9,9 @@
 //!             └─ containers              └─▶ name server, API
 //! ```
 //!
-//! Order of start: store, routes, containers, names. Each reports to [`Progress`] when it is in
-//! sync. Stop goes the other way round: no new calls, those under way end, the kernel is left as
+//! Order of start: store, routes, names, containers, which announce under the key that names know
+//! and tell the registry of addresses that go. Each reports to [`Progress`] when it is in sync. At a
+//! stop containers go first: no new calls, those under way end; then names. The kernel is left as
 //! it is, nothing is withdrawn.
 
 mod containers;
@@ -20,8 +21,9 @@ mod routes;
 use std::io;
 
 use axum::Router;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use wayleave_bgp::SpeakerHandle;
+use wayleave_netlink::KernelError;
 
 use crate::{
     attach,
@@ -46,9 +48,11 @@ pub(super) struct Dependencies {
     pub(super) progress: Progress,
     pub(super) problems: Problems,
     pub(super) speaker: SpeakerHandle,
+    /// An owner that cannot go on says so here, which ends the agent.
+    pub(super) lost: mpsc::Sender<OwnerError>,
 }
 
-/// Why an owner did not start.
+/// Why an owner did not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {
     /// Durable state.
@@ -59,6 +63,12 @@ pub enum OwnerError {
         "{0}; run wayleaved with CAP_NET_ADMIN, or set [fib] install = false for a plain speaker"
     )]
     Fib(#[from] fib::StartError),
+    /// Routes of the kernel, once they were kept.
+    #[error(
+        "routes in the kernel can no longer be kept up to date: {0}; wayleaved ends, for a whole one \
+         to be started in its place, which takes over what is there"
+    )]
+    FibLost(KernelError),
     /// Containers' interfaces.
     #[error("containers cannot be attached: {0}")]
     Attach(#[from] attach::OpenError),
