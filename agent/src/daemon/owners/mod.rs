@@ -5,11 +5,11 @@
 //!    │          │                             │                ▲  │
 //!    │          └──(blocks, once the kernel has them)──────────┘  │ feed
 //!    └────▶ names: registry ──(endpoints)──────────────────────▶──┤
-//!             ▲ addresses that go        catalog ◀────────────────┘
+//!             ▲ addresses come, go       catalog ◀────────────────┘
 //!             └─ containers              └─▶ name server, API
 //! ```
 //!
-//! Order of start: store, routes, containers, names. Each reports to [`Progress`] when it is in
+//! Order of start: store, routes, names, containers; services wait for the containers to have been judged. Each reports to [`Progress`] when it is in
 //! sync. Stop goes the other way round: no new calls, those under way end, the kernel is left as
 //! it is, nothing is withdrawn.
 
@@ -109,10 +109,10 @@ pub(super) async fn start(
         names: None,
         stop,
     };
-    let names = names::start(config, dependencies, &opened, &stopped).await?;
+    let mut names = names::start(config, dependencies, &opened, &stopped).await?;
     let outside = Outside {
         fib: fib.clone(),
-        registry: names.as_ref().map(|names| names.registry.clone()),
+        addresses: names.as_mut().and_then(Names::addresses),
         // Every route of this node carries its key.
         key: names.as_ref().map(Names::key).unwrap_or_default(),
     };
@@ -131,11 +131,11 @@ pub(super) async fn start(
 }
 
 impl Owners {
-    /// Reads the files of services again. Without discovery there are none.
-    pub(super) async fn reread_services(&self) -> Reread {
+    /// Takes what a configuration says of addresses, and reads the files of services again. Without discovery there
+    /// are none.
+    pub(super) async fn reread_services(&self, config: &Config) -> Reread {
         match &self.names {
-            // It has stopped: so will everything else.
-            Some(names) => names.registry.reload_files().await.unwrap_or_default(),
+            Some(names) => names.reload(config).await,
             None => Reread::default(),
         }
     }
