@@ -99,8 +99,9 @@ async fn apply(reloading: &Reloading<'_>) -> Result<Applied, Refused> {
             Err(error) => tracing::error!("{error}"),
         }
     }
-    current.send_replace(Arc::new(after));
-    let services = owners.reread_services().await;
+    let after = Arc::new(after);
+    current.send_replace(Arc::clone(&after));
+    let services = owners.reread_services(&after).await;
     let registered = services.registered.iter();
     actions.extend(registered.map(|instance| format!("registered {instance}")));
     let deregistered = services.deregistered.iter();
