@@ -110,6 +110,17 @@ impl Progress {
     }
 }
 
+/// Ranks of what this host originates ([`Origination::rank`]): where several owners want the same
+/// prefix announced, the one that says most about it speaks.
+pub mod rank {
+    /// `[bgp] originate`.
+    pub const CONFIGURED: u8 = 0;
+    /// Blocks.
+    pub const BLOCK: u8 = 1;
+    /// Services, and what this node says about itself.
+    pub const DISCOVERY: u8 = 2;
+}
+
 /// A wish to read the configuration again and apply it.
 #[derive(Debug)]
 pub struct Reload {

@@ -365,8 +365,14 @@ mod tests {
 
     /// What the speaker itself says it does about a change, in our words.
     fn done_by_the_speaker(before: &Config, after: &Config) -> Effect {
-        let mut speaker = Speaker::new(Time(0), speaker_config(before));
-        let done = speaker.reconfigure(Time(1), speaker_config(after));
+        let mut speaker = Speaker::new(
+            Time(0),
+            speaker_config(before, wayleave_discovery::codec::NodeKey(1)),
+        );
+        let done = speaker.reconfigure(
+            Time(1),
+            speaker_config(after, wayleave_discovery::codec::NodeKey(1)),
+        );
         match done.as_slice() {
             [] => Effect::Live,
             [one] if one.ends_with("policy changed, session kept") => Effect::Live,

@@ -97,6 +97,8 @@ settings! {
         listen: Vec<SocketAddr> => Live,
         /// Hold time of peers that set none, in seconds.
         hold_time: u16 => Live,
+        /// How long the transport to peers that set none may take nothing, in seconds (RFC 9687).
+        send_hold_time: u16 => Live,
         /// Pause before a connection is tried again, of peers that set none, in seconds.
         connect_retry: u16 => Live,
         /// Most equal paths used for one prefix; 1: the best only.
@@ -151,6 +153,9 @@ settings! {
         families: Vec<Family> => ResetsSession,
         /// Hold time proposed, in seconds.
         hold_time: u16 => ResetsSession,
+        /// How long the transport may take nothing before the session is closed, in seconds
+        /// (RFC 9687); twice the hold time at least.
+        send_hold_time: u16 => Live,
         /// Pause before a connection is tried again, in seconds.
         connect_retry: u16 => Live,
         /// A reflection client of ours (RFC 4456).

@@ -52,8 +52,18 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
     let problems = Problems::default();
     problems.replace("config.", config::advice(&config));
     let progress = Progress::default();
+    // A SIGHUP that comes during a start or a reload: what it is about may have been read before.
+    let mut again = false;
     progress.expect(Owner::Speaker, "the peers to be configured");
-    let speaker = wayleave_bgp::spawn(config::speaker_config(&config))?;
+    let opened = tokio::select! {
+        opened = owners::open(&config, &progress) => opened?,
+        () = stop_asked(&mut signals, &mut again) => {
+            tracing::info!("asked to stop before the durable state was read");
+            directories::clear_run(&paths);
+            return Ok(());
+        }
+    };
+    let speaker = wayleave_bgp::spawn(config::speaker_config(&config, opened.node_key()))?;
     speaker.handle.originate(config::originations(&config));
     progress.in_sync(Owner::Speaker);
     let (lost, mut losses) = mpsc::channel(1);
@@ -63,10 +73,8 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
         speaker: speaker.handle.clone(),
         lost,
     };
-    // A SIGHUP that comes during a start or a reload: what it is about may have been read before.
-    let mut again = false;
     let owners = tokio::select! {
-        owners = owners::start(&config, &dependencies) => owners?,
+        owners = owners::start(&config, &dependencies, opened) => owners?,
         () = stop_asked(&mut signals, &mut again) => {
             tracing::info!("asked to stop before the start was complete");
             close_sessions(&speaker.handle).await;

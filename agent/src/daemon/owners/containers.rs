@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::sync::watch;
 use wayleave_bgp::SpeakerHandle;
-use wayleave_bgp_core::{LargeCommunity, Prefix, feed::Origination};
+use wayleave_bgp_core::{Prefix, feed::Origination};
 use wayleave_ipam::Cidr;
 use wayleave_netlink::{Prefix as KernelPrefix, Route};
 
@@ -13,7 +13,7 @@ use crate::{
     attach::{self, Attachments, Outlet},
     cni_server::Server,
     config::Config,
-    event::Owner,
+    event::{Owner, rank},
     fib::{self, FibHandle},
     problem::{Problem, Problems, Severity},
     registry::{AddressNews, Addresses},
@@ -56,11 +56,7 @@ pub(super) async fn start(
         speaker,
         ..
     } = dependencies.clone();
-    let Outside {
-        fib,
-        addresses,
-        key,
-    } = outside;
+    let Outside { fib, addresses } = outside;
     progress.expect(
         Owner::Attach,
         "the containers of the last run to be taken over",
@@ -115,7 +111,7 @@ pub(super) async fn start(
     if let Some(fib) = &fib {
         fib.in_sync(fib::Owner::Attach);
     }
-    tokio::spawn(announce(wanted, fib, speaker, key, problems));
+    tokio::spawn(announce(wanted, fib, speaker, problems));
     tokio::spawn(recheck(containers.attachments.clone()));
     progress.in_sync(Owner::Attach);
     Ok(Some(containers))
@@ -125,8 +121,6 @@ pub(super) async fn start(
 pub(super) struct Outside {
     pub(super) fib: Option<FibHandle>,
     pub(super) addresses: Option<Addresses>,
-    /// Goes along with every block.
-    pub(super) key: Vec<LargeCommunity>,
 }
 
 /// The way out of the attachments. Called from threads that block: it only hands over.
@@ -181,7 +175,6 @@ async fn announce(
     mut wanted: watch::Receiver<BTreeSet<Cidr>>,
     fib: Option<FibHandle>,
     speaker: SpeakerHandle,
-    key: Vec<LargeCommunity>,
     problems: Problems,
 ) {
     let mut announced = BTreeSet::new();
@@ -191,7 +184,7 @@ async fn announce(
     loop {
         let now = wanted.borrow_and_update().clone();
         let gone: Vec<Cidr> = announced.difference(&now).copied().collect();
-        speaker.withdraw(gone.iter().map(route).collect());
+        speaker.withdraw(rank::BLOCK, gone.iter().map(route).collect());
         announced.retain(|cidr| now.contains(cidr));
         let mut new: Vec<Cidr> = now.difference(&announced).copied().collect();
         let mut refused = Vec::new();
@@ -223,7 +216,7 @@ async fn announce(
         problems.replace(KEYS, refused);
         let originations = new.iter().map(|cidr| {
             let mut origination = Origination::new(route(cidr));
-            origination.large_communities.clone_from(&key);
+            origination.rank = rank::BLOCK;
             origination
         });
         speaker.originate(originations.collect());

@@ -24,6 +24,7 @@ use std::io;
 use axum::Router;
 use tokio::sync::{mpsc, watch};
 use wayleave_bgp::SpeakerHandle;
+use wayleave_discovery::codec::NodeKey;
 use wayleave_netlink::KernelError;
 
 use crate::{
@@ -35,7 +36,7 @@ use crate::{
     fib,
     problem::Problems,
     registry::Reread,
-    store::{Host, Store, StoreError},
+    store::{Host, Restored, Store, StoreError, StoreHandle},
 };
 
 use self::{
@@ -93,39 +94,61 @@ pub(super) struct Owners {
     pub(super) routes: Router,
     containers: Option<Containers>,
     names: Option<Names>,
+    node_key: NodeKey,
     /// True ends the tasks.
     stop: watch::Sender<bool>,
+}
+
+/// The durable state, read.
+pub(super) struct Opened {
+    host: Host,
+    store: (StoreHandle, Restored),
+}
+
+impl Opened {
+    /// Who this node is.
+    pub(super) fn node_key(&self) -> NodeKey {
+        NodeKey(self.store.1.node_key)
+    }
+}
+
+/// Reads the durable state. It comes first: every route of this node carries its key.
+pub(super) async fn open(config: &Config, progress: &Progress) -> Result<Opened, OwnerError> {
+    progress.expect(Owner::Store, "the durable state to be read");
+    let directory = config.paths.state.value.clone();
+    let host = Host::this()?;
+    let store = {
+        let host = host.clone();
+        blocking(move || Store::open(&directory, &host)).await??
+    };
+    progress.in_sync(Owner::Store);
+    Ok(Opened { host, store })
 }
 
 /// Starts the owners the configuration asks for.
 pub(super) async fn start(
     config: &Config,
     dependencies: &Dependencies,
+    opened: Opened,
 ) -> Result<Owners, OwnerError> {
     let (stop, stopped) = watch::channel(false);
-    dependencies
-        .progress
-        .expect(Owner::Store, "the durable state to be read");
-    let directory = config.paths.state.value.clone();
-    let host = Host::this()?;
-    let opened = {
-        let host = host.clone();
-        blocking(move || Store::open(&directory, &host)).await??
-    };
-    dependencies.progress.in_sync(Owner::Store);
+    let node_key = opened.node_key();
+    let Opened {
+        host,
+        store: opened,
+    } = opened;
     let fib = routes::start(config, dependencies)?;
     let mut owners = Owners {
         routes: Router::new(),
         containers: None,
         names: None,
+        node_key,
         stop,
     };
     let mut names = names::start(config, dependencies, &opened, &stopped).await?;
     let outside = Outside {
         fib: fib.clone(),
         addresses: names.as_mut().and_then(Names::addresses),
-        // Every route of this node carries its key.
-        key: names.as_ref().map(Names::key).unwrap_or_default(),
     };
     let containers = containers::start(config, dependencies, &host, opened, outside).await?;
     owners.routes = crate::api::owners(crate::api::OwnerContext {
@@ -142,6 +165,11 @@ pub(super) async fn start(
 }
 
 impl Owners {
+    /// Who this node is.
+    pub(super) fn node_key(&self) -> NodeKey {
+        self.node_key
+    }
+
     /// Takes what a configuration says of addresses, and reads the files of services again. Without discovery there
     /// are none.
     pub(super) async fn reread_services(&self, config: &Config) -> Reread {

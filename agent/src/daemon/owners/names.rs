@@ -12,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 use wayleave_bgp::SpeakerHandle;
-use wayleave_bgp_core::{LargeCommunity, Prefix};
+use wayleave_bgp_core::Prefix;
 use wayleave_discovery::{
     answers::{Network, Zone},
     catalog::Catalog,
@@ -26,7 +26,7 @@ use crate::{
     catalog::Feed,
     config::{self, Config},
     dns,
-    event::Owner,
+    event::{Owner, rank},
     registry::{self, Addresses, RegistryHandle, Reread, Setup, originate},
     store::{Restored, StoreHandle, decode},
 };
@@ -46,7 +46,6 @@ pub(super) struct Names {
     catalog: Arc<RwLock<Catalog>>,
     index: watch::Receiver<u64>,
     zone: Zone,
-    key: [LargeCommunity; 2],
     registering: JoinHandle<()>,
     serving: Option<JoinHandle<()>>,
 }
@@ -60,11 +59,6 @@ impl Names {
             index: self.index.clone(),
             zone: self.zone.clone(),
         }
-    }
-
-    /// The communities that say whose a route is.
-    pub(super) fn key(&self) -> Vec<LargeCommunity> {
-        self.key.to_vec()
     }
 
     /// The way of news about containers' addresses, once: when its holder drops it, there are no containers.
@@ -154,18 +148,12 @@ pub(super) async fn start(
 
     let zone = zone(config)?;
     let serving = serve(config, zone.clone(), &catalog, stopped).await?;
-    let key = key.communities(number).map(|codec| LargeCommunity {
-        global: codec.global,
-        local1: codec.local1,
-        local2: codec.local2,
-    });
     Ok(Some(Names {
         registry,
         addresses: Some(addresses),
         catalog,
         index,
         zone,
-        key,
         registering,
         serving,
     }))
@@ -240,13 +228,6 @@ fn places(config: &Config) -> Places {
             reserve(address.ip(), owner);
         }
     }
-    for prefix in &config.bgp.originate.value {
-        if *prefix == Prefix::host(prefix.addr()) {
-            // Both would be one route, and the service would take it along when it goes.
-            let owner = "announced by configuration (bgp.originate)".to_owned();
-            reserve(prefix.addr(), owner);
-        }
-    }
     let blocks = config.blocks.iter().map(|block| block.prefix.value);
     Places {
         blocks: blocks.filter_map(network).collect(),
@@ -263,7 +244,9 @@ async fn publish(codec: Codec, mut changes: mpsc::Receiver<Change>, speaker: Spe
     while let Some(change) = changes.recv().await {
         match originate::endpoint(&codec, &change) {
             Ok(originate::Announcement::Originate(route)) => speaker.originate(vec![route]),
-            Ok(originate::Announcement::Withdraw(prefix)) => speaker.withdraw(vec![prefix]),
+            Ok(originate::Announcement::Withdraw(prefix)) => {
+                speaker.withdraw(rank::DISCOVERY, vec![prefix])
+            }
             Err(error) => tracing::error!(address = %change.address, %error, "not announced"),
         }
     }
