@@ -143,6 +143,9 @@ mod tests {
         ] {
             assert_eq!(now.excess(before, [2048, 2]).is_none(), fine, "{now:?}");
         }
+        assert!(used(112_289, 112).excess(before, LOOSE).is_some());
+        assert!(used(112_288, 112).excess(before, LOOSE).is_none());
+        assert!(used(100_000, 113).excess(before, LOOSE).is_some());
         let small = used(4000, 10);
         assert!(used(6048, 12).excess(small, [2048, 2]).is_none());
         assert!(used(6049, 12).excess(small, [2048, 2]).is_some());

@@ -1,7 +1,7 @@
 //! What a neighbour with an Established session gets wrong: it costs as much as RFC 7606 says, and
 //! nobody else anything.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +16,8 @@ const CONVERGED: Duration = Duration::from_secs(30);
 /// What is done about it (RFC 7606, 2).
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Cost {
+    /// Nothing: it only looks like a mistake.
+    Nothing,
     /// The route, but not the session.
     Route,
     /// An attribute, but not the route.
@@ -24,7 +26,7 @@ enum Cost {
     Session(u8, u8),
 }
 
-use Cost::{Attribute, Route, Session};
+use Cost::{Attribute, Nothing, Route, Session};
 
 /// Right attributes: ORIGIN, AS_PATH of AS 65009. `N` is the neighbour's own address.
 const O: &str = "40010100";
@@ -32,9 +34,32 @@ const A: &str = "400206 0201 0000fdf1";
 const N: &str = "400304 N";
 /// The prefix the malformed UPDATE is about, 203.0.113.0/24.
 const V: &str = "18cb0071";
+/// And of IPv6, 2001:db8::/32.
+const V6: &str = "20 20010db8";
 
 /// An UPDATE of these attributes for the prefix; both lengths are right.
-const ATTRIBUTES: [(&str, [&str; 4], Cost); 17] = [
+const ATTRIBUTES: [(&str, [&str; 4], Cost); 22] = [
+    (
+        "ORIGIN with two octets of length (RFC 4271, 4.3)",
+        ["5001000100", A, N, ""],
+        Nothing,
+    ),
+    (
+        "an unknown attribute, optional and transitive (RFC 4271, 5)",
+        [O, A, N, "c0c801 00"],
+        Nothing,
+    ),
+    (
+        "MP_REACH_NLRI of a family nobody has asked for (RFC 4760, 6)",
+        [O, A, N, "800e09 40044700 000000 0000"],
+        Nothing,
+    ),
+    ("no attributes at all (3 d)", ["", "", "", ""], Route),
+    (
+        "no ORIGIN, and ATOMIC_AGGREGATE of one octet: the stronger counts (3 h)",
+        ["", A, N, "40060100"],
+        Route,
+    ),
     (
         "ORIGIN of two octets (7.1)",
         ["4001020000", A, N, ""],
@@ -110,6 +135,30 @@ const ATTRIBUTES: [(&str, [&str; 4], Cost); 17] = [
     ),
 ];
 
+/// The same of IPv6: attributes before an MP_REACH_NLRI, and the prefix in it.
+const IPV6: [(&str, [&str; 2], &str, Cost); 5] = [
+    ("ORIGIN of value 3 (7.1), IPv6", ["40010103", A], V6, Route),
+    (
+        "MULTI_EXIT_DISC of three octets (7.4), IPv6",
+        [O, "400206 0201 0000fdf1 800403 000000"],
+        V6,
+        Route,
+    ),
+    ("no AS_PATH (3 d), IPv6", [O, ""], V6, Route),
+    (
+        "a prefix of 129 bits (5.3; RFC 4760, 7)",
+        [O, A],
+        "81 20010db8",
+        Session(3, 9),
+    ),
+    (
+        "a prefix longer than what is left (5.3; RFC 4760, 7)",
+        [O, A],
+        "40 20010db8",
+        Session(3, 9),
+    ),
+];
+
 /// Whole messages, `M` being the marker.
 const MESSAGES: [(&str, &str, Cost); 9] = [
     (
@@ -165,21 +214,39 @@ fn a_malformed_update_costs_what_rfc_7606_says_and_no_other_session() {
              import = \"all\"\nexport = \"all\"\n"
         );
         // Each mistake is made by a neighbour of its own, so that its counters are its own.
-        let mut cases: Vec<(&str, Vec<u8>, Cost)> = Vec::new();
+        let mut cases: Vec<Case> = Vec::new();
         let at = |n: usize| Ipv4Addr::new(10, 254, 1, 100 + n as u8);
         let hex = |n: usize, text: &str| {
             let own: String = at(n).octets().map(|o| format!("{o:02x}")).concat();
             octets(&text.replace('N', &own).replace('M', &"ff".repeat(16)))
         };
         for (what, attributes, cost) in ATTRIBUTES {
-            cases.push((
+            let message = framed(&update(&hex(cases.len(), &attributes.concat())?, V)?);
+            cases.push(Case {
                 what,
-                framed(&update(&hex(cases.len(), &attributes.concat())?, V)?),
+                is_ipv6: false,
+                message,
                 cost,
-            ));
+            });
+        }
+        for (what, attributes, prefix, cost) in IPV6 {
+            let reach = reach(switch.ends[2].v6, prefix);
+            let message = framed(&update(&octets(&(attributes.concat() + &reach))?, "")?);
+            cases.push(Case {
+                what,
+                is_ipv6: true,
+                message,
+                cost,
+            });
         }
         for (what, message, cost) in MESSAGES {
-            cases.push((what, hex(cases.len(), message)?, cost));
+            let message = hex(cases.len(), message)?;
+            cases.push(Case {
+                what,
+                is_ipv6: false,
+                message,
+                cost,
+            });
         }
         for n in 0..cases.len() {
             bad.address(&switch.ends[2].name, &format!("{}/24", at(n)))?;
@@ -201,15 +268,28 @@ fn a_malformed_update_costs_what_rfc_7606_says_and_no_other_session() {
         })?;
 
         let mut sessions = Vec::new();
-        for (n, (what, message, cost)) in cases.iter().enumerate() {
+        for (n, case) in cases.iter().enumerate() {
+            let Case {
+                what,
+                is_ipv6,
+                message,
+                cost,
+            } = case;
             let name = format!("bad{n}");
             let source = format!("dev {} src {}", switch.ends[2].name, at(n));
             bad.ip(&format!("route replace {at_us}/32 {source}"))?;
             let mut session = Scripted::establish(&bad, at_us.into(), 65009, at(n))?;
-            // 192.0.2.n/32 tells whether the session and its other routes live.
-            let kept = format!("192.0.2.{n}/32");
-            let right = hex(n, &[O, A, N].concat())?;
-            session.say(UPDATE, &update(&right, &format!("20c00002{n:02x} {V}"))?)?;
+            // The one that is kept tells whether the session and its other routes live.
+            let (kept, victim, right) = if *is_ipv6 {
+                let reach = reach(switch.ends[2].v6, &format!("20 20010d{n:02x} {V6}"));
+                let right = update(&octets(&[O, A, &reach].concat())?, "")?;
+                (format!("2001:d{n:02x}::/32"), "2001:db8::/32", right)
+            } else {
+                let prefixes = format!("20c00002{n:02x} {V}");
+                let right = update(&hex(n, &[O, A, N].concat())?, &prefixes)?;
+                (format!("192.0.2.{n}/32"), "203.0.113.0/24", right)
+            };
+            session.say(UPDATE, &right)?;
             session.say(UPDATE, END_OF_RIB_IPV4)?;
             let held = |prefixes: [(&str, bool); 2]| -> Result<(), Why> {
                 for (prefix, expected) in prefixes {
@@ -223,23 +303,26 @@ fn a_malformed_update_costs_what_rfc_7606_says_and_no_other_session() {
                 }
                 Ok(())
             };
-            let victim = "203.0.113.0/24";
             lab.until(CONVERGED, "the right routes to be held", || {
                 held([(&kept, true), (victim, true)])
             })?;
-            // The good neighbour has them, too.
-            lab.until(CONVERGED, "the good neighbour to have both", || {
-                frr.best(&kept)?;
-                frr.best(victim)?;
-                Ok(())
-            })?;
+            // The good neighbour has them, too, if it speaks their family.
+            if !is_ipv6 {
+                lab.until(CONVERGED, "the good neighbour to have both", || {
+                    frr.best(&kept)?;
+                    frr.best(victim)?;
+                    Ok(())
+                })?;
+            }
 
             session.say_octets(message)?;
             if let Session(code, subcode) = *cost {
                 let told = session
                     .hear_notification()
                     .map_err(|e| format!("{what}: {e:?}"))?;
-                ensure!(told == (code, subcode), "{what}: {told:?}");
+                // RFC 4760, 7 has its own subcode for prefixes in an attribute, and only SHOULD.
+                let general = *is_ipv6 && told == (3, 10);
+                ensure!(general || told == (code, subcode), "{what}: {told:?}");
                 lab.until(CONVERGED, "the session and its routes to go", || {
                     ensure!(
                         peer(&agent, &name)?["state"] != "Established",
@@ -264,9 +347,9 @@ fn a_malformed_update_costs_what_rfc_7606_says_and_no_other_session() {
                         "{what}: {}",
                         peer["last_error"]
                     );
-                    held([(&kept, true), (victim, *cost == Attribute)])
+                    held([(&kept, true), (victim, *cost != Route)])
                 })?;
-                if *cost == Route {
+                if *cost == Route && !is_ipv6 {
                     lab.until(CONVERGED, "the good neighbour to lose it", || {
                         frr.best(&kept)?;
                         ensure!(frr.best(victim).is_err(), "{what}: FRR has {victim}");
@@ -302,6 +385,24 @@ fn a_malformed_update_costs_what_rfc_7606_says_and_no_other_session() {
         bad.ip(&format!("route del {at_us}/32"))?;
         Ok(())
     });
+}
+
+/// A mistake, made on a session that has announced right routes of the family before.
+struct Case {
+    what: &'static str,
+    is_ipv6: bool,
+    message: Vec<u8>,
+    cost: Cost,
+}
+
+/// MP_REACH_NLRI of IPv6 (RFC 4760, 3) in hexadecimal digits.
+fn reach(next_hop: Ipv6Addr, prefixes: &str) -> String {
+    let hop: String = next_hop.octets().map(|o| format!("{o:02x}")).concat();
+    let digits = prefixes.replace(' ', "");
+    format!(
+        "800e{:02x} 000201 10 {hop} 00 {digits}",
+        21 + digits.len() / 2
+    )
 }
 
 /// The body of an UPDATE that announces prefixes.
