@@ -162,6 +162,8 @@ settings! {
         reflector_client: bool => Live,
         /// Put our own address as next hop on what is passed on.
         next_hop_self: bool => Live,
+        /// The paths of an external neighbour must begin with its AS (RFC 4271, 6.3).
+        enforce_first_as: bool => Live,
         /// How often our own AS may stand in a path.
         allow_own_as: u8 => Live,
         /// Most prefixes accepted before the session is closed.

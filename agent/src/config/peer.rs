@@ -224,6 +224,7 @@ struct RawOptions<'a> {
     connect_retry: Option<&'a Found<u16>>,
     reflector_client: Option<&'a Found<bool>>,
     next_hop_self: Option<&'a Found<bool>>,
+    enforce_first_as: Option<&'a Found<bool>>,
     allow_own_as: Option<&'a Found<u8>>,
     max_prefixes: Option<&'a Found<u32>>,
     ttl: Option<&'a Found<u8>>,
@@ -245,6 +246,7 @@ macro_rules! shared_keys {
             connect_retry: $connect_retry,
             reflector_client: $raw.reflector_client.as_ref(),
             next_hop_self: $raw.next_hop_self.as_ref(),
+            enforce_first_as: $raw.enforce_first_as.as_ref(),
             allow_own_as: $raw.allow_own_as.as_ref(),
             max_prefixes: $raw.max_prefixes.as_ref(),
             ttl: $raw.ttl.as_ref(),
@@ -338,6 +340,7 @@ fn options(
         connect_retry: inherited(raw.connect_retry, &bgp.connect_retry),
         reflector_client: check.setting(raw.reflector_client.cloned(), false),
         next_hop_self: check.setting(raw.next_hop_self.cloned(), false),
+        enforce_first_as: check.setting(raw.enforce_first_as.cloned(), true),
         allow_own_as: match (raw.allow_own_as, role.value) {
             (Some(found), _) => check.found(found.clone()),
             (None, Some(_)) => Setting::derived(allow, "the role"),

@@ -121,6 +121,7 @@ fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> Pe
         connect_retry: Duration::from_secs(options.connect_retry.value.into()),
         reflector_client: options.reflector_client.value,
         next_hop_self: options.next_hop_self.value,
+        enforce_first_as: options.enforce_first_as.value,
         allow_own_as: options.allow_own_as.value,
         import: policy(&options.import.value, pools),
         export: policy(&options.export.value, pools),

@@ -90,6 +90,10 @@ pub struct PeerConfig {
     pub reflector_client: bool,
     /// Replace the next hop of what we pass on by our own address, on iBGP too.
     pub next_hop_self: bool,
+    /// An external neighbour's AS must be the first in the paths it sends (RFC 4271, 6.3): without
+    /// it a neighbour shortens paths, or passes on what it has not got. A route server does not put
+    /// itself into paths (RFC 7947, 2.2.2.1).
+    pub enforce_first_as: bool,
     /// How often our own AS may stand in a path we accept.
     pub allow_own_as: u8,
     /// What is accepted.
@@ -125,6 +129,7 @@ impl PeerConfig {
             connect_retry: Duration::from_secs(5),
             reflector_client: false,
             next_hop_self: false,
+            enforce_first_as: true,
             allow_own_as: 0,
             import: Policy::All,
             export: Policy::All,

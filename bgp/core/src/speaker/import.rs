@@ -24,6 +24,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     Own,
+    FirstAs,
     OwnAs,
     OwnOriginator,
     OwnCluster,
@@ -39,6 +40,7 @@ impl Refusal {
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Own => "it is a route of our own, sent back",
+            Self::FirstAs => "its AS_PATH does not begin with its peer's AS (`enforce_first_as`)",
             Self::OwnAs => "our AS is in its AS_PATH",
             Self::OwnOriginator => "its ORIGINATOR_ID is ours (RFC 4456, 8)",
             Self::OwnCluster => "our CLUSTER_ID is in its CLUSTER_LIST (RFC 4456, 8)",
@@ -80,6 +82,16 @@ impl Speaker {
         let bytes = self.shared.attrs.bytes(attr);
         if self.is_our_own(attr, bytes) {
             return Some(Refusal::Own);
+        }
+        if peer.is_ebgp() && config.enforce_first_as {
+            let first = self.shared.attrs.key(attr).neighbor_as;
+            if peer
+                .session
+                .last_open()
+                .is_none_or(|open| open.asn.0 != first)
+            {
+                return Some(Refusal::FirstAs);
+            }
         }
         if path_contains(bytes, self.config.asn) > usize::from(config.allow_own_as) {
             return Some(Refusal::OwnAs);

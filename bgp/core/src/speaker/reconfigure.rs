@@ -23,6 +23,7 @@ fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
     old.import = new.import.clone();
     old.export = new.export.clone();
     old.allow_own_as = new.allow_own_as;
+    old.enforce_first_as = new.enforce_first_as;
     old.next_hop_self = new.next_hop_self;
     old.reflector_client = new.reflector_client;
     old.discovery = new.discovery;
@@ -115,8 +116,15 @@ impl Speaker {
         let old = peer.session.config().clone();
         peer.session.set_config(config.clone());
         self.arm(slot);
-        let judged_by =
-            |config: &PeerConfig| (config.import.clone(), config.allow_own_as, config.discovery);
+        let judged_by = |config: &PeerConfig| {
+            let import = config.import.clone();
+            (
+                import,
+                config.allow_own_as,
+                config.enforce_first_as,
+                config.discovery,
+            )
+        };
         if judged_by(&old) != judged_by(&config) {
             self.judge_again(slot);
         }

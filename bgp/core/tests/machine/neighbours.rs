@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use wayleave_bgp_core::{ConnInfo, LargeCommunity, Prefix, config::Policy, view::RibKind};
+use wayleave_bgp_core::{
+    Asn, ConnInfo, Family, LargeCommunity, Prefix, RouterId, Speaker, Time,
+    config::Policy,
+    view::{RibKind, RouteQuery},
+    wire::{Capabilities, Open, keepalive},
+};
 
 use crate::{
     net::{Net, address, config, peer},
@@ -163,5 +168,84 @@ fn every_route_of_our_own_carries_the_marks_also_when_they_change() {
     for prefix in ["10.1.0.0/24", "2001:db8:1::/48"] {
         let heard = net.route(1, prefix).unwrap();
         assert_eq!(heard.attributes.large_communities, [mark(12), mark(13)]);
+    }
+}
+
+/// An UPDATE (RFC 4271, 4.3) for 10.0.0.0/8 with this AS_PATH, as AS_SEQUENCE with four octets each.
+fn update(path: &[u32]) -> Vec<u8> {
+    let mut as_path = Vec::new();
+    if !path.is_empty() {
+        as_path.extend([2, u8::try_from(path.len()).unwrap()]);
+        as_path.extend(path.iter().flat_map(|asn| asn.to_be_bytes()));
+    }
+    let mut attributes = vec![0x40, 1, 1, 0];
+    attributes.extend([0x40, 2, u8::try_from(as_path.len()).unwrap()]);
+    attributes.extend(as_path);
+    attributes.extend([0x40, 3, 4, 192, 0, 2, 2]);
+    let mut body = vec![0, 0];
+    body.extend(u16::try_from(attributes.len()).unwrap().to_be_bytes());
+    body.extend(attributes);
+    body.extend([8, 10]);
+    let mut message = vec![0xff; 16];
+    message.extend(u16::try_from(19 + body.len()).unwrap().to_be_bytes());
+    message.push(2);
+    message.extend(body);
+    message
+}
+
+/// RFC 4271, 6.3: "the local system MAY check whether the leftmost AS in the AS_PATH attribute is
+/// equal to the autonomous system number of the peer that sent the message".
+#[test]
+fn a_path_that_does_not_begin_with_the_neighbours_as_is_refused_unless_told_otherwise() {
+    for enforced in [true, false] {
+        let mut config = config(0, 65_001);
+        let mut neighbour = peer(1, 65_002);
+        neighbour.enforce_first_as = enforced;
+        neighbour.passive = true;
+        config.peers.push(neighbour);
+        let mut speaker = Speaker::new(Time(0), config);
+        let info = ConnInfo {
+            remote: (address(1), 40_000).into(),
+            local: (address(0), 179).into(),
+            own_v4: None,
+            own_v6: None,
+            link_local: None,
+            interface: None,
+        };
+        let conn = speaker.accepted(Time(0), info).unwrap();
+        let mut open = Vec::new();
+        let capabilities = Capabilities {
+            families: vec![(1, 1)],
+            as4: Some(Asn(65_002)),
+            ..Capabilities::default()
+        };
+        Open {
+            asn: Asn(65_002),
+            hold_time: 0,
+            router_id: RouterId::from(2),
+            capabilities,
+        }
+        .encode(&mut open);
+        open.extend(keepalive());
+        speaker.received(Time(0), conn, &open);
+        for (path, honest) in [
+            (&[65_002, 65_009][..], true),
+            (&[65_009, 65_002][..], false),
+            (&[65_009][..], false),
+            (&[][..], false),
+        ] {
+            speaker.received(Time(0), conn, &update(path));
+            let query = RouteQuery::all(RibKind::In, Family::Ipv4Unicast);
+            let routes = speaker.routes(Time(0), &query).unwrap().routes;
+            assert_eq!(routes.len(), 1);
+            let refused = routes[0].refused.is_some();
+            assert_eq!(
+                refused,
+                enforced && !honest,
+                "{path:?}: {:?}",
+                routes[0].refused
+            );
+            assert_eq!(routes[0].best, !refused);
+        }
     }
 }
