@@ -176,6 +176,8 @@ fn a_service_whose_container_ended_while_no_agent_ran_is_not_there_after_the_sta
             .map(|instance| instance["instance"].as_str().unwrap_or_default())
             .collect();
         ensure!(ids == ["stays"], "{local}");
+        // Its runtime comes round to it.
+        a.cni_del(&one.network())?;
         Ok(())
     });
 }
