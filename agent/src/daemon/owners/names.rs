@@ -50,6 +50,8 @@ pub(super) struct Names {
     key: [LargeCommunity; 2],
     registering: JoinHandle<()>,
     serving: Option<JoinHandle<()>>,
+    /// Of the name server.
+    pub(super) counters: Option<crate::api::DnsCounters>,
 }
 
 impl Names {
@@ -156,7 +158,9 @@ pub(super) async fn start(
     tokio::spawn(publish(codec, changed, speaker.clone(), problems.clone()));
 
     let zone = zone(config)?;
-    let serving = serve(config, zone.clone(), &catalog, stopped).await?;
+    let (counters, serving) = serve(config, zone.clone(), &catalog, stopped)
+        .await?
+        .unzip();
     let key = key.communities(number).map(|codec| LargeCommunity {
         global: codec.global,
         local1: codec.local1,
@@ -171,6 +175,7 @@ pub(super) async fn start(
         key,
         registering,
         serving,
+        counters,
     }))
 }
 
@@ -251,6 +256,13 @@ fn places(config: &Config) -> Places {
         }
     }
     let blocks = config.blocks.iter().map(|block| block.prefix.value);
+    for prefix in blocks.clone() {
+        if prefix == Prefix::host(prefix.addr()) {
+            // The same: it is announced and withdrawn as a block.
+            let owner = "a whole block of this host (block.prefix)".to_owned();
+            reserve(prefix.addr(), owner);
+        }
+    }
     Places {
         blocks: blocks.filter_map(network).collect(),
         reserved,
@@ -338,7 +350,7 @@ async fn serve(
     zone: Zone,
     catalog: &Arc<RwLock<Catalog>>,
     stopped: &watch::Receiver<bool>,
-) -> Result<Option<JoinHandle<()>>, OwnerError> {
+) -> Result<Option<(crate::api::DnsCounters, JoinHandle<()>)>, OwnerError> {
     if config.dns.listen.value.is_empty() {
         return Ok(None);
     }
@@ -349,7 +361,8 @@ async fn serve(
         ..dns::Settings::new(zone)
     };
     let server = dns::Server::bind(settings, Arc::clone(catalog)).await?;
-    Ok(Some(tokio::spawn(server.run(stopped.clone()))))
+    let counters: crate::api::DnsCounters = Arc::new(server.stats());
+    Ok(Some((counters, tokio::spawn(server.run(stopped.clone())))))
 }
 
 #[cfg(test)]
@@ -447,9 +460,11 @@ mod tests {
             cidr = "10.1.0.0/16"
             [[block]]
             prefix = "10.1.7.0/24"
+            [[block]]
+            prefix = "10.1.8.1/32"
         "#;
         let Places { blocks, reserved } = places(&config(text));
-        assert_eq!(blocks.len(), 1);
+        assert_eq!(blocks.len(), 2);
         assert!(blocks[0].contains("10.1.7.77".parse().unwrap()));
         let reserved: Vec<String> = reserved
             .iter()
@@ -464,6 +479,7 @@ mod tests {
                 "10.1.7.4 the address of neighbour tor",
                 "10.1.7.5 this host's own address (local_address of neighbour tor)",
                 "10.1.7.6 this host's own address (dns.listen)",
+                "10.1.8.1 a whole block of this host (block.prefix)",
             ]
         );
     }
