@@ -71,6 +71,9 @@ const LARGEST_PAGE: u32 = 10_000;
 /// How long an answer may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// Reads the counters of the name server.
+pub type DnsCounters = Arc<dyn Fn() -> crate::dns::Snapshot + Send + Sync>;
+
 /// What handlers can see and reach. Clones share it.
 #[derive(Clone)]
 pub struct Context {
@@ -86,6 +89,8 @@ pub struct Context {
     pub phase: tokio::sync::watch::Receiver<Phase>,
     /// What it waits for.
     pub progress: Progress,
+    /// Reads the counters of the name server, when there is one.
+    pub dns: Option<DnsCounters>,
     /// The way to ask for a reload.
     pub reload: mpsc::Sender<Reload>,
     /// When the agent started.

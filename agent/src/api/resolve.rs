@@ -142,7 +142,14 @@ async fn resolve(
     let kind = parameters.kind.as_deref().map(record_type).transpose()?;
     let seed = RandomState::new().build_hasher().finish();
     let catalog = names.read();
-    answer(&names.zone, &catalog, (&parameters.name, kind), limit, seed).map(Json)
+    let found = answer(&names.zone, &catalog, (&parameters.name, kind), limit, seed)?;
+    if found.status == ResolveStatus::NoSuchName && !catalog.is_complete() {
+        let message = format!("whether there is `{}` is not known yet", parameters.name);
+        return Err(ApiError::new(Code::Unavailable, message).hint(
+            "the agent has just started, and its neighbours have not told all they have; ask again in a moment",
+        ));
+    }
+    Ok(Json(found))
 }
 
 /// Answers under the lock: in proportion to the instances of one service at most.
@@ -264,7 +271,7 @@ fn ask(
 
 impl Resolution {
     fn take(&mut self, reply: Reply) {
-        if reply.no_such_name {
+        if reply.no_such_name || reply.not_known_yet {
             self.status = ResolveStatus::NoSuchName;
         }
         if !reply.answers.is_empty() {

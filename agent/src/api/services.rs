@@ -112,8 +112,10 @@ pub struct LocalService {
 pub struct LocalAddress {
     /// The address.
     pub address: IpAddr,
-    /// What the checks say: `passing`, `starting` or `failing`.
-    pub health: Health,
+    /// What the checks say: `passing`, `starting` or `failing`; absent: it is suspended, for no container has the
+    /// address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// What it is announced as; absent: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<ServiceState>,
@@ -146,11 +148,12 @@ struct ServicePage {
 impl LocalService {
     fn new(instance: Instance) -> Self {
         let addresses = instance
-            .health
+            .registration
+            .addresses
             .iter()
-            .map(|(address, health)| LocalAddress {
+            .map(|address| LocalAddress {
                 address: *address,
-                health: *health,
+                health: instance.health.get(address).copied(),
                 announced: instance.state(*address),
             })
             .collect();
@@ -444,5 +447,34 @@ fn refused(error: RequestError) -> ApiError {
         | RequestError::Owned { .. }
         | RequestError::Unknown(_)
         | RequestError::Stopping => refusal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_no_container_has_is_listed_and_announced_as_nothing() {
+        let json = r#"{"id":"x","name":"web","addresses":["10.1.7.2","10.1.7.3"]}"#;
+        let registration: Registration = serde_json::from_str(json).unwrap();
+        let view = LocalService::new(Instance {
+            registration,
+            origin: Origin::File("web.toml".to_owned()),
+            admin: Admin::Normal,
+            health: [("10.1.7.3".parse().unwrap(), Health::Passing)].into(),
+        });
+        let shown: Vec<_> = view
+            .addresses
+            .iter()
+            .map(|address| (address.health, address.announced))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (None, None),
+                (Some(Health::Passing), Some(ServiceState::Ready))
+            ]
+        );
     }
 }

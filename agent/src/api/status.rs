@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wayleave_bgp_core::{RouterId, view::SpeakerView};
 
 use super::{ApiError, Context, problems::ProblemView};
-use crate::{event::Phase, rfc3339};
+use crate::{dns, event::Phase, rfc3339};
 
 /// The agent as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Status {
     pub config_files: Vec<String>,
     /// The speaker.
     pub speaker: SpeakerView,
+    /// What the name server has done, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<dns::Snapshot>,
     /// What is wrong, errors first.
     pub problems: Vec<ProblemView>,
 }
@@ -69,6 +72,7 @@ async fn status(State(context): State<Context>) -> Result<Json<Status>, ApiError
             .map(|file| file.display().to_string())
             .collect(),
         speaker,
+        dns: context.dns.as_ref().map(|counters| counters()),
         problems: ProblemView::all(&context.problems),
     }))
 }

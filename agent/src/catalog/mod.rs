@@ -2,16 +2,26 @@
 //!
 //! One task applies the speaker's feed to the catalog that the name server and the API share ([`Feed::run`]). It
 //! holds the write lock for one batch of changes at a time and tells watchers the new index afterwards.
+//!
+//! Until the speaker says that both families are in sync, which it does for a host without neighbours too, the catalog
+//! is growing and no name is denied. The agent is ready before that: a host whose neighbours are down serves its
+//! containers, and its own names.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
+    time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use wayleave_bgp_core::{
     attributes::{AsSegment, Attributes},
     feed::{FeedEvent, FeedRoute, RouteChange, RouteSource},
+    types::Family,
 };
 use wayleave_discovery::{
     catalog::{Catalog, Statement},
@@ -23,6 +33,9 @@ use wayleave_discovery::{
 /// How many changes go in under one lock: a reader waits for no more than these.
 const BATCH: usize = 256;
 
+/// Records that cannot be used are logged this often at most: a neighbour can send any number of them.
+const BROKEN_EVERY: Duration = Duration::from_secs(60);
+
 /// Applies the speaker's feed to the catalog.
 #[derive(Debug)]
 pub struct Feed {
@@ -31,6 +44,30 @@ pub struct Feed {
     index: watch::Sender<u64>,
     /// Replicas on a node share their attributes: what was decoded last is likely to come again.
     last: Option<(Arc<Attributes>, Option<Statement>)>,
+    in_sync: BTreeSet<Family>,
+    broken: Broken,
+}
+
+/// Records that could not be used. How many there are now stands in the catalog's counts.
+#[derive(Debug, Default)]
+struct Broken {
+    logged: Option<Instant>,
+    unlogged: u64,
+}
+
+impl Broken {
+    /// Counts one. How many were not logged before it, when it should be logged.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        if self
+            .logged
+            .is_some_and(|logged| now.duration_since(logged) < BROKEN_EVERY)
+        {
+            self.unlogged += 1;
+            return None;
+        }
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.unlogged))
+    }
 }
 
 impl Feed {
@@ -44,17 +81,15 @@ impl Feed {
                 catalog,
                 index,
                 last: None,
+                in_sync: BTreeSet::new(),
+                broken: Broken::default(),
             },
             changed,
         )
     }
 
-    /// Applies events until the speaker is gone. `in_sync` is called with each family whose first picture is complete.
-    pub async fn run(
-        mut self,
-        mut events: mpsc::Receiver<FeedEvent>,
-        mut in_sync: impl FnMut(wayleave_bgp_core::types::Family),
-    ) {
+    /// Applies events until the speaker is gone.
+    pub async fn run(mut self, mut events: mpsc::Receiver<FeedEvent>) {
         while let Some(event) = events.recv().await {
             match event {
                 FeedEvent::Changes(changes) => {
@@ -63,9 +98,22 @@ impl Feed {
                         tokio::task::yield_now().await;
                     }
                 }
-                FeedEvent::InSync(family) => in_sync(family),
+                FeedEvent::InSync(family) => {
+                    self.in_sync.insert(family);
+                    if Family::ALL
+                        .iter()
+                        .all(|family| self.in_sync.contains(family))
+                    {
+                        self.write().complete();
+                    }
+                }
             }
         }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Catalog> {
+        // The catalog is whole between any two of its calls: a panic elsewhere does not spoil it.
+        self.catalog.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies changes under one lock.
@@ -82,8 +130,7 @@ impl Feed {
         if decoded.is_empty() {
             return;
         }
-        // The catalog is whole between any two of its calls: a panic elsewhere does not spoil it.
-        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        let mut catalog = self.write();
         let before = catalog.index();
         for (address, said) in decoded {
             match said {
@@ -111,8 +158,11 @@ impl Feed {
             .iter()
             .map(|c| LargeCommunity::new(c.global, c.local1, c.local2))
             .collect();
-        let broken = |error: &dyn std::fmt::Display| {
-            tracing::warn!(source = ?facts(route).from, "a record cannot be used: {error}");
+        let count = &mut self.broken;
+        let mut broken = |error: &dyn std::fmt::Display| {
+            if let Some(unlogged) = count.count(Instant::now()) {
+                tracing::warn!(source = ?facts(route).from, unlogged, "a record cannot be used: {error}");
+            }
         };
         let statement = match self.codec.decode(&communities) {
             Ok(Decoded::Endpoint(announcement)) => {

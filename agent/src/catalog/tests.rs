@@ -115,3 +115,41 @@ fn the_distance_counts_ases_as_the_decision_does() {
         assert_eq!(hops(&segment), expected);
     }
 }
+
+#[tokio::test]
+async fn names_are_denied_only_when_both_families_are_in_sync() {
+    let catalog = Arc::new(RwLock::new(Catalog::growing()));
+    let (feed, _index) = Feed::new(codec(), Arc::clone(&catalog));
+    let (events, received) = mpsc::channel(1);
+    let task = tokio::spawn(feed.run(received));
+    let is_complete = || catalog.read().unwrap().is_complete();
+    for (family, expected) in [
+        (Family::Ipv4Unicast, false),
+        (Family::Ipv4Unicast, false),
+        (Family::Ipv6Unicast, true),
+    ] {
+        events.send(FeedEvent::InSync(family)).await.unwrap();
+        // Behind it in the channel of one place: the event before has been taken when this is sent.
+        for _ in 0..2 {
+            events.send(FeedEvent::Changes(Vec::new())).await.unwrap();
+        }
+        assert_eq!(is_complete(), expected, "{family:?}");
+    }
+    drop(events);
+    task.await.unwrap();
+    assert!(is_complete());
+}
+
+#[test]
+fn records_that_cannot_be_used_are_logged_once_a_minute_with_their_number() {
+    let mut broken = Broken::default();
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    assert_eq!(broken.count(at(0)), Some(0));
+    for second in 1..60 {
+        assert_eq!(broken.count(at(second)), None);
+    }
+    assert_eq!(broken.count(at(60)), Some(59));
+    assert_eq!(broken.count(at(61)), None);
+    assert_eq!(broken.count(at(120)), Some(1));
+}

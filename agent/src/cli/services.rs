@@ -186,9 +186,11 @@ fn local_row(instance: &LocalService, address: &LocalAddress, wide: bool) -> Vec
 fn health(address: &LocalAddress) -> &'static str {
     use wayleave_discovery::health::Health;
     match address.health {
-        Health::Passing => "passing",
-        Health::Starting => "starting",
-        Health::Failing => "failing",
+        Some(Health::Passing) => "passing",
+        Some(Health::Starting) => "starting",
+        Some(Health::Failing) => "failing",
+        // `wayleave problems` says why.
+        None => "suspended",
     }
 }
 

@@ -60,6 +60,19 @@ pub fn advice(config: &Config) -> Vec<Problem> {
             ),
         });
     }
+    if !config.dns.listen.value.is_empty() && config.discovery.number.value.is_none() {
+        problems.push(Problem {
+            key: "config.no-discovery".to_owned(),
+            severity: Severity::Warning,
+            what: "the name server is off".to_owned(),
+            why: "[dns] listen is set, and service discovery, whose names it serves, has no number"
+                .to_owned(),
+            fix: format!(
+                "set number under [discovery], the same on all hosts, in {}; or remove listen under [dns]",
+                file_to_edit(config)
+            ),
+        });
+    }
     for peer in &config.peers {
         problems.extend(policy_advice(config, &peer.name.value, &peer.options));
     }

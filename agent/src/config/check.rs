@@ -7,6 +7,7 @@ use std::{
 };
 
 use wayleave_bgp_core::{Asn, Prefix, RouterId};
+use wayleave_discovery::answers::Zone;
 
 use super::{
     diagnostic::{Fault, Faults},
@@ -301,18 +302,45 @@ impl Check<'_> {
     fn dns(&mut self, raw: RawDns) -> Dns {
         self.ports("dns.listen", raw.listen.as_ref());
         self.ports("dns.upstream", raw.upstream.as_ref());
-        self.require(
-            raw.zone.as_ref(),
-            |zone| zone.len() <= 200 && zone.trim_end_matches('.').split('.').all(is_label),
-            |zone| format!("`dns.zone`: expected a domain name such as \"wayleave.internal\", found {zone:?}"),
-        );
+        if let Some(zone) = &raw.zone
+            && let Err(error) = Zone::new(&zone.value)
+        {
+            self.fault(&zone.place, format!("`dns.zone`: {error}"));
+        }
+        let listening = raw.listen.iter().flat_map(|list| &list.value);
+        for item in listening.clone() {
+            if item.value.ip().is_unspecified() {
+                let fault = Fault::new(format!(
+                    "`dns.listen`: expected addresses of this host, found {}: answers could leave from another \
+                     address than the one asked",
+                    item.value
+                ));
+                let help = "write each address, as in listen = [\"192.0.2.1:53\"]";
+                self.faults.push(fault.at(&item.place).help(help));
+            }
+        }
+        for upstream in raw.upstream.iter().flat_map(|list| &list.value) {
+            if let Some(own) = listening.clone().find(|own| own.value == upstream.value) {
+                let fault = Fault::new(format!(
+                    "`dns.upstream`: {} is this name server itself",
+                    upstream.value
+                ));
+                let fault = fault
+                    .at(&upstream.place)
+                    .also("it listens there", &own.place);
+                self.faults
+                    .push(fault.help("name another one, or none: then other names are refused"));
+            }
+        }
         let listen = self.distinct("dns.listen", raw.listen);
         let upstream = self.distinct("dns.upstream", raw.upstream);
-        let zone = self.setting(raw.zone, "wayleave.internal".to_owned());
+        let clients = self.distinct("dns.clients", raw.clients);
+        let zone = self.setting(raw.zone, Zone::DEFAULT_ORIGIN.to_owned());
         Dns {
             listen: self.setting(listen, Vec::new()),
             zone: zone.map(|zone| zone.trim_end_matches('.').to_ascii_lowercase()),
             upstream: self.setting(upstream, Vec::new()),
+            clients: self.setting(clients, Vec::new()),
         }
     }
 
@@ -326,6 +354,7 @@ impl Check<'_> {
             number: self.optional(raw.number),
             region: self.setting(raw.region, 0),
             zone: self.setting(raw.zone, 0),
+            prefix_budget: self.setting(raw.prefix_budget, 1_000),
         }
     }
 

@@ -264,6 +264,8 @@ settings! {
         zone: String => NeedsRestart,
         /// Who is asked for all other names; nobody: they are refused.
         upstream: Vec<SocketAddr> => NeedsRestart,
+        /// Who may ask beside the pools and this host's own addresses.
+        clients: Vec<Prefix> => NeedsRestart,
     }
 }
 
@@ -277,6 +279,8 @@ settings! {
         region: u16 => NeedsRestart,
         /// The zone this host is in, within its region.
         zone: u16 => NeedsRestart,
+        /// Most addresses of services this host announces: each is a prefix that neighbours count.
+        prefix_budget: u32 => NeedsRestart,
     }
 }
 

@@ -173,11 +173,13 @@ tables! {
         listen: Vec<Found<SocketAddr>>,
         zone: String,
         upstream: Vec<Found<SocketAddr>>,
+        clients: Vec<Found<Prefix>>,
     }
     RawDiscovery = "discovery" {
         number: u32,
         region: u16,
         zone: u16,
+        prefix_budget: u32,
     }
     RawLog = "log" {
         level: String,

@@ -94,6 +94,7 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
         config_path: (source.path.clone(), source.optional),
         phase: phase_seen,
         progress: progress.clone(),
+        dns: owners.dns(),
         reload: reload_wanted,
         started,
     };

@@ -118,6 +118,9 @@ pub(super) fn respond(
         }
         return request.compose(reply, limit, OptRcode::REFUSED, None);
     };
+    if found.not_known_yet {
+        return request.compose(reply, limit, OptRcode::SERVFAIL, None);
+    }
     let rcode = if found.no_such_name {
         OptRcode::NXDOMAIN
     } else {

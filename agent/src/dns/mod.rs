@@ -212,20 +212,6 @@ impl Server {
     }
 }
 
-/// Opens the sockets and serves until `shutdown` turns true.
-///
-/// * `settings`: validated configuration.
-/// * `catalog`: shared with the one task that feeds it from the loc-RIB; only read here, for microseconds.
-/// * `shutdown`: true ends it.
-pub async fn run(
-    settings: Settings,
-    catalog: Arc<RwLock<Catalog>>,
-    shutdown: watch::Receiver<bool>,
-) -> Result<(), DnsError> {
-    Server::bind(settings, catalog).await?.run(shutdown).await;
-    Ok(())
-}
-
 impl Shared {
     /// Reads one request and writes its reply, unless somebody else is to be asked.
     fn answer(

@@ -12,6 +12,7 @@ pub struct Stats {
     pub(super) questions: AtomicU64,
     pub(super) answered: AtomicU64,
     pub(super) no_such_name: AtomicU64,
+    pub(super) not_known_yet: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) malformed: AtomicU64,
     pub(super) dropped: AtomicU64,
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub answered: u64,
     /// Answered with NXDOMAIN from the catalog.
     pub no_such_name: u64,
+    /// Answered with SERVFAIL: the catalog was not complete.
+    pub not_known_yet: u64,
     /// Refused: source, name or class.
     pub refused: u64,
     /// Answered with FORMERR, NOTIMP or BADVERS.
@@ -61,6 +64,7 @@ impl Stats {
             Action::Reply => match rcode_of(reply) {
                 Rcode::NOERROR => &self.answered,
                 Rcode::NXDOMAIN => &self.no_such_name,
+                Rcode::SERVFAIL => &self.not_known_yet,
                 Rcode::REFUSED => &self.refused,
                 _ => &self.malformed,
             },
@@ -73,6 +77,7 @@ impl Stats {
             questions: of(&self.questions),
             answered: of(&self.answered),
             no_such_name: of(&self.no_such_name),
+            not_known_yet: of(&self.not_known_yet),
             refused: of(&self.refused),
             malformed: of(&self.malformed),
             dropped: of(&self.dropped),

@@ -240,6 +240,22 @@ fn question(name: &str, kind: u16) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn while_the_catalog_grows_a_missing_name_is_a_failure_and_a_known_one_is_answered() {
+    let lab = Lab::start(|_| {}).await;
+    *lab.catalog.write().expect("whole") = Catalog::growing();
+    let rcode = |reply: Option<Vec<u8>>| reply.expect("a reply")[3] & 0x0f;
+    let missing = question("web.default.svc.wayleave.internal", 1);
+    assert_eq!(rcode(lab.exchange(&missing).await), 2, "SERVFAIL");
+    assert_eq!((lab.stats)().not_known_yet, 1);
+    let apex = question("wayleave.internal", 6);
+    assert_eq!(rcode(lab.exchange(&apex).await), 0);
+    lab.catalog.write().expect("whole").complete();
+    assert_eq!(rcode(lab.exchange(&missing).await), 3, "NXDOMAIN");
+    lab.stop.send(true).expect("it runs");
+    lab.server.await.expect("it ends");
+}
+
+#[tokio::test]
 async fn dig_finds_services_nodes_and_names_of_addresses() {
     let lab = Lab::start(|_| {}).await;
     for (question, expected) in [

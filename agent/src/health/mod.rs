@@ -66,7 +66,7 @@ pub struct Runner {
     /// Due, and waiting for an attempt of another check to end.
     waiting: VecDeque<Key>,
     attempts: JoinSet<(Key, Attempt, Outcome)>,
-    under_way: BTreeMap<Key, AbortHandle>,
+    under_way: BTreeMap<Key, (Attempt, AbortHandle)>,
     reports: VecDeque<Report>,
 }
 
@@ -151,7 +151,7 @@ impl Runner {
                 ordinal,
             };
             self.deadlines.remove(&(check.poll_timeout(), key));
-            if let Some(attempt) = self.under_way.remove(&key) {
+            if let Some((_, attempt)) = self.under_way.remove(&key) {
                 attempt.abort();
             }
         }
@@ -237,10 +237,11 @@ impl Runner {
             Step::Begin(number) => {
                 let kind = check.spec().kind.clone();
                 let running = async move { (key, number, attempt::run(address, &kind).await) };
-                self.under_way.insert(key, self.attempts.spawn(running));
+                let running = self.attempts.spawn(running);
+                self.under_way.insert(key, (number, running));
             }
             Step::Abandon(_) => {
-                if let Some(attempt) = self.under_way.remove(&key) {
+                if let Some((_, attempt)) = self.under_way.remove(&key) {
                     attempt.abort();
                 }
             }
@@ -258,7 +259,14 @@ impl Runner {
         let Some(check) = check else {
             return;
         };
-        self.under_way.remove(&key);
+        // An attempt may end just when it is given up: then its result comes behind the beginning of the next.
+        if self
+            .under_way
+            .get(&key)
+            .is_some_and(|(current, _)| *current == attempt)
+        {
+            self.under_way.remove(&key);
+        }
         self.deadlines.remove(&(check.poll_timeout(), key));
         check.handle_result(now, attempt, outcome);
         self.settle(key, now);

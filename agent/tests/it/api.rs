@@ -81,6 +81,7 @@ impl Server {
                     config_path: (PathBuf::from("/nonexistent/wayleave.toml"), false),
                     phase: phase_seen,
                     progress: expected,
+                    dns: None,
                     reload,
                     started: Instant::now(),
                 };

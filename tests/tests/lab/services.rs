@@ -176,6 +176,13 @@ fn a_service_whose_container_ended_while_no_agent_ran_is_not_there_after_the_sta
             .map(|instance| instance["instance"].as_str().unwrap_or_default())
             .collect();
         ensure!(ids == ["stays"], "{local}");
+        // The host itself may ask, too.
+        let server = format!("@{}", one.uplink);
+        let words = ["dig", "+short", "+time=1", "+tries=1", &server, WEB, "A"];
+        let said = one.host.run(words)?;
+        ensure!(!said.trim().is_empty(), "the host was told nothing");
+        // Its runtime comes round to it.
+        a.cni_del(&one.network())?;
         Ok(())
     });
 }

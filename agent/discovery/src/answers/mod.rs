@@ -13,6 +13,9 @@
 //! Which instances an answer holds: those that are ready; when there is none of the family asked for, the draining
 //! ones; then stale ones, whose node is not heard of any more. Never those in maintenance or failing: when nothing
 //! else is left, the name exists and has no records (NODATA).
+//!
+//! While the catalog's first picture is under way, a name that is not there may be there in a moment: nothing is said
+//! about it then ([`Reply::not_known_yet`]), for a resolver would believe and keep an answer that there is no such name.
 
 mod name;
 mod reverse;
@@ -101,6 +104,8 @@ pub struct Soa {
 pub struct Reply {
     /// No such name (NXDOMAIN). The authority is set then.
     pub no_such_name: bool,
+    /// Whether there is such a name is not known yet (SERVFAIL): the catalog is not complete. The rest is empty then.
+    pub not_known_yet: bool,
     /// Records of the name asked for.
     pub answers: Vec<Data>,
     /// Records of other names, which spare the asker a question.
@@ -154,6 +159,10 @@ impl Found {
 
 fn reply(zone: &Zone, catalog: &Catalog, owner: &str, found: Found) -> Reply {
     match found {
+        Found::Nothing if !catalog.is_complete() => Reply {
+            not_known_yet: true,
+            ..Reply::default()
+        },
         Found::Nothing => Reply {
             no_such_name: true,
             authority: Some(zone.soa(owner, catalog.index())),

@@ -54,6 +54,34 @@ fn ask(name: &str, kind: QueryType) -> Option<Reply> {
     answer(&zone(), &catalog(), &QueryName::from_text(name)?, kind, 1)
 }
 
+#[test]
+fn while_the_catalog_grows_what_is_not_in_it_is_not_denied() {
+    let mut catalog = Catalog::growing();
+    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near());
+    catalog.upsert(at("10.1.7.2"), announcement(1, &["web:ready"]), near());
+    let asked = |catalog: &Catalog, name: &str| {
+        let name = QueryName::from_text(name).expect("a name");
+        answer(&zone(), catalog, &name, QueryType::Any, 1).expect("one of ours")
+    };
+    let missing = [
+        "api.default.svc.wayleave.internal",
+        "h2.node.wayleave.internal",
+        "9.7.1.10.in-addr.arpa",
+    ];
+    for name in missing {
+        let reply = asked(&catalog, name);
+        assert!(reply.not_known_yet && !reply.no_such_name, "{name}");
+        assert_eq!((reply.answers, reply.authority), (vec![], None), "{name}");
+    }
+    let known = asked(&catalog, "web.default.svc.wayleave.internal");
+    assert_eq!(known.answers, [address_data(at("10.1.7.2"))]);
+    catalog.complete();
+    for name in missing {
+        let reply = asked(&catalog, name);
+        assert!(reply.no_such_name && !reply.not_known_yet, "{name}");
+    }
+}
+
 /// What came back, in short, sorted.
 fn said(name: &str, kind: QueryType) -> String {
     let Some(reply) = ask(name, kind) else {

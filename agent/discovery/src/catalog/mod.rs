@@ -11,7 +11,7 @@ mod nodes;
 mod services;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
 };
@@ -27,7 +27,7 @@ use self::{
 use crate::{
     codec::{Announcement, Carrier, NodeKey, RecordStatus},
     judge::{Facts, Verdict, judge},
-    names::{ServiceId, Tag},
+    names::ServiceId,
 };
 
 /// What one path of an address says.
@@ -83,15 +83,35 @@ pub struct Catalog {
     addresses: BTreeMap<IpAddr, Vec<Held>>,
     services: Services,
     nodes: Nodes,
-    tags: BTreeMap<Tag, BTreeSet<Member>>,
     counts: Counts,
+    is_growing: bool,
 }
 
 impl Catalog {
-    /// An empty catalog.
+    /// An empty catalog that holds all there is.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty catalog whose first picture is under way: what is not in it may exist all the same.
+    #[must_use]
+    pub fn growing() -> Self {
+        Self {
+            is_growing: true,
+            ..Self::default()
+        }
+    }
+
+    /// Says that the first picture is complete. From now on what is not in it does not exist.
+    pub fn complete(&mut self) {
+        self.is_growing = false;
+    }
+
+    /// Whether what is not in it does not exist.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.is_growing
     }
 
     /// Takes all paths of an address as they are now; none: the address is gone. Returns whether anything changed.
@@ -198,20 +218,6 @@ impl Catalog {
             .filter_map(|member| self.instance(member))
     }
 
-    /// The instances with a tag, best first.
-    pub fn tagged(&self, tag: &str) -> impl Iterator<Item = Instance<'_>> {
-        self.tags
-            .get(tag)
-            .into_iter()
-            .flatten()
-            .filter_map(|member| self.instance(member))
-    }
-
-    /// All nodes that have a carrier here, by key.
-    pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
-        self.nodes.present()
-    }
-
     /// The node with this key.
     #[must_use]
     pub fn node(&self, key: NodeKey) -> Option<Node<'_>> {
@@ -226,11 +232,6 @@ impl Catalog {
     /// The nodes that are reached at this address.
     pub fn nodes_at(&self, address: IpAddr) -> impl Iterator<Item = Node<'_>> {
         self.nodes.at(address)
-    }
-
-    /// The addresses of the endpoints that carry this node's key, believed or not.
-    pub fn addresses_of(&self, key: NodeKey) -> impl Iterator<Item = IpAddr> {
-        self.nodes.addresses_of(key)
     }
 
     fn judge(&self, key: Option<NodeKey>, facts: &Facts) -> Verdict {
@@ -280,9 +281,6 @@ impl Catalog {
         };
         self.nodes.link(key, address);
         for (member, service) in services::members(address, key, held) {
-            for tag in &service.tags {
-                self.tags.entry(tag.clone()).or_default().insert(member);
-            }
             self.services.insert(service.id(), member, self.index);
         }
     }
@@ -294,14 +292,6 @@ impl Catalog {
         };
         self.nodes.unlink(key, address);
         for (member, service) in services::members(address, key, held) {
-            for tag in &service.tags {
-                if let Entry::Occupied(mut found) = self.tags.entry(tag.clone()) {
-                    found.get_mut().remove(&member);
-                    if found.get().is_empty() {
-                        found.remove();
-                    }
-                }
-            }
             self.services.remove(&service.id(), &member, self.index);
         }
     }

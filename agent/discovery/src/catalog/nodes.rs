@@ -155,10 +155,6 @@ impl Nodes {
             .flat_map(|entry| entry.endpoints.iter().copied())
     }
 
-    pub(super) fn present(&self) -> impl Iterator<Item = Node<'_>> {
-        self.by_key.values().filter_map(Entry::node)
-    }
-
     pub(super) fn node(&self, key: NodeKey) -> Option<Node<'_>> {
         self.by_key.get(&key)?.node()
     }

@@ -218,7 +218,7 @@ fn an_anycast_address_has_one_instance_for_each_node() {
     );
     catalog.replace(at("10.9.9.9"), [path(2, near())]);
     assert_eq!(catalog.resolve("web.default").count(), 1);
-    assert_eq!(catalog.addresses_of(NodeKey(1)).count(), 0);
+    assert_eq!(catalog.nodes.addresses_of(NodeKey(1)).count(), 0);
 }
 
 #[test]
@@ -254,27 +254,8 @@ fn nodes_are_found_by_name_address_and_key_and_moved_with_their_carrier() {
         Some("h2")
     );
     catalog.remove(at("fdaa::1"));
-    assert_eq!(catalog.nodes().count(), 0);
+    assert!(catalog.node(NodeKey(1)).is_none());
     assert_eq!(catalog.nodes_at(at("192.0.2.2")).count(), 0);
-}
-
-#[test]
-fn tags_lead_to_the_instances_that_have_them() {
-    let mut catalog = Catalog::new();
-    catalog.upsert(at("fdaa::1"), carrier(1, "h1", &[]), near());
-    catalog.upsert(
-        at("10.0.0.1"),
-        announcement(1, &["web:ready:canary", "api:ready"]),
-        near(),
-    );
-    let found: Vec<ServiceId> = catalog.tagged("canary").map(|i| i.service.id()).collect();
-    assert_eq!(
-        found.iter().map(ServiceId::as_str).collect::<Vec<_>>(),
-        ["web.default"]
-    );
-    catalog.upsert(at("10.0.0.1"), announcement(1, &["web"]), near());
-    assert_eq!(catalog.tagged("canary").count(), 0);
-    assert!(catalog.tags.is_empty());
 }
 
 #[test]
@@ -383,13 +364,9 @@ fn picture(catalog: &Catalog) -> String {
             text += &format!("{} {} {:?} {:?}; ", i.address, i.key, i.standing, i.service);
         }
     }
-    let tagged: Vec<_> = catalog.tagged("t").map(|i| (i.address, i.key)).collect();
-    text += &format!("\nt: {tagged:?}");
-    for node in catalog.nodes() {
-        text += &format!(
-            "\n{node:?} {:?}",
-            catalog.addresses_of(node.carrier.key).collect::<Vec<_>>()
-        );
+    for key in (0..=9).map(NodeKey) {
+        let endpoints: Vec<_> = catalog.nodes.addresses_of(key).collect();
+        text += &format!("\n{key} {:?} {endpoints:?}", catalog.node(key));
     }
     text += &format!(
         "\n{:?}",
@@ -439,6 +416,5 @@ proptest! {
             incremental.remove(at(&format!("fdaa::{key}")));
         }
         prop_assert_eq!(picture(&incremental), picture(&Catalog::new()), "something stayed behind");
-        prop_assert!(incremental.tags.is_empty());
     }
 }

@@ -83,7 +83,7 @@ pub struct NodeSettings {
     pub classes: BTreeSet<u32>,
     /// The node's name, when it is to travel with each endpoint; by default it travels on the carrier only.
     pub host: Option<HostName>,
-    /// How many addresses may be announced: what remains of the smallest prefix budget of the peers.
+    /// How many addresses may be announced: `[discovery] prefix_budget`.
     pub max_addresses: usize,
 }
 
@@ -148,8 +148,8 @@ pub enum RegisterError {
     },
     /// Over the budget of prefixes.
     #[error(
-        "this host would announce {wanted} endpoint addresses, {} more than the {limit} its peers take from it: raise \
-         `prefix_budget` on both sides, or use fewer addresses", .wanted - .limit
+        "this host would announce {wanted} addresses of services, {} more than the {limit} it may: use fewer, or raise \
+         `prefix_budget` under [discovery], and with it the most prefixes its neighbours take", .wanted - .limit
     )]
     TooManyAddresses {
         /// Addresses with it.

@@ -22,7 +22,7 @@ pub struct Places {
 #[non_exhaustive]
 pub enum NotHere {
     /// It is known to be somebody else's.
-    #[error("{address} is {owner}, and announcing it would draw its packets away")]
+    #[error("{address} is {owner}, which no service may draw packets from")]
     Reserved {
         /// The address.
         address: IpAddr,

@@ -170,6 +170,11 @@ impl Owners {
         self.node_key
     }
 
+    /// The counters of the name server, when there is one.
+    pub(super) fn dns(&self) -> Option<crate::api::DnsCounters> {
+        self.names.as_ref()?.counters.clone()
+    }
+
     /// Takes what a configuration says of addresses, and reads the files of services again. Without discovery there
     /// are none.
     pub(super) async fn reread_services(&self, config: &Config) -> Reread {

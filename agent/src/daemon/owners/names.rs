@@ -27,6 +27,7 @@ use crate::{
     config::{self, Config},
     dns,
     event::{Owner, rank},
+    problem::{Problem, Problems, Severity},
     registry::{self, Addresses, RegistryHandle, Reread, Setup, originate},
     store::{Restored, StoreHandle, decode},
 };
@@ -48,6 +49,8 @@ pub(super) struct Names {
     zone: Zone,
     registering: JoinHandle<()>,
     serving: Option<JoinHandle<()>>,
+    /// Of the name server.
+    pub(super) counters: Option<crate::api::DnsCounters>,
 }
 
 impl Names {
@@ -102,11 +105,11 @@ pub(super) async fn start(
     } = dependencies;
     let codec = Codec::new(number);
     let key = NodeKey(restored.node_key);
-    let catalog = Arc::new(RwLock::new(Catalog::new()));
+    let catalog = Arc::new(RwLock::new(Catalog::growing()));
 
     let (feed, index) = Feed::new(codec.clone(), Arc::clone(&catalog));
     let events = speaker.subscribe(FEED);
-    tokio::spawn(feed.run(events, |_| {}));
+    tokio::spawn(feed.run(events));
 
     let carrier = carrier(config, key)?;
     let address = carrier_address(config::fabric(config), key).into();
@@ -122,6 +125,8 @@ pub(super) async fn start(
         codec: codec.clone(),
         node: NodeSettings {
             zone: zone_of(config),
+            max_addresses: usize::try_from(config.discovery.prefix_budget.value)
+                .unwrap_or(usize::MAX),
             ..NodeSettings::new(key)
         },
         places: places(config),
@@ -144,10 +149,12 @@ pub(super) async fn start(
         stopped.clone(),
         in_sync,
     ));
-    tokio::spawn(publish(codec, changed, speaker.clone()));
+    tokio::spawn(publish(codec, changed, speaker.clone(), problems.clone()));
 
     let zone = zone(config)?;
-    let serving = serve(config, zone.clone(), &catalog, stopped).await?;
+    let (counters, serving) = serve(config, zone.clone(), &catalog, stopped)
+        .await?
+        .unzip();
     Ok(Some(Names {
         registry,
         addresses: Some(addresses),
@@ -156,6 +163,7 @@ pub(super) async fn start(
         zone,
         registering,
         serving,
+        counters,
     }))
 }
 
@@ -240,14 +248,41 @@ fn network(prefix: Prefix) -> Option<Network> {
 }
 
 /// Tells the speaker what the registry wants announced.
-async fn publish(codec: Codec, mut changes: mpsc::Receiver<Change>, speaker: SpeakerHandle) {
+async fn publish(
+    codec: Codec,
+    mut changes: mpsc::Receiver<Change>,
+    speaker: SpeakerHandle,
+    problems: Problems,
+) {
     while let Some(change) = changes.recv().await {
-        match originate::endpoint(&codec, &change) {
-            Ok(originate::Announcement::Originate(route)) => speaker.originate(vec![route]),
-            Ok(originate::Announcement::Withdraw(prefix)) => {
+        match announcement(&codec, &change, &problems) {
+            originate::Announcement::Originate(route) => speaker.originate(vec![route]),
+            originate::Announcement::Withdraw(prefix) => {
                 speaker.withdraw(rank::DISCOVERY, vec![prefix])
             }
-            Err(error) => tracing::error!(address = %change.address, %error, "not announced"),
+        }
+    }
+}
+
+/// What to do about a change. What cannot be announced is withdrawn, and a problem while it is wanted.
+fn announcement(codec: &Codec, change: &Change, problems: &Problems) -> originate::Announcement {
+    let key = format!("registry.unannounced.{}", change.address);
+    match originate::endpoint(codec, change) {
+        Ok(announcement) => {
+            problems.clear(&key);
+            announcement
+        }
+        Err(error) => {
+            problems.raise(Problem {
+                key,
+                severity: Severity::Error,
+                what: format!("the services at {} are not announced", change.address),
+                why: error.to_string(),
+                fix: "deregister some of them, or give them shorter names and fewer tags; please report this, for it \
+                      should have been refused when they were registered"
+                    .to_owned(),
+            });
+            originate::Announcement::Withdraw(Prefix::host(change.address))
         }
     }
 }
@@ -274,32 +309,110 @@ fn pools(config: &Config) -> impl Iterator<Item = Prefix> {
         .copied()
 }
 
+/// Who may ask for names: containers, this host, and who is named.
+fn clients(config: &Config) -> Vec<IpNetwork> {
+    let own = config.node.address.value.iter().copied();
+    let listening = config.dns.listen.value.iter().map(|address| address.ip());
+    pools(config)
+        .chain(own.chain(listening).map(Prefix::host))
+        .chain(config.dns.clients.value.iter().copied())
+        .filter_map(|prefix| IpNetwork::new(prefix.addr(), prefix.len()).ok())
+        .collect()
+}
+
 /// Serves names where it is told to listen.
 async fn serve(
     config: &Config,
     zone: Zone,
     catalog: &Arc<RwLock<Catalog>>,
     stopped: &watch::Receiver<bool>,
-) -> Result<Option<JoinHandle<()>>, OwnerError> {
+) -> Result<Option<(crate::api::DnsCounters, JoinHandle<()>)>, OwnerError> {
     if config.dns.listen.value.is_empty() {
         return Ok(None);
     }
     let settings = dns::Settings {
         listen: config.dns.listen.value.clone(),
-        clients: pools(config)
-            .filter_map(|prefix| IpNetwork::new(prefix.addr(), prefix.len()).ok())
-            .collect(),
+        clients: clients(config),
         upstreams: config.dns.upstream.value.clone(),
         ..dns::Settings::new(zone)
     };
     let server = dns::Server::bind(settings, Arc::clone(catalog)).await?;
-    Ok(Some(tokio::spawn(server.run(stopped.clone()))))
+    let counters: crate::api::DnsCounters = Arc::new(server.stats());
+    Ok(Some((counters, tokio::spawn(server.run(stopped.clone())))))
 }
 
 #[cfg(test)]
 mod tests {
+    use wayleave_discovery::{
+        codec::Endpoint, community::DiscoveryNumber, names::Tag, registry::Registration,
+    };
+
     use super::*;
     use crate::config::{HostFacts, Sources, parse};
+
+    fn config(text: &str) -> Config {
+        let sources = Sources::from_texts([("/etc/wayleave/wayleave.toml", text)]);
+        parse(&sources, &HostFacts::default()).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn containers_the_host_itself_and_who_is_named_may_ask() {
+        let config = config(
+            r#"
+            [node]
+            address = ["192.0.2.2"]
+            [dns]
+            listen = ["192.0.2.3:53"]
+            clients = ["198.51.100.0/24", "2001:db8::/32"]
+            [[pool]]
+            cidr = "10.1.0.0/16"
+            "#,
+        );
+        let clients = clients(&config);
+        let may = |address: &str| {
+            let address = address.parse().unwrap();
+            clients.iter().any(|network| network.contains(address))
+        };
+        for address in [
+            "10.1.9.9",
+            "192.0.2.2",
+            "192.0.2.3",
+            "198.51.100.7",
+            "2001:db8::7",
+        ] {
+            assert!(may(address), "{address}");
+        }
+        for address in ["192.0.2.1", "10.2.0.1", "2001:db9::1"] {
+            assert!(!may(address), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_announced_is_a_problem_until_it_can() {
+        let codec = Codec::new(DiscoveryNumber::new(4_200_000_000).unwrap());
+        let json = r#"{"name":"web","address":"10.1.7.2"}"#;
+        let mut registration: Registration = serde_json::from_str(json).unwrap();
+        let mut change = |tags: u32| {
+            let tag = |n| Tag::new(&format!("{n:0>200}")).unwrap();
+            registration.tags = (0..tags).map(tag).collect();
+            let mut endpoint = Endpoint::new(NodeKey(7));
+            endpoint.record.services = vec![registration.service(codec::State::Ready)];
+            Change {
+                address: "10.1.7.2".parse().unwrap(),
+                endpoint: Some(endpoint),
+            }
+        };
+        let problems = Problems::default();
+        let done = announcement(&codec, &change(20), &problems);
+        assert!(matches!(done, originate::Announcement::Withdraw(_)));
+        assert_eq!(
+            problems.standing()[0].problem.key,
+            "registry.unannounced.10.1.7.2"
+        );
+        let done = announcement(&codec, &change(1), &problems);
+        assert!(matches!(done, originate::Announcement::Originate(_)));
+        assert!(problems.standing().is_empty());
+    }
 
     #[test]
     fn addresses_of_the_host_and_of_its_neighbours_are_not_for_services() {
@@ -323,11 +436,11 @@ mod tests {
             cidr = "10.1.0.0/16"
             [[block]]
             prefix = "10.1.7.0/24"
+            [[block]]
+            prefix = "10.1.8.1/32"
         "#;
-        let sources = Sources::from_texts([("/etc/wayleave/wayleave.toml", text)]);
-        let config = parse(&sources, &HostFacts::default()).unwrap();
-        let Places { blocks, reserved } = places(&config);
-        assert_eq!(blocks.len(), 1);
+        let Places { blocks, reserved } = places(&config(text));
+        assert_eq!(blocks.len(), 2);
         assert!(blocks[0].contains("10.1.7.77".parse().unwrap()));
         let reserved: Vec<String> = reserved
             .iter()
@@ -342,6 +455,7 @@ mod tests {
                 "10.1.7.4 the address of neighbour tor",
                 "10.1.7.5 this host's own address (local_address of neighbour tor)",
                 "10.1.7.6 this host's own address (dns.listen)",
+                "10.1.8.1 a whole block of this host (block.prefix)",
             ]
         );
     }
