@@ -138,6 +138,9 @@ pub enum Refused {
     /// Something in it needs a restart.
     #[error("{} changed, which needs a restart of wayleaved", subjects(.0))]
     NeedsRestart(Delta),
+    /// An address to listen on cannot be had.
+    #[error("{0}")]
+    CannotListen(String),
     /// The speaker did not answer.
     #[error("the speaker is gone")]
     SpeakerGone,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{net::TcpStream, sync::Notify};
-use wayleave_bgp_core::{ConnId, Speaker as Machine};
+use wayleave_bgp_core::{ConnId, ConnInfo, Speaker as Machine, Time};
 
 use crate::{
     driver::Driver,
@@ -31,13 +31,23 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the peer may take to answer our connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Whether there is a point in writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    Open,
+    /// The system took less than there was: writing waits until the socket is writable.
+    Full,
+    /// The connection is broken, which reading will show.
+    Broken,
+}
+
 /// An open connection.
 pub(crate) struct Connection {
     conn: ConnId,
     stream: TcpStream,
-    /// The system took less than there was: writing waits until the socket is writable.
-    blocked: Cell<bool>,
-    unblock: Notify,
+    writing: Cell<Writing>,
+    /// Wakes the task when writing has come to [`Writing::Full`].
+    full: Notify,
     /// The speaker wants it closed.
     pub(crate) close: Notify,
     /// What was read and is not a whole message yet.
@@ -63,11 +73,14 @@ pub(crate) async fn open(driver: Rc<Driver>, conn: ConnId, target: Target<'_>) {
 
 /// Takes a connection a peer has opened.
 pub(crate) async fn accept(driver: Rc<Driver>, stream: TcpStream) -> io::Result<()> {
-    let info = interface::describe(stream.local_addr()?, stream.peer_addr()?);
+    let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
     let now = driver.now();
-    let admitted = driver.machine.borrow_mut().accepted(now, info);
+    let expected = driver.machine.borrow().expects(remote.ip());
+    let admitted = expected
+        .then(|| interface::describe(local, remote))
+        .and_then(|info| driver.machine.borrow_mut().accepted(now, info));
     let Some(conn) = admitted else {
-        tracing::debug!(remote = %stream.peer_addr()?, "a connection from nobody we know, closed");
+        tracing::debug!(%remote, "a connection from nobody we know, closed");
         return Ok(());
     };
     let (ttl, least) = driver.machine.borrow().ttls(conn);
@@ -90,8 +103,8 @@ async fn run(driver: Rc<Driver>, conn: ConnId, stream: TcpStream, ours: bool) {
     let connection = Rc::new(Connection {
         conn,
         stream,
-        blocked: Cell::new(false),
-        unblock: Notify::new(),
+        writing: Cell::new(Writing::Open),
+        full: Notify::new(),
         close: Notify::new(),
         unread: RefCell::default(),
     });
@@ -120,6 +133,12 @@ async fn run(driver: Rc<Driver>, conn: ConnId, stream: TcpStream, ours: bool) {
 }
 
 impl Connection {
+    /// The two ends as the system has them now.
+    pub(crate) fn describe(&self) -> io::Result<ConnInfo> {
+        let ends = (self.stream.local_addr()?, self.stream.peer_addr()?);
+        Ok(interface::describe(ends.0, ends.1))
+    }
+
     /// Reads and writes until either side ends it; says why in words.
     async fn serve(&self, driver: &Rc<Driver>) -> String {
         loop {
@@ -134,12 +153,15 @@ impl Connection {
                         };
                     }
                 }
-                () = self.unblock.notified() => {
-                    if let Err(error) = self.stream.writable().await {
+                // Only so that the arm below is armed: reading goes on while the peer reads nothing,
+                // or two speakers that both wait for room would wait for ever.
+                () = self.full.notified() => {}
+                ready = self.stream.writable(), if self.writing.get() == Writing::Full => {
+                    if let Err(error) = ready {
                         return error.to_string();
                     }
-                    self.blocked.set(false);
-                    self.write(&mut driver.machine.borrow_mut());
+                    self.writing.set(Writing::Open);
+                    self.write(driver.now(), &mut driver.machine.borrow_mut());
                     // A walk that waited for room goes on.
                     driver.due.notify_one();
                 }
@@ -190,8 +212,8 @@ impl Connection {
     }
 
     /// Writes until there is nothing left or the socket is full.
-    pub(crate) fn write(&self, machine: &mut Machine) {
-        while !self.blocked.get() {
+    pub(crate) fn write(&self, now: Time, machine: &mut Machine) {
+        while self.writing.get() == Writing::Open {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES);
             machine.output(self.conn, SLICES, &mut slices);
             if slices.is_empty() {
@@ -200,15 +222,13 @@ impl Connection {
             match self.stream.try_write_vectored(&slices) {
                 Ok(count) => {
                     drop(slices);
-                    machine.written(self.conn, count);
+                    machine.written(now, self.conn, count);
                 }
-                Err(error) => {
-                    // A broken connection shows in reading; both wait there.
-                    self.blocked.set(true);
-                    if error.kind() == io::ErrorKind::WouldBlock {
-                        self.unblock.notify_one();
-                    }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.writing.set(Writing::Full);
+                    self.full.notify_one();
                 }
+                Err(_) => self.writing.set(Writing::Broken),
             }
         }
     }
@@ -217,10 +237,11 @@ impl Connection {
     /// would reset the connection and lose our NOTIFICATION.
     async fn last_words(&self, driver: &Rc<Driver>) {
         loop {
-            self.blocked.set(false);
-            self.write(&mut driver.machine.borrow_mut());
-            if !self.blocked.get() {
-                break;
+            self.write(driver.now(), &mut driver.machine.borrow_mut());
+            match self.writing.get() {
+                Writing::Open => break,
+                Writing::Full => self.writing.set(Writing::Open),
+                Writing::Broken => return,
             }
             if self.stream.writable().await.is_err() {
                 return;

@@ -146,7 +146,7 @@ pub(crate) struct Driver {
     pub(crate) connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
     /// Connections that are being opened.
     pub(crate) attempts: RefCell<BTreeMap<ConnId, tokio::task::AbortHandle>>,
-    listeners: RefCell<BTreeMap<SocketAddr, tokio::task::AbortHandle>>,
+    listeners: RefCell<BTreeMap<SocketAddr, tokio::task::JoinHandle<()>>>,
     /// Something came in: a turn is due. The task that takes it runs behind everything that was
     /// ready before, so that what came together is answered together.
     pub(crate) due: Notify,
@@ -175,9 +175,7 @@ impl Driver {
 
     fn listen(self: &Rc<Self>, address: SocketAddr, socket: tokio::net::TcpListener) {
         let task = tokio::task::spawn_local(listener::run(Rc::clone(self), socket));
-        self.listeners
-            .borrow_mut()
-            .insert(address, task.abort_handle());
+        self.listeners.borrow_mut().insert(address, task);
     }
 
     async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
@@ -190,11 +188,12 @@ impl Driver {
                 () = tokio::time::sleep_until(deadline.into()) => {
                     let now = self.now();
                     self.machine.borrow_mut().handle_timeout(now);
+                    self.describe_again();
                     self.wake_feeds();
                 }
                 command = commands.recv() => {
                     let Some(command) = command else { break };
-                    if let Some(done) = self.obey(command) {
+                    if let Some(done) = self.obey(command).await {
                         self.finish().await;
                         let _ = done.send(());
                         break;
@@ -275,10 +274,23 @@ impl Driver {
     fn write_all(&self) {
         let mut ready = Vec::new();
         self.machine.borrow().writable(|conn| ready.push(conn));
+        let now = self.now();
         let connections = self.connections.borrow();
         for conn in ready {
             if let Some(connection) = connections.get(&conn) {
-                connection.write(&mut self.machine.borrow_mut());
+                connection.write(now, &mut self.machine.borrow_mut());
+            }
+        }
+    }
+
+    /// Looks for addresses that sessions lacked when they came up: interfaces get theirs one by one.
+    fn describe_again(&self) {
+        let lacking: Vec<ConnId> = self.machine.borrow().undescribed().collect();
+        for conn in lacking {
+            let connection = self.connections.borrow().get(&conn).cloned();
+            // One that has just broken shows that in reading.
+            if let Some(Ok(info)) = connection.map(|connection| connection.describe()) {
+                self.machine.borrow_mut().described(conn, info);
             }
         }
     }
@@ -287,6 +299,11 @@ impl Driver {
         for feed in self.feeds.borrow().iter() {
             feed.notify_one();
         }
+    }
+
+    /// Whether the speaker was told to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
     }
 
     pub(crate) fn drop_feed(&self, id: FeedId, wake: &Rc<Notify>) {
@@ -298,11 +315,13 @@ impl Driver {
 
     /// When the loop must run without any event.
     fn deadline(&self) -> Instant {
-        /// Longest sleep; also how often a feed that waits for its peers is looked at.
+        /// How often a feed that waits for its peers is looked at, and interfaces without an address
+        /// that a session needs.
         const TICK: Duration = Duration::from_secs(1);
         const IDLE: Duration = Duration::from_secs(3_600);
         let machine = self.machine.borrow();
-        let latest = if machine.awaits_sync() { TICK } else { IDLE };
+        let ticks = machine.awaits_sync() || machine.undescribed().next().is_some();
+        let latest = if ticks { TICK } else { IDLE };
         let latest = Instant::now() + latest;
         let due = machine
             .poll_timeout()
@@ -311,29 +330,25 @@ impl Driver {
     }
 
     /// Carries a command out. The sender of a shutdown is returned: the loop ends with it.
-    fn obey(self: &Rc<Self>, command: Command) -> Option<oneshot::Sender<()>> {
+    async fn obey(self: &Rc<Self>, command: Command) -> Option<oneshot::Sender<()>> {
         let now = self.now();
-        let mut machine = self.machine.borrow_mut();
+        // Borrowed anew each time: nothing may be held while something is waited for.
+        let machine = || self.machine.borrow_mut();
         // Who asked may have given up waiting: an answer nobody takes is no fault.
         match command {
-            Command::Speaker(answer) => drop(answer.send(machine.view())),
-            Command::Peers(answer) => drop(answer.send(machine.peer_views(now))),
-            Command::Routes(query, answer) => drop(answer.send(machine.routes(now, &query))),
+            Command::Speaker(answer) => drop(answer.send(machine().view())),
+            Command::Peers(answer) => drop(answer.send(machine().peer_views(now))),
+            Command::Routes(query, answer) => drop(answer.send(machine().routes(now, &query))),
             Command::Reset(peer, text, answer) => {
-                let _ = answer.send(machine.reset(now, &peer, text.as_deref()));
+                let _ = answer.send(machine().reset(now, &peer, text.as_deref()));
             }
-            Command::Originate(routes) => machine.originate(now, routes),
-            Command::Withdraw(prefixes) => machine.withdraw(&prefixes),
+            Command::Originate(routes) => machine().originate(now, routes),
+            Command::Withdraw(prefixes) => machine().withdraw(&prefixes),
             Command::Reconfigure(config, answer) => {
-                let listen = config.listen.clone();
-                let mut done = machine.reconfigure(now, *config);
-                drop(machine);
-                self.listen_anew(&listen, &mut done);
-                drop(answer.send(done));
+                drop(answer.send(self.reconfigure(*config).await));
             }
             Command::Subscribe(events) => {
-                let id = machine.subscribe();
-                drop(machine);
+                let id = machine().subscribe();
                 let wake = Rc::new(Notify::new());
                 self.feeds.borrow_mut().push(Rc::clone(&wake));
                 tokio::task::spawn_local(feed::run(Rc::clone(self), id, wake, events));
@@ -343,40 +358,90 @@ impl Driver {
                     Shutdown::Restart => None,
                     Shutdown::Administrative(text) => Some(text.as_str()),
                 };
-                machine.shutdown(now, text);
+                // Before the sessions close: a stop is no loss of routes, and readers of a feed
+                // keep what they had.
+                self.stopping.set(true);
+                machine().shutdown(now, text);
                 return Some(done);
             }
         }
         None
     }
 
-    /// Makes the listening sockets those of a new configuration.
-    fn listen_anew(self: &Rc<Self>, wanted: &[SocketAddr], done: &mut Vec<String>) {
-        self.listeners.borrow_mut().retain(|address, task| {
-            let kept = wanted.contains(address);
-            if !kept {
-                task.abort();
-                done.push(format!("no longer listening on {address}"));
-            }
-            kept
-        });
-        for &address in wanted {
-            if self.listeners.borrow().contains_key(&address) {
-                continue;
-            }
-            match socket::listen(address) {
-                Ok(socket) => {
-                    self.listen(address, socket);
-                    done.push(format!("listening on {address}"));
+    /// Puts a configuration in force, or nothing of it.
+    async fn reconfigure(
+        self: &Rc<Self>,
+        config: SpeakerConfig,
+    ) -> Result<Vec<String>, StartError> {
+        let listening = self.listen_anew(&config.listen).await?;
+        let now = self.now();
+        let mut done = self.machine.borrow_mut().reconfigure(now, config);
+        done.extend(listening);
+        Ok(done)
+    }
+
+    /// Makes the listening sockets those of a new configuration. When one of them cannot be had,
+    /// those there were stay.
+    async fn listen_anew(
+        self: &Rc<Self>,
+        wanted: &[SocketAddr],
+    ) -> Result<Vec<String>, StartError> {
+        let old: Vec<SocketAddr> = self.listeners.borrow().keys().copied().collect();
+        let gone: Vec<_> = old
+            .iter()
+            .filter(|old| !wanted.contains(old))
+            .copied()
+            .collect();
+        let new: Vec<_> = wanted
+            .iter()
+            .filter(|new| !old.contains(new))
+            .copied()
+            .collect();
+        // The system has no room for 0.0.0.0 and an address of it on one port: there the old
+        // socket has to go first.
+        let (in_the_way, other) = gone
+            .iter()
+            .partition(|gone| new.iter().any(|new| new.port() == gone.port()));
+        let in_the_way: Vec<SocketAddr> = in_the_way;
+        let other: Vec<SocketAddr> = other;
+        self.stop_listening(&in_the_way).await;
+        let sockets = match bind(&new) {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                for address in in_the_way {
+                    match socket::listen(address) {
+                        Ok(socket) => self.listen(address, socket),
+                        // Somebody took it in these microseconds: there is nothing to fall back on.
+                        Err(error) => tracing::error!(%address, %error, "no longer listening"),
+                    }
                 }
-                Err(source) => done.push(StartError::Listen { address, source }.to_string()),
+                return Err(error);
+            }
+        };
+        for (address, socket) in sockets {
+            self.listen(address, socket);
+        }
+        self.stop_listening(&other).await;
+        let gone = gone
+            .iter()
+            .map(|address| format!("no longer listening on {address}"));
+        let new = new.iter().map(|address| format!("listening on {address}"));
+        Ok(gone.chain(new).collect())
+    }
+
+    async fn stop_listening(&self, addresses: &[SocketAddr]) {
+        for address in addresses {
+            let task = self.listeners.borrow_mut().remove(address);
+            if let Some(task) = task {
+                task.abort();
+                // Its end is the socket's; that it was cancelled is no news.
+                let _ = task.await;
             }
         }
     }
 
     /// Lets the last messages out.
     async fn finish(self: &Rc<Self>) {
-        self.stopping.set(true);
         for task in self.listeners.borrow().values() {
             task.abort();
         }

@@ -1,4 +1,5 @@
-//! One subscription: events go out as fast as the reader takes them.
+//! One subscription: events go out as fast as the reader takes them. It ends when the speaker is
+//! told to, before sessions close: what its reader knew then is what it keeps.
 
 use std::rc::Rc;
 
@@ -19,6 +20,9 @@ pub(crate) async fn run(
     // Room first: what is taken from the speaker is then the latest state.
     while let Ok(room) = events.reserve().await {
         let event = loop {
+            if driver.is_stopping() {
+                break None;
+            }
             let now = driver.now();
             let event = driver.machine.borrow_mut().poll_feed(now, id, CHANGES);
             if let Some(event) = event {

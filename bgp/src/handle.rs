@@ -8,6 +8,8 @@ use wayleave_bgp_core::{
     view::{PeerView, RoutePage, RouteQuery, SpeakerView},
 };
 
+use crate::driver::StartError;
+
 /// The speaker's thread has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the BGP speaker has stopped")]
@@ -30,7 +32,10 @@ pub(crate) enum Command {
     Reset(String, Option<String>, oneshot::Sender<bool>),
     Originate(Vec<Origination>),
     Withdraw(Vec<Prefix>),
-    Reconfigure(Box<SpeakerConfig>, oneshot::Sender<Vec<String>>),
+    Reconfigure(
+        Box<SpeakerConfig>,
+        oneshot::Sender<Result<Vec<String>, StartError>>,
+    ),
     Subscribe(mpsc::Sender<FeedEvent>),
     Shutdown(Shutdown, oneshot::Sender<()>),
 }
@@ -107,14 +112,19 @@ impl SpeakerHandle {
     ///
     /// # Errors
     ///
-    /// [`Gone`].
-    pub async fn reconfigure(&self, config: SpeakerConfig) -> Result<Vec<String>, Gone> {
+    /// [`Gone`]; inside, [`StartError`] when an address to listen on cannot be had: then nothing
+    /// changed.
+    pub async fn reconfigure(
+        &self,
+        config: SpeakerConfig,
+    ) -> Result<Result<Vec<String>, StartError>, Gone> {
         self.ask(|answer| Command::Reconfigure(Box::new(config), answer))
             .await
     }
 
     /// The best routes of both families: all there are, then changes, at most `capacity` events
-    /// on the way. A reader that lags gets the latest state of each prefix, never a backlog.
+    /// on the way. A reader that lags gets the latest state of each prefix, never a backlog. It ends
+    /// with a shutdown, without a word of the sessions that close then.
     pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<FeedEvent> {
         let (events, receiver) = mpsc::channel(capacity);
         let _ = self.commands.send(Command::Subscribe(events));

@@ -117,6 +117,8 @@ fn refused(reason: &Refused) -> ApiError {
         Refused::NeedsRestart(delta) => ApiError::new(Code::Conflict, reason.to_string())
             .hint("nothing was changed; restart wayleaved (routes and containers stay), or undo that change")
             .cause(delta),
+        Refused::CannotListen(_) => ApiError::new(Code::Conflict, reason.to_string())
+            .hint("nothing was changed; make that address available, or set bgp.listen to others"),
         Refused::SpeakerGone | Refused::Stopping => ApiError::new(Code::Unavailable, reason.to_string()),
     }
 }

@@ -55,6 +55,10 @@ pub(super) async fn reload(reloading: &Reloading<'_>) -> Result<Applied, Refused
                     "see `wayleave config diff`; restart wayleaved, or undo that change and reload"
                         .to_owned()
                 }
+                Refused::CannotListen(_) => {
+                    "make that address available, or set bgp.listen to others, and reload"
+                        .to_owned()
+                }
                 Refused::SpeakerGone | Refused::Stopping => "restart wayleaved".to_owned(),
             },
         }),
@@ -85,7 +89,8 @@ async fn apply(reloading: &Reloading<'_>) -> Result<Applied, Refused> {
     let mut actions = speaker
         .reconfigure(config::speaker_config(&after))
         .await
-        .map_err(|_| Refused::SpeakerGone)?;
+        .map_err(|_| Refused::SpeakerGone)?
+        .map_err(|error| Refused::CannotListen(error.to_string()))?;
     actions.extend(originate(&before, &after, speaker));
     if before.log.level != after.log.level {
         match log.set_levels(&after.log.level.value) {
@@ -94,8 +99,9 @@ async fn apply(reloading: &Reloading<'_>) -> Result<Applied, Refused> {
             Err(error) => tracing::error!("{error}"),
         }
     }
-    current.send_replace(Arc::new(after));
-    let services = owners.reread_services().await;
+    let after = Arc::new(after);
+    current.send_replace(Arc::clone(&after));
+    let services = owners.reread_services(&after).await;
     let registered = services.registered.iter();
     actions.extend(registered.map(|instance| format!("registered {instance}")));
     let deregistered = services.deregistered.iter();

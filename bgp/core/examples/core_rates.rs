@@ -158,7 +158,7 @@ fn drain(speaker: &mut Speaker, conns: &[ConnId]) -> usize {
                 if count == 0 {
                     break;
                 }
-                speaker.written(conn, count);
+                speaker.written(Time(0), conn, count);
                 written += count;
             }
         }

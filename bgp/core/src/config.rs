@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::types::{Asn, Family, Prefix, RouterId};
+use crate::types::{Asn, Family, LargeCommunity, Prefix, RouterId};
 
 /// The whole configuration of a speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub struct SpeakerConfig {
     /// Global administrator of the large communities that carry service discovery. A route with
     /// the mark `NUMBER:1:*` passes only between peers that may carry discovery.
     pub discovery: Option<u32>,
+    /// All routes of this speaker's own carry these. What comes back from a peer with all of them is
+    /// refused: some neighbours send our routes back to us, and where hosts share an AS, or ours is
+    /// let in once, nothing else tells. Empty: nothing is told apart.
+    pub own_marks: Vec<LargeCommunity>,
     /// Most equal paths handed to the kernel for one prefix; 1 switches multipath off.
     pub multipath: u8,
     /// The peers, by unique name.
@@ -77,6 +81,9 @@ pub struct PeerConfig {
     pub families: Vec<Family>,
     /// Hold time proposed, in seconds: 0, or 3 and up (RFC 4271, 4.2).
     pub hold_time: u16,
+    /// SendHoldTime (RFC 9687): how long the transport may take nothing of ours before the session
+    /// is closed; twice the negotiated hold time at least. 8 minutes are the RFC's default.
+    pub send_hold_time: Duration,
     /// ConnectRetryTime before the first retry; doubled up to 120 s while the peer refuses.
     pub connect_retry: Duration,
     /// The neighbour is our reflection client (RFC 4456).
@@ -114,6 +121,7 @@ impl PeerConfig {
             disabled: false,
             families: Family::ALL.to_vec(),
             hold_time: 90,
+            send_hold_time: Duration::from_secs(480),
             connect_retry: Duration::from_secs(5),
             reflector_client: false,
             next_hop_self: false,
@@ -147,6 +155,7 @@ impl SpeakerConfig {
             asn,
             cluster_id: None,
             discovery: None,
+            own_marks: Vec::new(),
             listen: Vec::new(),
             multipath: 1,
             peers: Vec::new(),

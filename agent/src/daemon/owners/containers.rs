@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use wayleave_bgp::SpeakerHandle;
 use wayleave_bgp_core::{LargeCommunity, Prefix, feed::Origination};
 use wayleave_ipam::Cidr;
@@ -16,7 +16,7 @@ use crate::{
     event::Owner,
     fib::{self, FibHandle},
     problem::{Problem, Problems, Severity},
-    registry::RegistryHandle,
+    registry::{AddressNews, Addresses},
     store::{Host, Restored, StoreHandle},
 };
 
@@ -56,7 +56,11 @@ pub(super) async fn start(
         speaker,
         ..
     } = dependencies.clone();
-    let Outside { fib, registry, key } = outside;
+    let Outside {
+        fib,
+        addresses,
+        key,
+    } = outside;
     progress.expect(
         Owner::Attach,
         "the containers of the last run to be taken over",
@@ -65,18 +69,19 @@ pub(super) async fn start(
     let had_some = !restored.attachments.is_empty() || !restored.leases.is_empty();
     let needed = !config.blocks.is_empty() || had_some;
     let (originated, wanted) = watch::channel(BTreeSet::new());
-    // Unbounded, because whoever deletes a container must not wait for the registry: on the way is
-    // at most an address of each container that went.
-    let (gone, went) = mpsc::unbounded_channel();
     let outlet = Way {
         fib: fib.clone(),
         originated,
-        gone,
+        addresses: addresses.clone(),
     };
     let (config, boot, warned) = (config.clone(), host.boot, problems.clone());
     let started = blocking(move || -> Result<Containers, OwnerError> {
         let state = (store, &restored);
         let attachments = attach::open(&config, boot, state, Box::new(outlet), &warned)?;
+        // Before a call is served: a service of the last run must not meet the next container at its address.
+        if let Some(addresses) = addresses {
+            addresses.tell(AddressNews::InSync);
+        }
         // For root alone: the group of the API may look, not attach containers.
         let server = Server::start(&config.paths.cni_socket(), None, attachments.clone())?;
         Ok(Containers {
@@ -110,9 +115,6 @@ pub(super) async fn start(
     if let Some(fib) = &fib {
         fib.in_sync(fib::Owner::Attach);
     }
-    if let Some(registry) = registry {
-        tokio::spawn(forget_services(went, registry));
-    }
     tokio::spawn(announce(wanted, fib, speaker, key, problems));
     tokio::spawn(recheck(containers.attachments.clone()));
     progress.in_sync(Owner::Attach);
@@ -122,7 +124,7 @@ pub(super) async fn start(
 /// Who hears of containers.
 pub(super) struct Outside {
     pub(super) fib: Option<FibHandle>,
-    pub(super) registry: Option<RegistryHandle>,
+    pub(super) addresses: Option<Addresses>,
     /// Goes along with every block.
     pub(super) key: Vec<LargeCommunity>,
 }
@@ -131,14 +133,16 @@ pub(super) struct Outside {
 struct Way {
     fib: Option<FibHandle>,
     originated: watch::Sender<BTreeSet<Cidr>>,
-    gone: mpsc::UnboundedSender<std::net::IpAddr>,
+    addresses: Option<Addresses>,
 }
 
 impl Outlet for Way {
     fn local_route(&self, prefix: KernelPrefix, route: Option<Route>) {
-        if route.is_none() {
-            // Without service discovery nobody listens.
-            let _ = self.gone.send(prefix.addr());
+        if let Some(addresses) = &self.addresses {
+            addresses.tell(match route {
+                Some(_) => AddressNews::Taken(prefix.addr()),
+                None => AddressNews::Gone(prefix.addr()),
+            });
         }
         if let Some(fib) = &self.fib {
             match route {
@@ -150,23 +154,6 @@ impl Outlet for Way {
 
     fn originate(&self, prefixes: &BTreeSet<Cidr>) {
         self.originated.send_replace(prefixes.clone());
-    }
-}
-
-/// Takes back the services at addresses whose containers are gone.
-async fn forget_services(
-    mut gone: mpsc::UnboundedReceiver<std::net::IpAddr>,
-    registry: RegistryHandle,
-) {
-    while let Some(address) = gone.recv().await {
-        match registry.address_gone(address).await {
-            Ok(services) if services.is_empty() => {}
-            Ok(services) => {
-                tracing::info!(%address, ?services, "services went with their container")
-            }
-            // Only when the agent stops.
-            Err(_) => break,
-        }
     }
 }
 

@@ -5,13 +5,14 @@
 //!    │          │                             │                ▲  │
 //!    │          └──(blocks, once the kernel has them)──────────┘  │ feed
 //!    └────▶ names: registry ──(endpoints)──────────────────────▶──┤
-//!             ▲ addresses that go        catalog ◀────────────────┘
+//!             ▲ addresses come, go       catalog ◀────────────────┘
 //!             └─ containers              └─▶ name server, API
 //! ```
 //!
 //! Order of start: store, routes, names, containers, which announce under the key that names know
-//! and tell the registry of addresses that go. Each reports to [`Progress`] when it is in sync. At a
-//! stop containers go first: no new calls, those under way end; then names. The kernel is left as
+//! and tell the registry which addresses have somebody; services wait for the containers to have
+//! been judged. Each reports to [`Progress`] when it is in sync. At a stop containers go first: no
+//! new calls, those under way end; then names. The kernel is left as
 //! it is, nothing is withdrawn.
 
 mod containers;
@@ -119,10 +120,10 @@ pub(super) async fn start(
         names: None,
         stop,
     };
-    let names = names::start(config, dependencies, &opened, &stopped).await?;
+    let mut names = names::start(config, dependencies, &opened, &stopped).await?;
     let outside = Outside {
         fib: fib.clone(),
-        registry: names.as_ref().map(|names| names.registry.clone()),
+        addresses: names.as_mut().and_then(Names::addresses),
         // Every route of this node carries its key.
         key: names.as_ref().map(Names::key).unwrap_or_default(),
     };
@@ -141,11 +142,11 @@ pub(super) async fn start(
 }
 
 impl Owners {
-    /// Reads the files of services again. Without discovery there are none.
-    pub(super) async fn reread_services(&self) -> Reread {
+    /// Takes what a configuration says of addresses, and reads the files of services again. Without discovery there
+    /// are none.
+    pub(super) async fn reread_services(&self, config: &Config) -> Reread {
         match &self.names {
-            // It has stopped: so will everything else.
-            Some(names) => names.registry.reload_files().await.unwrap_or_default(),
+            Some(names) => names.reload(config).await,
             None => Reread::default(),
         }
     }

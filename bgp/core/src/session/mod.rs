@@ -60,6 +60,20 @@ struct Link {
     keepalive: Option<Time>,
     negotiated: Option<Box<Negotiated>>,
     since: Time,
+    /// When the transport last took something of ours.
+    wrote: Time,
+}
+
+impl Link {
+    /// The SendHoldTimer (RFC 9687): as KEEPALIVEs are due all the time, a transport that takes
+    /// nothing for so long leads to a peer that reads nothing. Without KEEPALIVEs there is none.
+    fn send_hold(&self, config: &PeerConfig) -> Option<Time> {
+        let negotiated = self.negotiated.as_ref()?;
+        if self.phase != Phase::Established || negotiated.hold_time == 0 {
+            return None;
+        }
+        Some(self.wrote + config.send_hold_time.max(negotiated.hold() * 2))
+    }
 }
 
 /// What a peer does when it has no connection.
@@ -217,6 +231,7 @@ impl Session {
             keepalive: None,
             negotiated: None,
             since: now,
+            wrote: now,
         });
         fx.push(Effect::Connect(conn));
     }
@@ -259,6 +274,7 @@ impl Session {
             keepalive: None,
             negotiated: None,
             since: now,
+            wrote: now,
         });
         let at = self.links.len() - 1;
         self.send_open(now, at, fx);
@@ -343,6 +359,13 @@ impl Session {
         }
     }
 
+    /// The transport took something of ours.
+    pub(crate) fn wrote(&mut self, now: Time, conn: ConnId) {
+        if let Some(at) = self.position(conn) {
+            self.links[at].wrote = now;
+        }
+    }
+
     /// Ends a connection for a fault of the peer.
     pub(crate) fn fault(
         &mut self,
@@ -419,6 +442,7 @@ impl Session {
         let link = &mut self.links[at];
         link.phase = Phase::Established;
         link.since = now;
+        link.wrote = now;
         let conn = link.conn;
         let negotiated = link.negotiated.clone();
         // A connection of ours that has not come through is not needed any more.
@@ -501,8 +525,10 @@ impl Session {
         };
         let of_links = self.links.iter().flat_map(|link| {
             let hold = link.hold.map(|at| (at, "HoldTimer"));
+            let send_hold = link.send_hold(&self.config);
             hold.into_iter()
                 .chain(link.keepalive.map(|at| (at, "KeepaliveTimer")))
+                .chain(send_hold.map(|at| (at, "SendHoldTimer")))
         });
         rest.into_iter().chain(of_links).min()
     }
@@ -518,8 +544,15 @@ impl Session {
     pub(crate) fn timeout(&mut self, now: Time, fx: &mut Effects) {
         for at in (0..self.links.len()).rev() {
             let link = &mut self.links[at];
-            if link.hold.is_some_and(|due| due <= now) {
-                let notification = Notification::hold_timer_expired();
+            let overdue = |due: Option<Time>| due.is_some_and(|due| due <= now);
+            let notification = if overdue(link.hold) {
+                Some(Notification::hold_timer_expired())
+            } else if overdue(link.send_hold(&self.config)) {
+                Some(Notification::send_hold_timer_expired())
+            } else {
+                None
+            };
+            if let Some(notification) = notification {
                 self.lose(
                     now,
                     at,

@@ -257,6 +257,47 @@ fn event_11_keepalives_go_out_at_a_third_of_the_hold_time_at_the_latest() {
     assert_eq!(session.state(), Established);
 }
 
+/// RFC 9687: the peer says that it lives, and takes nothing.
+#[test]
+fn event_29_the_send_hold_timer_ends_a_session_whose_transport_takes_nothing_with_notification_8() {
+    for (configured, taken_until, expected) in [
+        // The configured time, counted from what was taken last.
+        (60, 0, Some(60)),
+        (60, 30, Some(90)),
+        // Never less than twice the hold time, which is 9 s.
+        (10, 0, Some(18)),
+        // What is taken all the time ends nothing.
+        (60, 600, None),
+    ] {
+        let (mut session, mut fx, conn) = in_state(Established);
+        session.config.send_hold_time = Duration::from_secs(configured);
+        let mut ended = None;
+        for second in 1..=600 {
+            let now = NOW + Duration::from_secs(second);
+            session.heard(now, conn);
+            if second <= taken_until {
+                session.wrote(now, conn);
+            }
+            let due = session.deadline().map(|(due, _)| due);
+            session.timeout(now, &mut fx);
+            let done = words(&mut fx);
+            if session.state() != Established {
+                assert!(done.contains(&"close 8/0".to_owned()), "{done:?}");
+                assert!(
+                    due.is_some_and(|due| due <= now),
+                    "a timer was set for this"
+                );
+                ended = Some(second);
+                break;
+            }
+        }
+        assert_eq!(
+            ended, expected,
+            "{configured} s, taken until {taken_until} s"
+        );
+    }
+}
+
 #[test]
 fn event_9_the_connect_retry_timer_tries_again_and_gives_the_old_try_up() {
     let (mut session, mut fx, _) = in_state(Connect);

@@ -14,12 +14,16 @@ use crate::{
         source::Slot,
     },
     types::Prefix,
-    wire::{AttrFacts, cluster_list_contains, has_large_community, path_contains},
+    wire::{
+        AttrFacts, cluster_list_contains, contains_large_community, has_large_community,
+        path_contains,
+    },
 };
 
 /// Why a route is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
+    Own,
     OwnAs,
     OwnOriginator,
     OwnCluster,
@@ -34,6 +38,7 @@ pub(super) enum Refusal {
 impl Refusal {
     pub(super) fn text(self) -> &'static str {
         match self {
+            Self::Own => "it is a route of our own, sent back",
             Self::OwnAs => "our AS is in its AS_PATH",
             Self::OwnOriginator => "its ORIGINATOR_ID is ours (RFC 4456, 8)",
             Self::OwnCluster => "our CLUSTER_ID is in its CLUSTER_LIST (RFC 4456, 8)",
@@ -73,6 +78,9 @@ impl Speaker {
             return Some(Refusal::Discovery);
         }
         let bytes = self.shared.attrs.bytes(attr);
+        if self.is_our_own(attr, bytes) {
+            return Some(Refusal::Own);
+        }
         if path_contains(bytes, self.config.asn) > usize::from(config.allow_own_as) {
             return Some(Refusal::OwnAs);
         }
@@ -90,6 +98,16 @@ impl Speaker {
             return Some(Refusal::NextHop);
         }
         (peer.local_address == Some(addr)).then_some(Refusal::OwnNextHop)
+    }
+
+    /// Whether a set carries all marks of our own routes.
+    fn is_our_own(&self, attr: AttrId, bytes: &[u8]) -> bool {
+        let marks = &self.config.own_marks;
+        !marks.is_empty()
+            && self.shared.attrs.key(attr).flags & AttrFacts::HAS_LARGE != 0
+            && marks
+                .iter()
+                .all(|&mark| contains_large_community(bytes, mark))
     }
 }
 

@@ -150,6 +150,43 @@ impl Speaker {
         self.with_session(now, slot, |session, fx| session.connected(now, conn, fx));
     }
 
+    /// Connections on which routes of a negotiated family cannot be sent for want of an address of
+    /// our own. The driver should look at their interfaces again from time to time, and report
+    /// [`Speaker::described`].
+    pub fn undescribed(&self) -> impl Iterator<Item = ConnId> {
+        self.peers.iter().flatten().filter_map(|peer| {
+            let (conn, _) = peer.session.established()?;
+            let key = &self.groups.get(peer.group?)?.as_ref()?.key;
+            let lacking =
+                (0..2).any(|family| key.families[family] && key.own_next_hop[family].is_none());
+            lacking.then_some(conn)
+        })
+    }
+
+    /// The interface of a connection has other addresses than before.
+    pub fn described(&mut self, conn: ConnId, info: ConnInfo) {
+        if let Some(entry) = self.conns.get_mut(&conn)
+            && entry.info.as_ref() != Some(&info)
+        {
+            let slot = entry.slot;
+            entry.info = Some(info);
+            self.regroup(slot);
+        }
+    }
+
+    /// Whether somebody at this address is a peer, or may become one: what the driver should know
+    /// before it goes to any trouble for a connection from there.
+    pub fn expects(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let host = Prefix::host(address);
+        self.by_address.keys().any(|(known, _)| *known == address)
+            || self
+                .config
+                .ranges
+                .iter()
+                .any(|range| range.prefix.contains(host))
+    }
+
     /// Somebody connected. `None`: not a peer, or not now; the driver should close it unread.
     pub fn accepted(&mut self, now: Time, info: ConnInfo) -> Option<ConnId> {
         let slot = self.slot_of(&info).or_else(|| self.admit(now, &info))?;
@@ -185,7 +222,7 @@ impl Speaker {
     }
 
     /// `count` bytes of that were written.
-    pub fn written(&mut self, conn: ConnId, count: usize) {
+    pub fn written(&mut self, now: Time, conn: ConnId, count: usize) {
         let Some(entry) = self.conns.get_mut(&conn) else {
             return;
         };
@@ -193,6 +230,10 @@ impl Speaker {
         let (slot, up) = (entry.slot, entry.up && !entry.closing);
         if up && let Some(group) = self.group_mut(slot) {
             group.written(slot, left);
+        }
+        // A deadline that only moves away needs no timer anew.
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.session.wrote(now, conn);
         }
     }
 

@@ -28,6 +28,7 @@ fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
     old.discovery = new.discovery;
     old.max_prefixes = new.max_prefixes;
     old.connect_retry = new.connect_retry;
+    old.send_hold_time = new.send_hold_time;
     old == *new
 }
 
@@ -38,7 +39,8 @@ impl Speaker {
         let old = std::mem::replace(&mut self.config, config);
         let new = self.config.clone();
         let all = (old.asn, old.router_id, old.cluster_id, old.discovery)
-            != (new.asn, new.router_id, new.cluster_id, new.discovery);
+            != (new.asn, new.router_id, new.cluster_id, new.discovery)
+            || old.own_marks != new.own_marks;
         if all {
             self.shared.sources[0] = Source::local(new.router_id.to_u32());
             done.push(format!(
@@ -109,6 +111,7 @@ impl Speaker {
         let client = config.reflector_client;
         let old = peer.session.config().clone();
         peer.session.set_config(config.clone());
+        self.arm(slot);
         let judged_by =
             |config: &PeerConfig| (config.import.clone(), config.allow_own_as, config.discovery);
         if judged_by(&old) != judged_by(&config) {
@@ -120,10 +123,21 @@ impl Speaker {
             mark_all(&mut self.tables.v4, slot);
             mark_all(&mut self.tables.v6, slot);
         }
+        self.regroup(slot);
+        if let Err(notification) = self.check_limit(slot)
+            && let Some((conn, _)) = self.peer(slot).and_then(|peer| peer.session.established())
+        {
+            self.fault(now, slot, conn, notification);
+        }
+    }
+
+    /// Puts a peer whose session is up into the group it belongs to by now.
+    pub(super) fn regroup(&mut self, slot: Slot) {
         let key = self.peer(slot).and_then(|peer| {
             let (conn, negotiated) = peer.session.established()?;
             let info = self.conns.get(&conn)?.info.as_ref()?;
-            Some(action::group_key(&self.config, &config, negotiated, info))
+            let config = peer.session.config();
+            Some(action::group_key(&self.config, config, negotiated, info))
         });
         let group = self
             .peer(slot)
@@ -133,11 +147,6 @@ impl Speaker {
         {
             let departure = self.leave_group(slot);
             self.join_group(slot, key, departure);
-        }
-        if let Err(notification) = self.check_limit(slot)
-            && let Some((conn, _)) = self.peer(slot).and_then(|peer| peer.session.established())
-        {
-            self.fault(now, slot, conn, notification);
         }
     }
 

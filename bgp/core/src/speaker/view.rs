@@ -1,17 +1,21 @@
 //! Showing the speaker's state.
 
+use std::net::IpAddr;
+
 use super::{Speaker, import::refuses_prefix, peer::Peer};
 use crate::{
+    attributes::NextHop,
     config::RemoteAs,
-    out::batch::Pack,
+    out::{Group, batch::Pack, export::Encoded},
     rib::{
+        attr::AttrId,
         key::PrefixKey,
         source::Slot,
         table::{NONE, Path, Table},
     },
     types::{Family, Ipv4Prefix, Ipv6Prefix, Time},
     view::{FamilyCounts, PeerView, RibKind, RoutePage, RouteQuery, RouteView, SpeakerView, State},
-    wire::decode_canonical,
+    wire::{DecodeContext, decode_canonical, parse_attributes},
 };
 
 /// Why a question for routes has no answer.
@@ -189,7 +193,8 @@ impl Speaker {
                 if !attr.is_none() && source != slot {
                     let path = table.paths_of(dest).find(|(_, path)| path.peer == source);
                     if let Some((id, path)) = path {
-                        routes.push(self.route_view(now, table, dest, id, path));
+                        let view = self.route_view(now, table, dest, id, path);
+                        routes.extend(self.as_told(group, P::FAMILY, (attr, source), view));
                     }
                 }
                 return;
@@ -298,6 +303,34 @@ impl Speaker {
             as_path: attributes.as_path_text(),
             attributes,
         }
+    }
+
+    /// A route with the attributes a group is sent: what was encoded for it, read back. None when
+    /// it cannot be sent, and was withdrawn instead.
+    fn as_told(
+        &self,
+        group: &Group,
+        family: Family,
+        (attr, source): (AttrId, Slot),
+        mut view: RouteView,
+    ) -> Option<RouteView> {
+        let (mut sent, mut canonical) = (Vec::new(), Vec::new());
+        let key = &group.key;
+        let encoded = key.encode(&self.shared, family, attr, source, &mut sent)?;
+        let context = DecodeContext {
+            as4: key.as4,
+            ebgp: key.ebgp,
+        };
+        let classic = matches!(encoded, Encoded::Classic(_));
+        // Ours is well formed, and what is canonical is what a reader makes of it.
+        parse_attributes(&sent, &context, classic, &mut canonical);
+        view.next_hop = Some(match encoded {
+            Encoded::Classic(addr) => NextHop::from(IpAddr::V4(addr)),
+            Encoded::MultiProtocol(next_hop) => next_hop,
+        });
+        view.attributes = decode_canonical(&canonical);
+        view.as_path = view.attributes.as_path_text();
+        Some(view)
     }
 
     /// Whether a peer is Established, by name.

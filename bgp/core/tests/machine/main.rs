@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod history;
+mod neighbours;
 mod net;
 mod routing;
 mod session;

@@ -289,7 +289,7 @@ impl Net {
                 .extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
             drop(slices);
             if count > 0 {
-                self.speakers[n].written(conn, count);
+                self.speakers[n].written(self.now, conn, count);
                 wrote = true;
             }
         }

@@ -8,7 +8,7 @@ use super::{
         ORIGINATOR_ID, spec,
     },
 };
-use crate::types::{Asn, Community, RouterId};
+use crate::types::{Asn, Community, LargeCommunity, RouterId};
 
 /// Facts of one canonical set; the decision compares these and never parses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -163,11 +163,24 @@ pub fn has_large_community(canonical: &[u8], global: u32, local1: u32) -> bool {
     let [a, b, c, d] = global.to_be_bytes();
     let [e, f, g, h] = local1.to_be_bytes();
     let wanted = [a, b, c, d, e, f, g, h];
-    let all: &[[u8; 12]] = value(canonical, LARGE_COMMUNITY)
+    large_communities(canonical)
+        .iter()
+        .any(|community| community.starts_with(&wanted))
+}
+
+/// Whether this very large community stands in a canonical set.
+pub fn contains_large_community(canonical: &[u8], wanted: LargeCommunity) -> bool {
+    let parts = [wanted.global, wanted.local1, wanted.local2].map(u32::to_be_bytes);
+    large_communities(canonical)
+        .iter()
+        .any(|community| community[..] == *parts.as_flattened())
+}
+
+fn large_communities(canonical: &[u8]) -> &[[u8; 12]] {
+    value(canonical, LARGE_COMMUNITY)
         .unwrap_or_default()
         .as_chunks()
-        .0;
-    all.iter().any(|community| community.starts_with(&wanted))
+        .0
 }
 
 #[cold]

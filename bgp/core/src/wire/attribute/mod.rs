@@ -24,7 +24,10 @@ mod verdict;
 
 pub use canonical::{decode_canonical, encode_canonical};
 pub use egress::{Egress, Reflect, egress_attributes};
-pub use facts::{AttrFacts, cluster_list_contains, facts_of, has_large_community, path_contains};
+pub use facts::{
+    AttrFacts, cluster_list_contains, contains_large_community, facts_of, has_large_community,
+    path_contains,
+};
 pub use parse::{DecodeContext, MpReach, MpUnreach, Parsed, parse_attributes};
 pub use table::attribute_name;
 pub(super) use table::{EXTENDED_LENGTH, MP_REACH_NLRI, MP_UNREACH_NLRI, OPTIONAL};

@@ -1,0 +1,118 @@
+//! What neighbours do to us, and what we know of the way to them.
+
+use std::time::Duration;
+
+use wayleave_bgp_core::{ConnInfo, LargeCommunity, Prefix, config::Policy, view::RibKind};
+
+use crate::{
+    net::{Net, address, config, peer},
+    routing::own,
+};
+
+fn mark(local1: u32) -> LargeCommunity {
+    format!("4200000000:{local1}:7").parse().unwrap()
+}
+
+/// A ring of four ASes in which the first hears its own route from the last: it lets its own AS
+/// number in once, as hosts that share one must.
+fn ring(own_marks: &[LargeCommunity]) -> Net {
+    let asns = [65_001, 65_002, 65_003, 65_004];
+    let mut configs: Vec<_> = (0..4).map(|n| config(n, asns[n])).collect();
+    for (a, b) in [(0, 1), (1, 2), (2, 3), (3, 0)] {
+        configs[a].peers.push(peer(b, asns[b]));
+        configs[b].peers.push(peer(a, asns[a]));
+    }
+    for peer in &mut configs[0].peers {
+        peer.allow_own_as = 1;
+        if peer.name == "s3" {
+            peer.export = Policy::None;
+        }
+    }
+    configs[0].own_marks = own_marks.to_vec();
+    Net::new(7, configs)
+}
+
+#[test]
+fn a_route_of_our_own_that_is_sent_back_is_refused_by_its_marks() {
+    let marks = [mark(12), mark(13)];
+    for (own_marks, refused) in [(&marks[..0], false), (&marks[..], true)] {
+        let mut net = ring(own_marks);
+        net.raise();
+        let mut route = own("10.1.0.0/24");
+        route.large_communities = vec![mark(1), mark(12), mark(13)];
+        // Another host's, with one of the two marks: no route of ours.
+        let mut other = own("10.1.1.0/24");
+        other.large_communities = vec![mark(12)];
+        let now = net.now;
+        net.speakers[0].originate(now, vec![route]);
+        net.speakers[1].originate(now, vec![other]);
+        net.run(Duration::from_secs(1));
+        let back = net.routes(0, RibKind::In, Some("s3"));
+        let back = |prefix: &str| {
+            let prefix: Prefix = prefix.parse().unwrap();
+            let found = back.iter().find(|route| route.prefix == prefix).unwrap();
+            found.refused.clone()
+        };
+        let why = refused.then(|| "it is a route of our own, sent back".to_owned());
+        assert_eq!(back("10.1.0.0/24"), why);
+        assert_eq!(back("10.1.1.0/24"), None);
+        // Taken back, it does not live on by its echo.
+        net.speakers[0].withdraw(&["10.1.0.0/24".parse().unwrap()]);
+        assert!(net.route(0, "10.1.0.0/24").is_none() == refused);
+    }
+}
+
+#[test]
+fn what_a_peer_was_told_is_shown_as_it_was_told() {
+    let mut net = Net::graph(8, &[65_001, 65_002, 65_003], &[(0, 1), (1, 2)]);
+    net.raise();
+    let now = net.now;
+    let mut route = own("10.1.0.0/24");
+    route.med = Some(50);
+    net.speakers[0].originate(now, vec![route, own("2001:db8:1::/48")]);
+    net.settle();
+    for prefix in ["10.1.0.0/24", "2001:db8:1::/48"] {
+        let wanted: Prefix = prefix.parse().unwrap();
+        let told = net.routes(1, RibKind::Out, Some("s2"));
+        let told = told.iter().find(|route| route.prefix == wanted).unwrap();
+        let heard = net.routes(2, RibKind::In, Some("s1"));
+        let heard = heard.iter().find(|route| route.prefix == wanted).unwrap();
+        assert_eq!(told.as_path, "65002 65001");
+        assert_eq!(told.attributes, heard.attributes);
+        assert_eq!(told.next_hop, heard.next_hop);
+        // Where it came from stays to be seen.
+        assert_eq!(told.peer.as_deref(), Some("s0"));
+    }
+}
+
+#[test]
+fn routes_of_a_family_without_an_address_of_ours_are_told_when_there_is_one() {
+    let mut net = Net::graph(9, &[65_001, 65_002], &[(0, 1)]);
+    net.raise();
+    let conn = net.conns_of(0, 1)[0];
+    let info = |own_v6: Option<&str>| ConnInfo {
+        remote: (address(1), 179).into(),
+        local: (address(0), 179).into(),
+        own_v4: None,
+        own_v6: own_v6.map(|text| text.parse().unwrap()),
+        link_local: None,
+        interface: None,
+    };
+    assert_eq!(net.speakers[0].undescribed().count(), 0);
+    net.speakers[0].described(conn, info(None));
+    let now = net.now;
+    net.speakers[0].originate(now, vec![own("10.1.0.0/24"), own("2001:db8:1::/48")]);
+    net.settle();
+    assert!(net.route(1, "10.1.0.0/24").is_some());
+    assert!(net.route(1, "2001:db8:1::/48").is_none());
+    assert_eq!(net.peer(0, "s1").warnings.len(), 1);
+    assert_eq!(net.speakers[0].undescribed().collect::<Vec<_>>(), [conn]);
+
+    net.speakers[0].described(conn, info(Some("2001:db8::1")));
+    net.settle();
+    let heard = net.route(1, "2001:db8:1::/48").unwrap();
+    assert_eq!(heard.next_hop.unwrap().addr.to_string(), "2001:db8::1");
+    assert!(net.peer(0, "s1").warnings.is_empty());
+    assert_eq!(net.speakers[0].undescribed().count(), 0);
+    assert_eq!(net.peer(0, "s1").established_count, 1);
+}
