@@ -1,5 +1,5 @@
 //! One-off questions to the kernel of the agent's own namespace, through the rtnetlink crate:
-//! where it saves work and its slowness does not matter (start-up, `wayleave doctor`).
+//! where it saves work and its slowness does not matter (`wayleave ipam explain`).
 
 use std::net::IpAddr;
 

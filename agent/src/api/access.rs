@@ -3,9 +3,9 @@
 //! The mode of the socket (0660) keeps others out; this is the second lock, for a socket whose
 //! mode or directory somebody changed.
 
-use std::{fs, io, os::fd::AsFd};
+use std::{io, os::fd::AsFd};
 
-use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 /// Who is let in.
 #[derive(Clone, Copy, Debug)]
@@ -25,26 +25,23 @@ impl Access {
 
     /// Lets the other end of a connection in, or says who it is.
     pub(super) fn check(&self, stream: &impl AsFd) -> Result<(), Stranger> {
-        let peer = getsockopt(stream, PeerCredentials)
-            .map_err(|error| Stranger::Unknown(io::Error::from(error)))?;
-        if self.admits(&peer) {
-            Ok(())
-        } else {
-            Err(Stranger::Known {
-                user: peer.uid(),
-                pid: peer.pid(),
-            })
-        }
-    }
-
-    fn admits(&self, peer: &UnixCredentials) -> bool {
+        let unknown = |error: io::Error| Stranger::Unknown(error);
+        let peer = getsockopt(stream, PeerCredentials).map_err(|error| unknown(error.into()))?;
         if peer.uid() == 0 || peer.uid() == self.user {
-            return true;
+            return Ok(());
         }
-        let Some(group) = self.group else {
-            return false;
+        let stranger = Stranger::Known {
+            user: peer.uid(),
+            pid: peer.pid(),
         };
-        peer.gid() == group || supplementary_groups(peer.pid()).contains(&group)
+        let group = self.group.ok_or(stranger)?;
+        if peer.gid() == group || peer_groups::of(stream).map_err(unknown)?.contains(&group) {
+            return Ok(());
+        }
+        Err(Stranger::Known {
+            user: peer.uid(),
+            pid: peer.pid(),
+        })
     }
 }
 
@@ -64,20 +61,48 @@ pub(super) enum Stranger {
     Unknown(io::Error),
 }
 
-/// SO_PEERCRED carries the primary group only; the others stand in /proc (which reads from
-/// memory, so that this does not block).
-fn supplementary_groups(pid: i32) -> Vec<u32> {
-    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
-        return Vec::new();
+mod peer_groups {
+    //! SO_PEERGROUPS: the supplementary groups of whoever connected, as they were then. By its
+    //! process id one could be told those of another process that has the number by now.
+    #![allow(unsafe_code, reason = "getsockopt of an option no library wraps")]
+
+    use std::{
+        io,
+        os::fd::{AsFd, AsRawFd},
     };
-    let groups = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Groups:"))
-        .unwrap_or_default();
-    groups
-        .split_whitespace()
-        .filter_map(|group| group.parse().ok())
-        .collect()
+
+    /// Enough for nearly everybody; the kernel says when it is not.
+    const USUAL: usize = 64;
+
+    pub(super) fn of(socket: &impl AsFd) -> io::Result<Vec<u32>> {
+        let mut groups = vec![0_u32; USUAL];
+        loop {
+            let bytes = size_of_val(groups.as_slice());
+            let mut length = libc::socklen_t::try_from(bytes).map_err(io::Error::other)?;
+            // SAFETY: the descriptor is open for the life of `socket`; the kernel writes at most
+            // `length` bytes, which is the size of the vector's initialised part, and any bits are a
+            // u32; `length` lives on this stack frame.
+            let result = unsafe {
+                libc::getsockopt(
+                    socket.as_fd().as_raw_fd(),
+                    libc::SOL_SOCKET,
+                    libc::SO_PEERGROUPS,
+                    groups.as_mut_ptr().cast(),
+                    &raw mut length,
+                )
+            };
+            let count = usize::try_from(length).map_err(io::Error::other)? / size_of::<u32>();
+            if result == 0 {
+                groups.truncate(count);
+                return Ok(groups);
+            }
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() {
+                return Err(error);
+            }
+            groups.resize(count, 0);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn the_groups_of_a_process_are_read_from_the_kernel() {
-        let own = i32::try_from(std::process::id()).unwrap();
+    fn the_groups_of_the_other_end_are_told_by_the_kernel() {
+        let (a, _b) = UnixStream::pair().unwrap();
         let mut expected: Vec<_> = nix::unistd::getgroups()
             .unwrap()
             .iter()
             .map(|group| group.as_raw())
             .collect();
-        let mut read = supplementary_groups(own);
+        let mut read = peer_groups::of(&a).unwrap();
         expected.sort_unstable();
         read.sort_unstable();
         assert_eq!(read, expected);

@@ -364,15 +364,18 @@ impl Interfaces {
     }
 
     fn name(&mut self, ifindex: u32) -> String {
-        let name = self.0.entry(ifindex).or_insert_with(|| {
-            // From the kernel's memory: it does not block.
-            nix::net::if_::if_indextoname(ifindex)
-                .ok()
-                .and_then(|name| name.into_string().ok())
-                .unwrap_or_else(|| format!("#{ifindex}"))
-        });
-        name.clone()
+        let name = self.0.entry(ifindex);
+        name.or_insert_with(|| interface_name(ifindex)).clone()
     }
+}
+
+/// An interface by name; by number when it has gone.
+pub(super) fn interface_name(ifindex: u32) -> String {
+    // From the kernel's memory: it does not block.
+    nix::net::if_::if_indextoname(ifindex)
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| format!("#{ifindex}"))
 }
 
 fn kind(trouble: &Trouble) -> &'static str {

@@ -14,6 +14,7 @@ use wayleave_bgp_core::{
 };
 use wayleave_discovery::{codec::NodeKey, community};
 use wayleave_ipam::{BlockState, BootId, Cidr, Lease, Origin, Owner, Usage};
+use wayleave_netlink::Lookup;
 
 use super::{
     ApiError, Code, Context, NamesContext, OwnerContext, endpoints::EndpointView, page_limit,
@@ -168,12 +169,28 @@ pub struct Explanation {
     /// The best route that covers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<RouteView>,
+    /// How the kernel of this host would send to it now; absent: it would not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<WayView>,
     /// The node that announces that route, where routes carry their node's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeRef>,
     /// What is announced at the address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointView>,
+}
+
+/// How the kernel would send to an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayView {
+    /// The interface by name.
+    pub dev: String,
+    /// The router; absent when it is on the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// The address of this host it would send from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
 }
 
 /// What an address is.
@@ -413,9 +430,29 @@ async fn explain(
     let Question { address } = super::parameters(query.as_deref())?;
     let config = agent.config.borrow().clone();
     let route = best_route(&agent, address).await?;
-    Ok(Json(
-        Known::of(&context, &config, address, route).explain(&context.node),
-    ))
+    let way = kernel_way(address).await;
+    let known = Known::of(&context, &config, address, route);
+    Ok(Json(Explanation {
+        way,
+        ..known.explain(&context.node)
+    }))
+}
+
+/// Asks the kernel. It is one line of the explanation: without an answer the others stand.
+async fn kernel_way(address: IpAddr) -> Option<WayView> {
+    let answer = match Lookup::spawn() {
+        Ok(kernel) => kernel.path(address).await,
+        Err(error) => Err(error),
+    };
+    let path = answer.unwrap_or_else(|error| {
+        tracing::debug!(%address, "the kernel does not say where it would send: {error}");
+        None
+    })?;
+    Some(WayView {
+        dev: super::fib::interface_name(path.ifindex),
+        gateway: path.gateway,
+        source: path.source,
+    })
 }
 
 async fn best_route(agent: &Context, address: IpAddr) -> Result<Option<RouteView>, ApiError> {
@@ -523,6 +560,7 @@ impl Known {
             lease: self.lease,
             attachment: self.attachment,
             route: self.route,
+            way: None,
             node: self.node,
             endpoints: self.endpoints,
         }

@@ -345,6 +345,12 @@ fn print_explanation(found: &Explanation, out: &mut Output<'_>) -> Result<(), Co
             format!("{}{hop} {from}{path}, for {age}", route.prefix),
         )?;
     }
+    if let Some(way) = &found.way {
+        let gateway = way.gateway.map(|gateway| format!(" via {gateway}"));
+        let source = way.source.map(|source| format!(" from {source}"));
+        let [gateway, source] = [gateway, source].map(Option::unwrap_or_default);
+        line("kernel", format!("sends by {}{gateway}{source}", way.dev))?;
+    }
     if let Some(node) = &found.node {
         let name = node.name.as_deref().unwrap_or("name not known");
         line("node", format!("{name} (key {})", node.key))?;

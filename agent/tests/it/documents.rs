@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use wayleave_agent::config::{self, HostFacts};
+use wayleave_agent::config::{self, Effect, HostFacts, Sources};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -62,4 +62,48 @@ fn the_manual_describes_every_key_and_no_other() {
             );
         }
     }
+}
+
+#[test]
+fn the_manual_says_what_a_change_of_each_key_costs() {
+    let manual = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let text = "[node]\nname = \"h1\"\nrouter_id = \"192.0.2.1\"\n[bgp]\nasn = 65001\n\
+                [[peer]]\naddress = \"192.0.2.2\"\nasn = 65002\n\
+                [[range]]\nprefix = \"198.51.100.0/24\"\nasn = 65002\n\
+                [[pool]]\ncidr = \"10.1.0.0/16\"\n[[block]]\nprefix = \"10.1.7.0/26\"\n";
+    let sources = Sources::from_texts([("t.toml", text)]);
+    let config = config::parse(&sources, &HostFacts::default()).unwrap();
+    let mut compared = 0;
+    for (table, _, entries) in config.tables() {
+        let section = manual
+            .split("\n## ")
+            .find(|section| {
+                section
+                    .lines()
+                    .next()
+                    .is_some_and(|head| head.contains(&format!("[{table}]")))
+            })
+            .unwrap();
+        for entry in entries {
+            let start = format!("| `{}` |", entry.key);
+            // A range has values of a peer that cannot be set for it.
+            let Some(row) = section.lines().find(|line| line.starts_with(&start)) else {
+                continue;
+            };
+            let said = match row.split(" | ").nth(3).unwrap() {
+                "live" => Effect::Live,
+                "session" => Effect::ResetsSession,
+                "all sessions" => Effect::ResetsAllSessions,
+                "restart" => Effect::NeedsRestart,
+                // It depends, and says on what.
+                _ => continue,
+            };
+            // A role is what it implies, which is compared by itself.
+            if entry.key != "role" {
+                assert_eq!(said, entry.effect, "{table}.{}", entry.key);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 40, "{compared} keys were compared");
 }

@@ -284,6 +284,8 @@ fn services_are_registered_drained_kept_out_and_taken_back() {
 #[test]
 fn endpoints_and_names_are_told_as_they_are_announced() {
     transcript("names", |world| {
+        let other = Container::new("c2");
+        other.cni("ADD", &world.agent.directory().path().join("run/cni.sock"));
         let register = "register db --address 10.1.7.5 --port sql=5432 --id db-1";
         assert!(
             world
