@@ -148,19 +148,6 @@ impl Fabric {
         Ok(fabric)
     }
 
-    /// What the agents say they do not contain and a test needs.
-    pub(crate) fn lacks(&self, parts: &[&str]) -> Result<Option<String>, Why> {
-        for part in parts {
-            let key = format!("absent.{part}");
-            if self.nodes[0].agent.has_problem(&key)? {
-                return Ok(Some(format!(
-                    "this wayleaved lacks a part (it raises the problem {key})"
-                )));
-            }
-        }
-        Ok(None)
-    }
-
     /// Every container pings every other and fetches from it, over both families; nobody's address
     /// is translated on the way.
     pub(crate) fn all_connected(containers: &[Container]) -> Result<(), Why> {
