@@ -292,6 +292,10 @@ pub(crate) enum Fault {
     Session(io::Error),
     /// A single change did not arrive within so many seconds.
     Lost { seconds: u64 },
+    /// A route changed in the kernel that nobody had asked to.
+    Restless(Prefix),
+    /// What the kernel has cannot be told.
+    Watch(io::Error),
     /// The receiver's routes are not what they should be.
     Routes {
         missing: Vec<Prefix>,
@@ -335,6 +339,8 @@ impl fmt::Display for Fault {
                 )
             }
             Self::Lost { seconds } => write!(f, "a change did not arrive within {seconds} s"),
+            Self::Restless(prefix) => write!(f, "the kernel's route to {prefix} changed by itself"),
+            Self::Watch(error) => write!(f, "watching the kernel's routes: {error}"),
             Self::Session(error) => write!(f, "the session with the daemon broke: {error}"),
             Self::Routes {
                 missing,

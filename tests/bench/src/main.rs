@@ -10,9 +10,12 @@ mod encode;
 mod error;
 mod fabric;
 mod feed;
+mod fib;
+mod kernel;
 mod latency;
 mod lifecycle;
 mod measure;
+mod netlink;
 mod prefix;
 mod process;
 mod random;
@@ -130,6 +133,11 @@ fn run(args: &Args) -> Result<bool, Error> {
         print(&report.section(&section));
         report.sections.push(section);
     }
+    for &family in plan.families.iter().filter(|_| plan.kernel > 0) {
+        let section = into_the_kernel(&fabric, &plan, family, args.seed, &contenders)?;
+        print(&report.section(&section));
+        report.sections.push(section);
+    }
     if let Some(path) = &args.json {
         let text = format!("{:#}\n", report.json());
         fs::write(path, text).map_err(Error::io(format!("write {}", path.display())))?;
@@ -174,6 +182,36 @@ fn life_with_a_table(
     Ok(section)
 }
 
+fn into_the_kernel(
+    fabric: &Fabric,
+    plan: &Plan,
+    family: Family,
+    seed: u64,
+    contenders: &[Contender],
+) -> Result<Section, Error> {
+    let table = Table::synthetic(family, plan.kernel, NEIGHBOUR_AS, seed);
+    let load = kernel::Load::new(family, &table)?;
+    drop(table);
+    let mut section = Section {
+        title: format!("Into the kernel, {} {family} routes", plan.kernel),
+        key: format!("kernel-{family}-{}", plan.kernel).to_lowercase(),
+        yardstick: Some(Kind::Wire),
+        absent: contenders
+            .iter()
+            .filter_map(|one| one.installs().err().map(|why| (one.kind, why)))
+            .collect(),
+        ..Section::default()
+    };
+    let sampling = Sampling {
+        samples: plan.samples,
+        budget: plan.latency_budget,
+    };
+    in_turns(plan, contenders, &mut section, |contender, measured| {
+        kernel::run(fabric, contender, &load, sampling, measured)
+    });
+    Ok(section)
+}
+
 /// Runs the daemons one after the other, again and again: what disturbs the machine for a while
 /// hits all of them. A daemon that failed is not tried again.
 fn in_turns(
@@ -185,7 +223,8 @@ fn in_turns(
     for round in 1..=plan.runs {
         for contender in contenders {
             let kind = contender.kind;
-            if section.failures.iter().any(|(failed, _)| *failed == kind) {
+            let mut out = section.failures.iter().chain(&section.absent);
+            if out.any(|(failed, _)| *failed == kind) {
                 continue;
             }
             let begun = Instant::now();

@@ -30,6 +30,15 @@ pub(crate) enum Metric {
     ReflectMemory,
     Echoed,
     NodeDown,
+    Installed,
+    InstalledCpu,
+    InstalledBytes,
+    FibP50,
+    FibP99,
+    FibSamples,
+    Uninstalled,
+    InstalledAgain,
+    FibPeerDown,
 }
 
 impl Metric {
@@ -56,6 +65,15 @@ impl Metric {
             Self::ReflectMemory => "memory grown by, MB",
             Self::Echoed => "own routes sent back",
             Self::NodeDown => "one peer gone, all know, ms",
+            Self::Installed => "all in the kernel, s",
+            Self::InstalledCpu => "processor time of that, s",
+            Self::InstalledBytes => "memory per route, bytes",
+            Self::FibP50 => "one prefix into the kernel, p50, us",
+            Self::FibP99 => "one prefix into the kernel, p99, us",
+            Self::FibSamples => "prefixes sampled",
+            Self::Uninstalled => "withdrawn, all out of the kernel, s",
+            Self::InstalledAgain => "announced again, all in the kernel, s",
+            Self::FibPeerDown => "announcing peer gone, all out of the kernel, s",
         }
     }
 
@@ -72,14 +90,23 @@ impl Metric {
             | Self::BesideStuck
             | Self::CatchUp
             | Self::Reflect
-            | Self::ReflectCpu => 3,
+            | Self::ReflectCpu
+            | Self::Installed
+            | Self::InstalledCpu
+            | Self::Uninstalled
+            | Self::InstalledAgain
+            | Self::FibPeerDown => 3,
             Self::NodeDown | Self::ReflectMemory | Self::StuckMemory => 1,
             Self::BytesPerRoute
             | Self::Redundant
             | Self::LatencyP50
             | Self::LatencyP99
             | Self::LatencySamples
-            | Self::Echoed => 0,
+            | Self::Echoed
+            | Self::InstalledBytes
+            | Self::FibP50
+            | Self::FibP99
+            | Self::FibSamples => 0,
         }
     }
 
@@ -87,7 +114,11 @@ impl Metric {
     fn compared(self) -> bool {
         !matches!(
             self,
-            Self::Redundant | Self::LatencySamples | Self::Echoed | Self::StuckMemory
+            Self::Redundant
+                | Self::LatencySamples
+                | Self::FibSamples
+                | Self::Echoed
+                | Self::StuckMemory
         )
     }
 }
@@ -104,7 +135,11 @@ pub(crate) struct Measurement {
 pub(crate) struct Section {
     pub(crate) title: String,
     pub(crate) key: String,
+    /// What ratios are relative to, where it is not what the report says.
+    pub(crate) yardstick: Option<Kind>,
     pub(crate) figures: BTreeMap<Metric, BTreeMap<Kind, Vec<f64>>>,
+    /// Who cannot do this at all, and why.
+    pub(crate) absent: Vec<(Kind, String)>,
     /// Runs that failed: whose, and why.
     pub(crate) failures: Vec<(Kind, String)>,
 }

@@ -77,6 +77,7 @@ fn once(
         hold_time: contender.kind.hold_time(),
         peers: readers + 2,
         relation: Relation::External,
+        install: false,
     };
     let mut process = contender.start(fabric, &role)?;
     let mut sessions = Vec::with_capacity(readers + 1);

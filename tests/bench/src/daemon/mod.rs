@@ -139,7 +139,31 @@ impl Contender {
             Kind::Wire => return Err(Error::Usage("the wire is no process".to_owned())),
         };
         let command = prepare(&self.program, role, &scratch)?;
-        fabric.in_daemons(|| Process::start(command, &scratch))?
+        if self.kind == Kind::Frr && role.install {
+            let zebra = frr::zebra(&self.program, &scratch)?;
+            let mut zebra = fabric.in_daemons(|| Process::start(zebra, "zebra", &scratch))??;
+            frr::await_zebra(&mut zebra, &scratch)?;
+            let bgpd = fabric.in_daemons(|| Process::start(command, "output", &scratch))??;
+            return Ok(bgpd.beside(zebra));
+        }
+        fabric.in_daemons(|| Process::start(command, "output", &scratch))?
+    }
+
+    /// Whether it can put routes into the kernel here.
+    ///
+    /// # Errors
+    /// With the reason why not.
+    pub(crate) fn installs(&self) -> Result<(), String> {
+        match self.kind {
+            Kind::Wire | Kind::Wayleaved | Kind::Bird => Ok(()),
+            Kind::Frr => {
+                let zebra = frr::zebra_beside(&self.program);
+                let missing = || format!("no {} (package frr)", zebra.display());
+                zebra.is_file().then_some(()).ok_or_else(missing)
+            }
+            Kind::Gobgp => Err("needs a zebra of FRR for that".to_owned()),
+            Kind::Openbgpd => Err("its portable version does not do that on Linux".to_owned()),
+        }
     }
 }
 
@@ -161,6 +185,8 @@ pub(crate) struct Role {
     /// How many peers, all of them opening the session from their side.
     pub(crate) peers: usize,
     pub(crate) relation: Relation,
+    /// Put the routes into the kernel.
+    pub(crate) install: bool,
 }
 
 /// What the peers are to the daemon.
