@@ -53,28 +53,20 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Who keeps a piece of state.
+/// Who keeps a piece of state that the agent waits for at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Owner {
     /// The BGP speaker: peers, RIB.
     Speaker,
-    /// The API's socket.
-    Api,
     /// Routes in the kernel.
     Fib,
     /// Durable state.
     Store,
     /// Containers' interfaces.
     Attach,
-    /// The CNI socket.
-    Cni,
     /// Services of this host.
     Registry,
-    /// Health checks.
-    Health,
-    /// The name server.
-    Dns,
 }
 
 /// What the agent waits for before it says that it is ready: one entry per owner that was
@@ -116,6 +108,17 @@ impl Progress {
         // The sender lives in `self`, so the channel cannot close.
         let _ = self.waiting.subscribe().wait_for(BTreeMap::is_empty).await;
     }
+}
+
+/// Ranks of what this host originates ([`Origination::rank`]): where several owners want the same
+/// prefix announced, the one that says most about it speaks.
+pub mod rank {
+    /// `[bgp] originate`.
+    pub const CONFIGURED: u8 = 0;
+    /// Blocks.
+    pub const BLOCK: u8 = 1;
+    /// Services, and what this node says about itself.
+    pub const DISCOVERY: u8 = 2;
 }
 
 /// A wish to read the configuration again and apply it.

@@ -343,7 +343,7 @@ impl Driver {
                 let _ = answer.send(machine().reset(now, &peer, text.as_deref()));
             }
             Command::Originate(routes) => machine().originate(now, routes),
-            Command::Withdraw(prefixes) => machine().withdraw(&prefixes),
+            Command::Withdraw(rank, prefixes) => machine().withdraw(now, rank, &prefixes),
             Command::Reconfigure(config, answer) => {
                 drop(answer.send(self.reconfigure(*config).await));
             }

@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Routes(RouteQuery, oneshot::Sender<Result<RoutePage, QueryError>>),
     Reset(String, Option<String>, oneshot::Sender<bool>),
     Originate(Vec<Origination>),
-    Withdraw(Vec<Prefix>),
+    Withdraw(u8, Vec<Prefix>),
     Reconfigure(
         Box<SpeakerConfig>,
         oneshot::Sender<Result<Vec<String>, StartError>>,
@@ -97,15 +97,15 @@ impl SpeakerHandle {
             .await
     }
 
-    /// Originates routes, or replaces what was originated for their prefixes.
+    /// Originates routes, or replaces what was originated for their prefixes with their rank.
     pub fn originate(&self, routes: Vec<Origination>) {
         // A speaker that has stopped originates nothing; its end is reported elsewhere.
         let _ = self.commands.send(Command::Originate(routes));
     }
 
-    /// Takes routes of our own back.
-    pub fn withdraw(&self, prefixes: Vec<Prefix>) {
-        let _ = self.commands.send(Command::Withdraw(prefixes));
+    /// Takes routes of our own with this rank back.
+    pub fn withdraw(&self, rank: u8, prefixes: Vec<Prefix>) {
+        let _ = self.commands.send(Command::Withdraw(rank, prefixes));
     }
 
     /// Puts another configuration in force; says in words what was done.

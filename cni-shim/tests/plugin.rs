@@ -8,7 +8,7 @@
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -124,7 +124,7 @@ impl Namespace {
             }),
             Err(errno) => {
                 assert!(
-                    std::env::var_os("CI").is_none(),
+                    std::env::var("CI").as_deref() != Ok("true"),
                     "no network namespace: {errno}"
                 );
                 println!("SKIPPED: a network namespace cannot be made: {errno}");
@@ -147,8 +147,8 @@ fn config(socket: &Path, version: &str) -> Value {
     json!({"cniVersion": version, "name": "fabric", "type": "wayleave-cni", "socket": socket})
 }
 
-/// Executes the binary as a runtime does: returns what it printed and whether it succeeded.
-fn execute(variables: &[(&str, &str)], stdin: &[u8]) -> (Value, bool) {
+/// Executes the binary as a runtime does.
+fn spawn(variables: &[(&str, &str)], stdin: &[u8]) -> Child {
     let mut child = Command::new(BINARY)
         .env_clear()
         .envs(variables.iter().copied())
@@ -158,7 +158,12 @@ fn execute(variables: &[(&str, &str)], stdin: &[u8]) -> (Value, bool) {
         .unwrap();
     // It may refuse the call without reading.
     let _ = child.stdin.take().unwrap().write_all(stdin);
-    let output = child.wait_with_output().unwrap();
+    child
+}
+
+/// The same to its end: returns what it printed and whether it succeeded.
+fn execute(variables: &[(&str, &str)], stdin: &[u8]) -> (Value, bool) {
+    let output = spawn(variables, stdin).wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let value = if text.is_empty() {
         Value::Null
@@ -332,27 +337,46 @@ fn a_del_succeeds_silently_with_a_namespace_that_is_gone_and_with_none() {
 fn an_agent_that_is_restarted_in_mid_call_is_asked_again() {
     let scratch = Scratch::new();
     let path = scratch.socket();
-    let agent = {
-        let path = path.clone();
-        thread::spawn(move || {
-            thread::sleep(Duration::from_millis(100));
-            let listener = bound(&path);
-            let channel = accepted(&listener);
-            channel.receive::<Call>(soon()).unwrap();
-            drop((channel, listener));
-            std::fs::remove_file(&path).unwrap();
-            thread::sleep(Duration::from_millis(100));
-            let channel = accepted(&bound(&path));
-            let (call, _) = channel.receive::<Call>(soon()).unwrap();
-            channel
-                .send(&Reply::Done { result: None }, &[], soon())
-                .unwrap();
-            call.verb
-        })
+    let mut plugin = spawn(&DEL, config(&path, "1.1.0").to_string().as_bytes());
+    tried_in_vain(&plugin);
+    let listener = bound(&path);
+    let channel = accepted(&listener);
+    channel.receive::<Call>(soon()).unwrap();
+    drop((channel, listener));
+    std::fs::remove_file(&path).unwrap();
+    tried_in_vain(&plugin);
+    let channel = accepted(&bound(&path));
+    let (call, _) = channel.receive::<Call>(soon()).unwrap();
+    channel
+        .send(&Reply::Done { result: None }, &[], soon())
+        .unwrap();
+    assert_eq!(call.verb, Verb::Del);
+    let mut printed = String::new();
+    let mut stdout = plugin.stdout.take().unwrap();
+    std::io::Read::read_to_string(&mut stdout, &mut printed).unwrap();
+    assert_eq!(
+        (printed.as_str(), plugin.wait().unwrap().success()),
+        ("", true)
+    );
+}
+
+/// Waits until the plugin has looked for the socket that is not there: it goes to sleep between two
+/// attempts. The sleep after the next may have begun before the socket went; behind the third (the
+/// first of a call is the wait for its standard input) lies an attempt in vain.
+fn tried_in_vain(plugin: &Child) {
+    let slept = || -> u64 {
+        let path = format!("/proc/{}/status", plugin.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let count = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        count.unwrap().trim().parse().unwrap()
     };
-    let (printed, success) = execute(&DEL, config(&path, "1.1.0").to_string().as_bytes());
-    assert_eq!((printed, success), (Value::Null, true));
-    assert_eq!(agent.join().unwrap(), Verb::Del);
+    let (before, deadline) = (slept(), soon());
+    while slept() < before + 3 {
+        assert!(Instant::now() < deadline, "it does not try again");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]

@@ -117,13 +117,22 @@ impl Agent {
             .any(|line| line.trim() == "install = false")
     }
 
+    /// The discovery number of its fabric, when it has one.
+    pub(crate) fn discovery_number(&self) -> Option<u32> {
+        let config = self.config();
+        let number = config
+            .lines()
+            .find_map(|line| line.strip_prefix("number = "));
+        number.and_then(|number| number.trim().parse().ok())
+    }
+
     /// Whether it has address space to give out.
     #[must_use]
     pub fn has_pools(&self) -> bool {
         self.config().lines().any(|line| line.trim() == "[[pool]]")
     }
 
-    /// Whether it raises the problem with this key now (`absent.fib`).
+    /// Whether it raises the problem with this key now (`peer.tor`).
     pub fn has_problem(&self, key: &str) -> Result<bool, LabError> {
         let status = self.cli(["status"])?;
         let problems = status["problems"].as_array().ok_or_else(|| {

@@ -3,6 +3,7 @@
 
 use crate::error::LabError;
 use crate::host::Host;
+use crate::lab::Lab;
 use crate::link::{End, Link};
 
 /// Every nftables table of a fault begins with this; the oracle knows them for the test's own.
@@ -18,6 +19,7 @@ pub struct Fault {
 impl End {
     /// Lets nothing in that arrives here, and tells nobody: the far end's packets die silently.
     pub fn deafen(&self) -> Result<Fault, LabError> {
+        Lab::fault_ahead();
         let device = &self.name;
         let name = format!("{TABLE}-deaf-{device}");
         let rules = format!(
@@ -43,6 +45,7 @@ impl Link {
 impl Host {
     /// Drops TCP to and from a port on this host; everything else passes.
     pub fn block_tcp(&self, port: u16) -> Result<Fault, LabError> {
+        Lab::fault_ahead();
         let name = format!("{TABLE}-tcp-{port}");
         let drop = format!("tcp dport {port} drop; tcp sport {port} drop;");
         let rules = format!(

@@ -6,14 +6,19 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::error::{LabError, head};
 use crate::namespace::Namespace;
+use crate::until::until;
 
 /// A command that takes longer is killed, and its test told.
 const COMMAND_LIMIT_S: &str = "30";
+
+/// The kernel's deferred work, on a busy machine.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// The sysctls of every host: it forwards, checks no reverse paths (routes are asymmetric while a
 /// fabric converges), and neither waits for duplicate address detection nor forgets its IPv6
@@ -151,12 +156,32 @@ impl Host {
             .map_err(|e| LabError::system(format!("set {key} = {value} on {}", self.name()), e))
     }
 
-    /// Puts an address with its prefix length on an interface.
+    /// Puts an address with its prefix length on an interface. On one that is up it can be used
+    /// when this returns.
     pub fn address(&self, interface: &str, address: &str) -> Result<(), LabError> {
+        if !address.contains(':') {
+            let words = format!("address add {address} dev {interface}");
+            return self.ip(&words).map(drop);
+        }
         // Sysctls switch detection off for interfaces made later; this one may be older.
-        let nodad = if address.contains(':') { " nodad" } else { "" };
-        self.ip(&format!("address add {address} dev {interface}{nodad}"))
-            .map(drop)
+        self.ip(&format!("address add {address} dev {interface} nodad"))?;
+        let link = self.ip_json(&format!("link show dev {interface}"))?;
+        let flags = link[0]["flags"].to_string();
+        if !flags.contains("LOWER_UP") {
+            return Ok(());
+        }
+        // The kernel makes its local route in its own time: a snapshot taken before would see it
+        // come.
+        let plain = address.split('/').next().unwrap_or(address);
+        let what = format!("{plain} to be local to {}", self.name());
+        until(SETTLE, &what, || {
+            let words = format!("-6 route show table local {plain}");
+            let routes = self.ip_json(&words)?;
+            match routes.as_array().map(Vec::is_empty) {
+                Some(false) => Ok(()),
+                _ => Err(LabError::shape(words, "no route")),
+            }
+        })
     }
 
     /// Sends one echo request and waits at most a second for the answer.

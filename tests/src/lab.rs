@@ -1,7 +1,7 @@
 //! The lab itself: makes everything, and knows everything it made.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::agent::Agent;
@@ -20,6 +20,9 @@ use crate::until::until;
 pub struct Lab {
     inner: Arc<Inner>,
 }
+
+/// A world has one lab: what is part of it finds it here.
+static CURRENT: Mutex<Weak<Inner>> = Mutex::new(Weak::new());
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -50,9 +53,24 @@ pub(crate) struct View {
 
 impl Lab {
     pub(crate) fn new() -> Result<Self, LabError> {
-        Ok(Self {
+        let lab = Self {
             inner: Arc::default(),
-        })
+        };
+        *lock(&CURRENT) = Arc::downgrade(&lab.inner);
+        Ok(lab)
+    }
+
+    /// A fault is about to be injected into this world's lab: takes the baseline of a test that has
+    /// taken none itself.
+    pub(crate) fn fault_ahead() {
+        let Some(inner) = lock(&CURRENT).upgrade() else {
+            return;
+        };
+        let lab = Self { inner };
+        if lab.made(|made| made.baseline.is_none()) {
+            let baseline = Baseline::take_by_itself(&lab);
+            lab.made(|made| made.baseline = baseline);
+        }
     }
 
     /// Makes a host.
@@ -138,7 +156,8 @@ impl Lab {
     }
 
     /// Remembers what the agents use now: the oracle demands that memory and descriptors return to
-    /// it (I6). A test takes it when the lab is at rest, before its fault.
+    /// it (I6). A test takes it when the lab is at rest, before its fault; for one that does not, the
+    /// lab takes a rougher one before the first fault it injects itself.
     pub fn baseline(&self) -> Result<(), LabError> {
         let baseline = Baseline::take(self)?;
         self.made(|made| made.baseline = Some(baseline));
@@ -262,6 +281,7 @@ impl Lab {
 
     /// Kills what still runs. The world would do it too; this way coverage of a hang is the test's.
     pub(crate) fn end(&self) {
+        *lock(&CURRENT) = Weak::new();
         for process in self.processes() {
             if process.alive() {
                 let _ = process.kill();

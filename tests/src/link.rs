@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::LabError;
 use crate::host::Host;
+use crate::lab::Lab;
 use crate::until::until;
 
 /// The kernel's deferred work, on a busy machine.
@@ -26,6 +27,7 @@ pub struct End {
 impl End {
     /// Sets the interface down, as an administrator does. The far end loses its carrier.
     pub fn down(&self) -> Result<(), LabError> {
+        Lab::fault_ahead();
         self.host
             .ip(&format!("link set {} down", self.name))
             .map(drop)

@@ -173,6 +173,7 @@ impl Process {
 
     /// Freezes it (SIGSTOP).
     pub fn pause(&self) -> Result<(), LabError> {
+        Lab::fault_ahead();
         self.signal(Signal::SIGSTOP)
     }
 
@@ -243,6 +244,7 @@ impl Process {
     }
 
     fn signal_end(&self, signal: Signal) -> Result<(), LabError> {
+        Lab::fault_ahead();
         let pid = self.pid()?;
         lock(&self.state).ending = true;
         kill(pid, signal)

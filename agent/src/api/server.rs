@@ -28,7 +28,7 @@ use super::{ApiError, Code, access::Access};
 use crate::text;
 
 /// Connections at a time; more wait in the kernel's queue.
-const MOST_CONNECTIONS: usize = 64;
+pub(super) const MOST_CONNECTIONS: usize = 64;
 /// How long a connection may be idle, or take to send the head of a request.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long requests under way may take when the agent stops.

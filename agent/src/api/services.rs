@@ -381,9 +381,9 @@ async fn set(
 ) -> Result<Json<LocalService>, ApiError> {
     let names = context.running_names()?;
     let id = find(names, instance).await?;
-    tracing::info!(instance = %id, ?admin, "set by request");
-    let done = names.registry.set_admin(id.clone(), admin).await;
+    let done = names.registry.set_admin(id.clone(), admin.clone()).await;
     done.map_err(refused)?;
+    tracing::info!(instance = %id, ?admin, "set by request");
     let instances = names.registry.list().await.map_err(refused)?;
     let found = instances
         .into_iter()

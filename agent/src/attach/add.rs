@@ -38,7 +38,7 @@ impl Attachments {
             boot: shared.boot,
         };
         let (grant, known) = shared.lease(&request, alive)?;
-        let mtu = request.mtu.unwrap_or_else(|| shared.mtu());
+        let mtu = request.mtu.unwrap_or(shared.settings.mtu);
         let attachment = Attachment::new(&request, alive, &grant.leases, mtu);
         let mut host = shared.host_socket()?;
         let mut inside = Socket::from_fd(request.namespace.route_socket)
@@ -120,7 +120,11 @@ impl Shared {
     /// Takes everything back. What cannot be taken back stays recorded, for a DEL or a restart.
     fn undo(&self, host: &mut Socket, attachment: &Attachment) {
         let undone = self.unlink(host, attachment).and_then(|()| {
-            let writes = record::forget(&attachment.owner, &attachment.addresses);
+            let writes = record::forget(
+                &attachment.owner,
+                &attachment.addresses,
+                &self.lock().allocator,
+            );
             self.store.commit_blocking(writes).map_err(store_error)
         });
         match undone {

@@ -20,6 +20,7 @@ impl Attachments {
     /// When the kernel cannot be asked.
     pub fn audit(&self) -> Result<Vec<Problem>, AttachError> {
         let shared = &*self.shared;
+        shared.clear_solved();
         let mut host = shared.host_socket()?;
         let seen = Seen::look(&mut host, shared)
             .map_err(|error| AttachError::asking("looking at the host's interfaces", &error))?;
@@ -48,7 +49,7 @@ impl Attachments {
                         lease.address, lease.owner
                     ),
                     "the record of the attachment and the lease disagree",
-                    "have the runtime call DEL for that container",
+                    "have the runtime call DEL for that container, or GC once it is gone",
                 ));
             }
         }

@@ -1,6 +1,6 @@
 //! DEL and GC: interface, record, lease. Never an error because something is gone already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wayleave_ipam::Owner;
 use wayleave_netlink::{Kernel, LinkId, Prefix, Socket};
@@ -20,7 +20,18 @@ impl Attachments {
         shared.delete(owner)
     }
 
-    /// Detaches everything of a network that is not in the list; returns how many those were.
+    /// As [`Self::delete`], unless an ADD has come in between: what was stale then is not now.
+    fn delete_stale(&self, owner: &Owner, was: Option<&Attachment>) -> Result<(), AttachError> {
+        let shared = &*self.shared;
+        let _claim = shared.claim(owner)?;
+        if shared.lock().attachments.get(owner) != was {
+            return Ok(());
+        }
+        shared.delete(owner)
+    }
+
+    /// Detaches everything of a network that is not in the list, and frees the leases of it whose
+    /// record is missing; returns how many those were.
     ///
     /// The list is one runtime's: two runtimes on one host need networks of different names, or each
     /// would collect the other's containers.
@@ -28,23 +39,32 @@ impl Attachments {
     /// # Errors
     /// When some of them cannot be detached; the others are.
     pub fn collect(&self, network: &str, valid: &BTreeSet<Owner>) -> Result<usize, AttachError> {
-        let stale: Vec<Owner> = {
+        let stale: BTreeMap<Owner, Option<Attachment>> = {
             let state = self.shared.lock();
-            let of_network = state.attachments.values().filter(|a| a.network == network);
-            of_network
-                .map(|a| a.owner.clone())
-                .filter(|owner| !valid.contains(owner))
+            let recorded = state.attachments.values().filter(|a| a.network == network);
+            let recorded = recorded.map(|a| (a.owner.clone(), Some(a.clone())));
+            // An ADD under way has a lease before it has a record.
+            let leased = state.allocator.leases().filter(|lease| {
+                lease.network == network
+                    && !state.attachments.contains_key(&lease.owner)
+                    && !state.busy.contains(&lease.owner)
+            });
+            let leased = leased.map(|lease| (lease.owner.clone(), None));
+            recorded
+                .chain(leased)
+                .filter(|(owner, _)| !valid.contains(owner))
                 .collect()
         };
+        let stale: Vec<_> = stale.into_iter().collect();
         let mut failures = Vec::new();
         // Side by side, so that the kernel deletes the interfaces of all in one go.
         for part in stale.chunks(SIDE_BY_SIDE) {
             std::thread::scope(|scope| {
                 let calls: Vec<_> = part
                     .iter()
-                    .map(|owner| scope.spawn(move || self.delete(owner)))
+                    .map(|(owner, was)| scope.spawn(move || self.delete_stale(owner, was.as_ref())))
                     .collect();
-                for (owner, call) in part.iter().zip(calls) {
+                for ((owner, _), call) in part.iter().zip(calls) {
                     match call.join() {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => failures.push(format!("{owner}: {error}")),
@@ -53,6 +73,7 @@ impl Attachments {
                 }
             });
         }
+        self.shared.clear_solved();
         if failures.is_empty() {
             return Ok(stale.len());
         }
@@ -71,28 +92,29 @@ impl Shared {
         let known = self.lock().attachments.get(owner).cloned();
         let mut host = self.host_socket()?;
         self.passes(Point::DelBegun)?;
-        let addresses = match &known {
+        let recorded = match &known {
             Some(attachment) => {
                 self.unlink(&mut host, attachment)?;
-                attachment.addresses.clone()
+                attachment.addresses.as_slice()
             }
             None => {
                 // Never added, deleted before, or the record was lost: then its name tells.
                 self.unlink_name(&mut host, &name::host_name(owner))?;
-                self.lock()
-                    .allocator
-                    .leases_of(owner)
-                    .map(|lease| lease.address)
-                    .collect()
+                &[]
             }
         };
         self.passes(Point::DelUnlinked)?;
-        if known.is_some() || !addresses.is_empty() {
-            let writes = record::forget(owner, &addresses);
+        let (is_leased, writes) = {
+            let state = self.lock();
+            let is_leased = state.allocator.leases_of(owner).next().is_some();
+            (is_leased, record::forget(owner, recorded, &state.allocator))
+        };
+        if known.is_some() || is_leased {
             self.store.commit_blocking(writes).map_err(store_error)?;
         }
         self.passes(Point::DelForgotten)?;
         self.free(owner);
+        self.clear_solved();
         Ok(())
     }
 

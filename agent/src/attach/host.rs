@@ -8,7 +8,7 @@ use wayleave_netlink::{
     sysctl::{Sysctl, SysctlError},
 };
 
-use super::group;
+use super::{group, standing::FORWARDING};
 use crate::problem::{Problem, Severity};
 
 /// The MTU of a host that has no uplink yet, in bytes.
@@ -33,7 +33,7 @@ pub fn prepare_host(kernel: &mut impl Kernel, families: &[Family]) -> Vec<Proble
         };
         if let Err(error) = done {
             problems.push(Problem {
-                key: format!("attach.forwarding.{family}").to_lowercase(),
+                key: format!("{FORWARDING}{family}").to_lowercase(),
                 severity: Severity::Error,
                 what: format!(
                     "this host does not forward {family}: its containers cannot be reached"

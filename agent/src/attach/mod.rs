@@ -45,6 +45,7 @@ mod record;
 mod restore;
 mod sockets;
 mod space;
+mod standing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -54,10 +55,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     os::fd::OwnedFd,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use wayleave_cni::message::{Step, StepError};
@@ -66,7 +64,10 @@ use wayleave_ipam::{
 };
 use wayleave_netlink::{Mac, Protocol};
 
-use crate::store::{StoreError, StoreHandle};
+use crate::{
+    problem::Problems,
+    store::{StoreError, StoreHandle},
+};
 
 pub use self::error::{AttachError, NotReady, StartError};
 pub use self::host::{prepare_host, uplink_mtu};
@@ -106,6 +107,8 @@ pub struct Settings {
     pub protocol: Protocol,
     /// The routing table of the host.
     pub table: u32,
+    /// Where problems stand that a start finds: those that are solved are cleared there.
+    pub problems: Problems,
     /// Asked at the named points of an operation; for tests that end it there.
     pub points: Option<Points>,
 }
@@ -167,7 +170,6 @@ struct Shared {
     outlet: Box<dyn Outlet>,
     settings: Settings,
     boot: BootId,
-    mtu: AtomicU32,
 }
 
 struct State {
@@ -261,11 +263,6 @@ impl Attachments {
         Ok(())
     }
 
-    /// The uplink's MTU changed: new attachments get this one.
-    pub fn set_mtu(&self, mtu: u32) {
-        self.shared.mtu.store(mtu, Ordering::Relaxed);
-    }
-
     /// Could an ADD be served now?
     ///
     /// # Errors
@@ -314,10 +311,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change below the lock is complete before anything can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn mtu(&self) -> u32 {
-        self.mtu.load(Ordering::Relaxed)
     }
 
     fn passes(&self, point: Point) -> Result<(), AttachError> {

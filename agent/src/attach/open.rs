@@ -33,7 +33,7 @@ pub enum OpenError {
 /// - `store`, `restored`: from [`Store::open`](crate::store::Store::open);
 /// - `outlet`: the way to the FIB and the speaker; all that is attached is told to it before this
 ///   returns, so the FIB's owner for containers is in sync then;
-/// - `problems`: raised under `attach.` and `ipam.`.
+/// - `problems`: raised under `attach.` and `ipam.`, and cleared when they are solved.
 ///
 /// Blocks on kernel and disk; the network namespace of the calling thread is the host's.
 /// Afterwards: [`cni_server::Server::start`](crate::cni_server::Server::start) with the result. To
@@ -58,6 +58,7 @@ pub fn open(
         mtu: host::uplink_mtu(&mut kernel)?,
         protocol: Protocol(config.fib.protocol.value),
         table: config.fib.table.value,
+        problems: problems.clone(),
         points: None,
     };
     let (attachments, adopted) =

@@ -1,9 +1,9 @@
 //! The record of an attachment: what is durable before the kernel is touched.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
-use wayleave_ipam::{Lease, Owner, ProofOfLife};
+use wayleave_ipam::{Allocator, Lease, Owner, ProofOfLife};
 use wayleave_netlink::Mac;
 
 use super::{AddRequest, name};
@@ -69,11 +69,22 @@ pub(super) fn key(owner: &Owner) -> String {
     format!("{}/{}", owner.container, owner.interface)
 }
 
-/// The writes that forget an owner: its record and its leases.
-pub(super) fn forget(owner: &Owner, addresses: &[IpAddr]) -> Vec<Write> {
-    let record = Write::delete(Table::Attachments, key(owner));
-    let leases = addresses
+/// The writes that forget an owner: its record and its leases. `recorded` are the addresses of its
+/// record, which may be older than the leases: one that is somebody else's by now stays his.
+pub(super) fn forget(owner: &Owner, recorded: &[IpAddr], allocator: &Allocator) -> Vec<Write> {
+    let others = |address: &IpAddr| {
+        let lease = allocator.lease(*address);
+        lease.is_some_and(|lease| lease.owner != *owner)
+    };
+    let leased = allocator.leases_of(owner).map(|lease| lease.address);
+    let addresses: BTreeSet<IpAddr> = recorded
         .iter()
-        .map(|address| Write::forget_lease(*address));
-    std::iter::once(record).chain(leases).collect()
+        .copied()
+        .filter(|address| !others(address))
+        .chain(leased)
+        .collect();
+    let leases = addresses.into_iter().map(Write::forget_lease);
+    std::iter::once(Write::delete(Table::Attachments, key(owner)))
+        .chain(leases)
+        .collect()
 }

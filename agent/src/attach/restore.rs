@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Condvar, Mutex, atomic::AtomicU32},
+    sync::{Condvar, Mutex},
 };
 
 use nix::errno::Errno;
@@ -10,8 +10,13 @@ use wayleave_ipam::{Allocator, Block, BootId, Misfit, Owner, Pool};
 use wayleave_netlink::{Change, Dump, Kernel, KernelError, Link, Object, Socket};
 
 use super::{
-    Attachment, Attachments, Outlet, Settings, Shared, State, error::StartError, group, plan,
-    reaper::Reaper, record, sockets::Sockets,
+    Attachment, Attachments, Outlet, Settings, Shared, State,
+    error::StartError,
+    group, plan,
+    reaper::Reaper,
+    record,
+    sockets::Sockets,
+    standing::{LEASE, MISFIT, ORPHAN, REPAIR},
 };
 use crate::{
     problem::{Problem, Severity},
@@ -52,8 +57,7 @@ impl Attachments {
         let (allocator, misfits) = Allocator::restore(pools, blocks, restored.leases.clone())?;
         let mut kernel = Socket::open()?;
         let links = our_links(&mut kernel)?;
-        let mut adopted = Adopted::default();
-        adopted.problems.extend(misfits.iter().map(misfit));
+        let adopted = Adopted::default();
         let mut start = Start {
             boot,
             allocator,
@@ -71,6 +75,10 @@ impl Attachments {
             }
         }
         start.report_leftovers(&kept);
+        // Of those whose container is gone nothing is left to say.
+        let still = |misfit: &&Misfit| start.allocator.lease(misfit.lease.address).is_some();
+        let misfits: Vec<_> = misfits.iter().filter(still).map(misfit).collect();
+        start.adopted.problems.extend(misfits);
         let Start {
             allocator,
             mut kernel,
@@ -107,7 +115,6 @@ impl Attachments {
             sockets: Sockets::default(),
             reaper: Reaper::default(),
             outlet,
-            mtu: AtomicU32::new(settings.mtu),
             settings,
             boot,
         };
@@ -160,17 +167,16 @@ impl Start {
 
     /// Frees in memory; returns the writes that make it durable.
     fn forget(&mut self, attachment: &Attachment) -> Vec<Write> {
-        let freed = self.allocator.free(&attachment.owner);
-        let leased = freed.leases.iter().map(|lease| lease.address);
-        let addresses: BTreeSet<_> = attachment.addresses.iter().copied().chain(leased).collect();
-        record::forget(&attachment.owner, &Vec::from_iter(addresses))
+        let writes = record::forget(&attachment.owner, &attachment.addresses, &self.allocator);
+        self.allocator.free(&attachment.owner);
+        writes
     }
 
     /// Ours by their mark, and nothing is known of them: reported, never touched.
     fn report_leftovers(&mut self, kept: &BTreeMap<Owner, Attachment>) {
         for link in self.links.values() {
             self.adopted.problems.push(Problem {
-                key: format!("attach.orphan.{}", link.name),
+                key: format!("{ORPHAN}{}", link.name),
                 severity: Severity::Warning,
                 what: format!(
                     "interface {} is Wayleave's, but there is no record of it",
@@ -183,14 +189,15 @@ impl Start {
         for lease in self.allocator.leases() {
             if !kept.contains_key(&lease.owner) {
                 self.adopted.problems.push(Problem {
-                    key: format!("attach.lease.{}", lease.address),
+                    key: format!("{LEASE}{}", lease.address),
                     severity: Severity::Warning,
                     what: format!(
                         "{} is leased to {}, which is not attached",
                         lease.address, lease.owner
                     ),
                     why: "the record of its attachment is missing".to_owned(),
-                    fix: "once that container is gone, have its runtime call DEL or GC".to_owned(),
+                    fix: "have its runtime call DEL for it, or GC once that container is gone"
+                        .to_owned(),
                 });
             }
         }
@@ -218,7 +225,7 @@ fn repair(
             Ok(()) => {}
             Err(error) if error.is(Errno::EEXIST) => {}
             Err(error) => problems.push(Problem {
-                key: format!("attach.repair.{name}"),
+                key: format!("{REPAIR}{name}"),
                 severity: Severity::Error,
                 what: format!("{} may be unreachable", attachment.owner),
                 why: error.about(change),
@@ -247,7 +254,7 @@ fn our_links(kernel: &mut Socket) -> Result<BTreeMap<String, Link>, KernelError>
 fn misfit(misfit: &Misfit) -> Problem {
     let lease = &misfit.lease;
     Problem {
-        key: format!("ipam.misfit.{}", lease.address),
+        key: format!("{MISFIT}{}", lease.address),
         severity: Severity::Warning,
         what: format!(
             "{}, leased to {}, does not fit the configuration",

@@ -11,9 +11,10 @@ use wayleave_ipam::Owner;
 use wayleave_netlink::sysctl::Sysctl;
 
 use super::{
-    AttachError, Attachments, NotReady, Point, prepare_host, uplink_mtu,
+    AttachError, Attachment, Attachments, NotReady, Point, prepare_host, uplink_mtu,
     world::{Container, Inside, first_packet, in_world, ip, space, words},
 };
+use crate::store::{Table, Write};
 
 fn host_ip(arguments: &str) -> bool {
     ip(&words(arguments))
@@ -743,4 +744,99 @@ fn await_vanished(world: &mut super::world::World, containers: &[Container]) {
         );
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+#[test]
+fn a_stale_record_does_not_take_the_lease_of_whoever_has_the_address_now() {
+    in_world(|world| {
+        let container = Container::new("now");
+        let (agent, _) = world.start();
+        let attached = container.add(&agent).unwrap().attachment;
+        // As a commit leaves it that failed and was durable all the same.
+        let before = Owner::new("before", "eth0");
+        let stale = Attachment {
+            host_name: super::name::host_name(&before),
+            owner: before.clone(),
+            ..attached.clone()
+        };
+        let writes = vec![stale.put().unwrap()];
+        agent.shared.store.commit_blocking(writes).unwrap();
+        drop(agent);
+        assert_eq!(world.start().1.freed, [before]);
+        let (agent, adopted) = world.start();
+        assert_eq!(adopted.problems, []);
+        assert_eq!(agent.audit().unwrap(), []);
+        let leased: Vec<_> = agent.leases().iter().map(|lease| lease.address).collect();
+        assert_eq!(leased, attached.addresses);
+    });
+}
+
+/// Forgets the record of a container and keeps its leases, then starts again.
+fn without_record(world: &mut super::world::World, container: &Container) -> Attachments {
+    let (agent, _) = world.start();
+    container.add(&agent).unwrap();
+    let record = Write::delete(Table::Attachments, super::record::key(&container.owner()));
+    agent.shared.store.commit_blocking(vec![record]).unwrap();
+    drop(agent);
+    let (agent, adopted) = world.start();
+    for problem in adopted.problems {
+        world.problems.raise(problem);
+    }
+    let standing = world.problems.standing();
+    let orphan = format!(
+        "attach.orphan.{}",
+        super::name::host_name(&container.owner())
+    );
+    for key in ["attach.lease.10.1.7.0", "attach.lease.fd00:1::", &orphan] {
+        assert!(
+            standing.iter().any(|standing| standing.problem.key == key),
+            "{key} is not in {standing:?}"
+        );
+    }
+    agent
+}
+
+#[test]
+fn what_a_start_found_wrong_is_no_problem_after_the_del_or_the_gc_that_was_advised() {
+    for advice in ["DEL", "GC", "GC of another network", "GC while it lives"] {
+        in_world(move |world| {
+            let container = Container::new("lost");
+            let agent = without_record(world, &container);
+            let owner = container.owner();
+            match advice {
+                "DEL" => agent.delete(&owner).unwrap(),
+                "GC" => assert_eq!(agent.collect("fabric", &BTreeSet::new()).unwrap(), 1),
+                "GC of another network" => {
+                    assert_eq!(agent.collect("other", &BTreeSet::new()).unwrap(), 0);
+                }
+                _ => assert_eq!(agent.collect("fabric", &[owner].into()).unwrap(), 0),
+            }
+            let standing = world.problems.standing();
+            if advice == "DEL" || advice == "GC" {
+                assert_eq!(standing, [], "{advice}");
+                drop(agent);
+                assert_eq!(world.start().1.problems, [], "{advice}");
+            } else {
+                assert_eq!(standing.len(), 3, "{advice}");
+                assert_eq!(agent.leases().len(), 2, "{advice}");
+            }
+        });
+    }
+}
+
+#[test]
+fn an_interface_without_a_record_is_no_problem_once_somebody_deletes_it() {
+    in_world(|world| {
+        let container = Container::new("lost");
+        let agent = without_record(world, &container);
+        let name = super::name::host_name(&container.owner());
+        assert!(host_ip(&format!("link del {name}")));
+        agent.recheck();
+        let keys: Vec<_> = world.problems.standing();
+        assert!(
+            keys.iter()
+                .all(|standing| standing.problem.key.starts_with("attach.lease.")),
+            "{keys:?}"
+        );
+    });
 }

@@ -30,6 +30,7 @@ use super::{
     AddRequest, Adopted, AttachError, Attached, Attachments, Member, Namespace, Outlet, Point,
     Settings, StartError, group,
 };
+use crate::problem::Problems;
 use crate::store::{Host as Machine, Restored, Store, StoreHandle, disk::Disk};
 
 /// Runs a test in a network namespace of its own. Without privilege it is skipped, and said so;
@@ -77,6 +78,7 @@ pub(crate) fn in_world(test: impl FnOnce(&mut World) + Send + 'static) {
             kernel,
             disk: Disk::default(),
             outlet: Heard::default(),
+            problems: Problems::default(),
         });
     });
     if let Err(panic) = outcome.join() {
@@ -89,6 +91,7 @@ pub(crate) struct World {
     pub(crate) kernel: Socket,
     pub(crate) disk: Disk,
     pub(crate) outlet: Heard,
+    pub(crate) problems: Problems,
 }
 
 /// What the outlet was told.
@@ -160,6 +163,7 @@ impl World {
             mtu: 1_400,
             protocol: Protocol::WAYLEAVE,
             table: TABLE_MAIN,
+            problems: self.problems.clone(),
             points,
         };
         let outlet = Box::new(self.outlet.clone());

@@ -94,6 +94,7 @@ fn set(
     let now: LocalService = typed(&path, &answer)?;
     let wanted = match wanted(&now.admin) {
         wanted if wanted.is_empty() => "in service".to_owned(),
+        wanted if wanted.starts_with("maintenance") => format!("in {wanted}"),
         wanted => wanted,
     };
     writeln!(out, "{} is {}", now.instance, printable(&wanted))?;

@@ -237,6 +237,11 @@ impl Check<'_> {
             |time| format!("`bgp.hold_time`: {}", hold_time_expected(*time)),
         );
         self.require(
+            raw.send_hold_time.as_ref(),
+            |time| *time > 0,
+            |_| "`bgp.send_hold_time`: expected 1 to 65535 (seconds), found 0".to_owned(),
+        );
+        self.require(
             raw.connect_retry.as_ref(),
             |time| *time > 0,
             |_| "`bgp.connect_retry`: expected 1 to 65535 (seconds), found 0".to_owned(),
@@ -269,6 +274,7 @@ impl Check<'_> {
             cluster_id: self.optional(raw.cluster_id),
             listen,
             hold_time: self.setting(raw.hold_time, 90),
+            send_hold_time: self.setting(raw.send_hold_time, 480),
             connect_retry: self.setting(raw.connect_retry, 5),
             multipath: self.setting(raw.multipath, 16),
             originate: self.setting(originate, Vec::new()),

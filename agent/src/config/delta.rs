@@ -136,7 +136,7 @@ fn effect_of_presence(table: &str) -> Effect {
 fn added(table: &str, name: Option<String>, entries: &[Entry]) -> Change {
     let effect = match table {
         "peer" => Effect::Live,
-        // The speaker closes the sessions of all ranges when one of them differs.
+        // Sessions from inside it belonged to a wider range, whose they are no longer.
         "range" => Effect::ResetsSession,
         _ => Effect::NeedsRestart,
     };
@@ -240,8 +240,10 @@ fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wayleave_bgp_core::{Speaker, Time};
+
     use super::*;
-    use crate::config::{HostFacts, Sources, parse};
+    use crate::config::{HostFacts, Sources, parse, speaker_config};
 
     const BASE: &str = r#"
         [node]
@@ -281,13 +283,13 @@ mod tests {
                 "role = \"host\"",
                 "role = \"host\"\nimport = \"all\"",
                 "peer tor",
-                ResetsSession,
+                Live,
             ),
             (
                 "role = \"host\"",
                 "import = \"all\"\nexport = \"all\"",
                 "peer tor",
-                ResetsSession,
+                Live,
             ),
             (
                 "role = \"host\"",
@@ -306,13 +308,13 @@ mod tests {
                 "role = \"host\"",
                 "role = \"host\"\nconnect_retry = 9",
                 "peer tor",
-                ResetsSession,
+                Live,
             ),
             (
                 "role = \"host\"",
                 "role = \"host\"\ndiscovery = false",
                 "peer tor",
-                ResetsSession,
+                Live,
             ),
             (
                 "role = \"host\"",
@@ -333,6 +335,12 @@ mod tests {
                 "router_id = \"192.0.2.9\"",
                 "node",
                 ResetsAllSessions,
+            ),
+            (
+                "name = \"h1\"",
+                "name = \"h1\"\naddress = [\"192.0.2.9\"]",
+                "node",
+                NeedsRestart,
             ),
             ("10.1.0.0/16", "10.2.0.0/16", "pool default", NeedsRestart),
             (
@@ -355,36 +363,91 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_live_change_of_a_peer_is_one_that_the_speaker_is_not_told() {
-        // The speaker opens a session anew whenever what it is told about a peer differs.
-        for line in [
-            "import = \"all\"",
-            "export = \"all\"",
-            "families = \"ipv4\"",
-            "passive = true",
-            "disabled = true",
-            "port = 1179",
-            "local_address = \"192.0.2.1\"",
-            "hold_time = 30",
-            "connect_retry = 9",
-            "next_hop_self = true",
-            "allow_own_as = 3",
-            "max_prefixes = 7",
-            "ttl = 3",
-            "ttl_security = true",
-            "discovery = false",
-        ] {
-            let after =
-                config(&BASE.replace("role = \"host\"", &format!("role = \"host\"\n{line}")));
-            let before = config(BASE);
-            let told = |config| crate::config::speaker_config(config).peers;
-            let resets = Delta::between(&before, &after).effect() == Effect::ResetsSession;
-            assert!(
-                resets || told(&before) == told(&after),
-                "{line} is said to be live and resets the session"
-            );
+    /// What the speaker itself says it does about a change, in our words.
+    fn done_by_the_speaker(before: &Config, after: &Config) -> Effect {
+        let mut speaker = Speaker::new(
+            Time(0),
+            speaker_config(before, wayleave_discovery::codec::NodeKey(1)),
+        );
+        let done = speaker.reconfigure(
+            Time(1),
+            speaker_config(after, wayleave_discovery::codec::NodeKey(1)),
+        );
+        match done.as_slice() {
+            [] => Effect::Live,
+            [one] if one.ends_with("policy changed, session kept") => Effect::Live,
+            [one] if one.ends_with("settings changed, session opened again") => {
+                Effect::ResetsSession
+            }
+            other => panic!("the speaker did {other:?}"),
         }
+    }
+
+    /// A configuration with one peer: these lines, and what they leave out.
+    fn peer(lines: &str) -> Config {
+        let usual = ["address = \"192.0.2.2\"", "asn = 65100", "role = \"host\""];
+        let is_set = |usual: &&str| {
+            let key = usual.split(' ').next();
+            lines.lines().any(|line| line.split(' ').next() == key)
+        };
+        let usual = usual.into_iter().filter(|line| !is_set(line));
+        let peer: Vec<_> = usual.chain(lines.lines()).collect();
+        config(&format!(
+            "[node]\nname = \"h1\"\nrouter_id = \"192.0.2.1\"\n[bgp]\nasn = 65001\n\
+             [[pool]]\ncidr = \"10.1.0.0/16\"\n[[peer]]\nname = \"tor\"\n{}\n",
+            peer.join("\n")
+        ))
+    }
+
+    #[test]
+    fn every_key_of_a_peer_costs_what_the_speaker_makes_it_cost() {
+        let changes = [
+            ("", "asn = 65101"),
+            ("", "import = \"all\""),
+            ("", "export = \"all\""),
+            ("", "families = [\"ipv4\"]"),
+            ("", "passive = true"),
+            ("", "disabled = true"),
+            ("", "port = 1179"),
+            ("", "address = \"192.0.2.3\""),
+            (
+                "address = \"fe80::2\"\ninterface = \"eth6\"",
+                "address = \"fe80::2\"\ninterface = \"eth7\"",
+            ),
+            ("", "local_address = \"192.0.2.1\""),
+            ("", "hold_time = 30"),
+            ("", "connect_retry = 9"),
+            ("asn = 65001", "asn = 65001\nreflector_client = true"),
+            ("", "next_hop_self = true"),
+            ("", "allow_own_as = 3"),
+            ("", "max_prefixes = 7"),
+            ("", "ttl = 3"),
+            ("", "ttl_security = true"),
+            ("", "discovery = false"),
+        ];
+        let mut compared = BTreeMap::new();
+        for (before, after) in changes {
+            let (before, after) = (peer(before), peer(after));
+            let delta = Delta::between(&before, &after);
+            let done = done_by_the_speaker(&before, &after);
+            assert_eq!(delta.effect(), done, "{delta}");
+            let keys = delta.changes.into_iter().flat_map(|change| change.keys);
+            compared.extend(keys.map(|key| (key.key, key.effect)));
+        }
+        for entry in peer("").peers[0].entries() {
+            // The speaker is told what a role means, not the role.
+            let known = entry.key == "role" || compared.get(entry.key) == Some(&entry.effect);
+            assert!(known, "{} was not compared", entry.key);
+        }
+    }
+
+    #[test]
+    fn a_live_change_of_a_peer_resets_the_sessions_of_a_range() {
+        let range = "[[range]]\nprefix = \"198.51.100.0/24\"\nasn = \"external\"\nimport = \"none\"\nexport = \"none\"\n[[pool]]";
+        let before = BASE.replace("[[pool]]", range);
+        let after = before.replace("import = \"none\"", "import = \"all\"");
+        let delta = Delta::between(&config(&before), &config(&after));
+        assert_eq!(delta.effect(), Effect::ResetsSession, "{delta}");
     }
 
     #[test]

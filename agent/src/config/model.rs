@@ -48,8 +48,9 @@ settings! {
         name: String => NeedsRestart,
         /// The BGP identifier.
         router_id: RouterId => ResetsAllSessions,
-        /// Addresses under which the host itself is known; at most one per family.
-        address: Vec<IpAddr> => Live,
+        /// Addresses under which the host itself is known; at most one per family. What the node
+        /// says about itself is announced once, at start.
+        address: Vec<IpAddr> => NeedsRestart,
     }
 }
 
@@ -96,6 +97,8 @@ settings! {
         listen: Vec<SocketAddr> => Live,
         /// Hold time of peers that set none, in seconds.
         hold_time: u16 => Live,
+        /// How long the transport to peers that set none may take nothing, in seconds (RFC 9687).
+        send_hold_time: u16 => Live,
         /// Pause before a connection is tried again, of peers that set none, in seconds.
         connect_retry: u16 => Live,
         /// Most equal paths used for one prefix; 1: the best only.
@@ -135,37 +138,40 @@ settings! {
 }
 
 settings! {
-    /// What a neighbour, or everyone in a range, is to us. The speaker opens a session anew for
-    /// any change of what it is told about a peer, so that only what it is not told is live.
+    /// What a neighbour, or everyone in a range, is to us. Live is what the speaker applies to an
+    /// open session of a named peer: policy, and what only its next attempt needs.
     pub struct PeerOptions {
         /// The AS it must be in.
         asn: RemoteAsSetting => ResetsSession,
         /// A ready-made policy that `import`, `export` and `allow_own_as` start from.
         role: Option<Role> => Live,
         /// What is accepted from it.
-        import: PolicySetting => ResetsSession,
+        import: PolicySetting => Live,
         /// What it is told.
-        export: PolicySetting => ResetsSession,
+        export: PolicySetting => Live,
         /// Families to negotiate.
         families: Vec<Family> => ResetsSession,
         /// Hold time proposed, in seconds.
         hold_time: u16 => ResetsSession,
+        /// How long the transport may take nothing before the session is closed, in seconds
+        /// (RFC 9687); twice the hold time at least.
+        send_hold_time: u16 => Live,
         /// Pause before a connection is tried again, in seconds.
-        connect_retry: u16 => ResetsSession,
+        connect_retry: u16 => Live,
         /// A reflection client of ours (RFC 4456).
-        reflector_client: bool => ResetsSession,
+        reflector_client: bool => Live,
         /// Put our own address as next hop on what is passed on.
-        next_hop_self: bool => ResetsSession,
+        next_hop_self: bool => Live,
         /// How often our own AS may stand in a path.
-        allow_own_as: u8 => ResetsSession,
+        allow_own_as: u8 => Live,
         /// Most prefixes accepted before the session is closed.
-        max_prefixes: Option<u32> => ResetsSession,
+        max_prefixes: Option<u32> => Live,
         /// TTL of our packets.
         ttl: Option<u8> => ResetsSession,
         /// GTSM (RFC 5082).
         ttl_security: bool => ResetsSession,
         /// It may carry service discovery.
-        discovery: bool => ResetsSession,
+        discovery: bool => Live,
     }
 }
 
@@ -188,7 +194,8 @@ pub struct Range {
 }
 
 impl Range {
-    /// Every value but the prefix.
+    /// Every value but the prefix. The speaker closes the sessions of a range for any difference in
+    /// what it is told about it, which is everything but the role.
     pub fn entries(&self) -> Vec<Entry> {
         let limit = Entry {
             key: "limit",
@@ -196,9 +203,13 @@ impl Range {
             origin: self.limit.origin.clone(),
             effect: super::Effect::ResetsSession,
         };
-        std::iter::once(limit)
-            .chain(self.options.entries())
-            .collect()
+        let options = self.options.entries().into_iter().map(|mut entry| {
+            if entry.key != "role" {
+                entry.effect = super::Effect::ResetsSession;
+            }
+            entry
+        });
+        std::iter::once(limit).chain(options).collect()
     }
 }
 

@@ -220,6 +220,7 @@ struct RawOptions<'a> {
     export: Option<&'a Found<PolicySetting>>,
     families: Option<&'a Found<Vec<Found<Family>>>>,
     hold_time: Option<&'a Found<u16>>,
+    send_hold_time: Option<&'a Found<u16>>,
     connect_retry: Option<&'a Found<u16>>,
     reflector_client: Option<&'a Found<bool>>,
     next_hop_self: Option<&'a Found<bool>>,
@@ -240,6 +241,7 @@ macro_rules! shared_keys {
             export: $raw.export.as_ref(),
             families: $raw.families.as_ref(),
             hold_time: $raw.hold_time.as_ref(),
+            send_hold_time: $raw.send_hold_time.as_ref(),
             connect_retry: $connect_retry,
             reflector_client: $raw.reflector_client.as_ref(),
             next_hop_self: $raw.next_hop_self.as_ref(),
@@ -332,6 +334,7 @@ fn options(
         export: policy(raw.export, export),
         families: check.setting(families, Family::ALL.to_vec()),
         hold_time: inherited(raw.hold_time, &bgp.hold_time),
+        send_hold_time: inherited(raw.send_hold_time, &bgp.send_hold_time),
         connect_retry: inherited(raw.connect_retry, &bgp.connect_retry),
         reflector_client: check.setting(raw.reflector_client.cloned(), false),
         next_hop_self: check.setting(raw.next_hop_self.cloned(), false),
@@ -366,6 +369,11 @@ fn check_numbers(raw: &RawOptions<'_>, table: &str, check: &mut Check<'_>) {
         raw.hold_time,
         |time| hold_time_is_legal(*time),
         |time| format!("`{table}.hold_time`: {}", hold_time_expected(*time)),
+    );
+    check.require(
+        raw.send_hold_time,
+        |time| *time > 0,
+        |_| format!("`{table}.send_hold_time`: expected 1 to 65535 (seconds), found 0"),
     );
     check.require(
         raw.connect_retry,

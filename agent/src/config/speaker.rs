@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wayleave_bgp_core::{
-    Prefix,
+    LargeCommunity, Prefix,
     config::{ListenRange, PeerConfig, Policy, RemoteAs, SpeakerConfig},
     feed::Origination,
 };
@@ -15,8 +15,8 @@ use wayleave_discovery::{
 
 use super::model::{Config, PeerOptions, PolicySetting, RemoteAsSetting};
 
-/// The speaker's configuration.
-pub fn speaker_config(config: &Config) -> SpeakerConfig {
+/// The speaker's configuration, on the node with this key.
+pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
     let pools: Vec<Prefix> = config
         .pools
         .iter()
@@ -61,6 +61,7 @@ pub fn speaker_config(config: &Config) -> SpeakerConfig {
     SpeakerConfig {
         cluster_id: bgp.cluster_id.value,
         discovery: config.discovery.number.value,
+        own_marks: marks(config, key),
         listen: bgp.listen.value.clone(),
         multipath: bgp.multipath.value,
         peers: peers.collect(),
@@ -72,6 +73,19 @@ pub fn speaker_config(config: &Config) -> SpeakerConfig {
 /// The number of service discovery, when it is on. Checked with the rest of the configuration.
 pub fn discovery_number(config: &Config) -> Option<DiscoveryNumber> {
     DiscoveryNumber::new(config.discovery.number.value?).ok()
+}
+
+/// What every route of the node with this key carries, where discovery is on.
+fn marks(config: &Config, key: NodeKey) -> Vec<LargeCommunity> {
+    let Some(number) = discovery_number(config) else {
+        return Vec::new();
+    };
+    let marks = key.communities(number).map(|codec| LargeCommunity {
+        global: codec.global,
+        local1: codec.local1,
+        local2: codec.local2,
+    });
+    marks.to_vec()
 }
 
 /// The fabric's name: that of its zone.
@@ -103,6 +117,7 @@ fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> Pe
     PeerConfig {
         families: options.families.value.clone(),
         hold_time: options.hold_time.value,
+        send_hold_time: Duration::from_secs(options.send_hold_time.value.into()),
         connect_retry: Duration::from_secs(options.connect_retry.value.into()),
         reflector_client: options.reflector_client.value,
         next_hop_self: options.next_hop_self.value,

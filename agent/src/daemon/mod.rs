@@ -43,7 +43,7 @@ struct Args {
     check: bool,
 }
 
-/// Why the agent did not start.
+/// Why the agent did not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration.

@@ -10,7 +10,7 @@ use wayleave_bgp_core::{Prefix, feed::Origination};
 use super::{Source, owners::Owners};
 use crate::{
     config::{self, Config, Delta},
-    event::{Applied, Refused},
+    event::{Applied, Refused, rank},
     log::Log,
     problem::{Problem, Problems, Severity},
 };
@@ -87,7 +87,7 @@ async fn apply(reloading: &Reloading<'_>) -> Result<Applied, Refused> {
         return Err(Refused::NeedsRestart(delta));
     }
     let mut actions = speaker
-        .reconfigure(config::speaker_config(&after))
+        .reconfigure(config::speaker_config(&after, owners.node_key()))
         .await
         .map_err(|_| Refused::SpeakerGone)?
         .map_err(|error| Refused::CannotListen(error.to_string()))?;
@@ -99,8 +99,9 @@ async fn apply(reloading: &Reloading<'_>) -> Result<Applied, Refused> {
             Err(error) => tracing::error!("{error}"),
         }
     }
-    current.send_replace(Arc::new(after));
-    let services = owners.reread_services().await;
+    let after = Arc::new(after);
+    current.send_replace(Arc::clone(&after));
+    let services = owners.reread_services(&after).await;
     let registered = services.registered.iter();
     actions.extend(registered.map(|instance| format!("registered {instance}")));
     let deregistered = services.deregistered.iter();
@@ -128,7 +129,7 @@ fn originate(before: &Config, after: &Config, speaker: &SpeakerHandle) -> Vec<St
         speaker.originate(announced.into_iter().map(Origination::new).collect());
     }
     if !withdrawn.is_empty() {
-        speaker.withdraw(withdrawn);
+        speaker.withdraw(rank::CONFIGURED, withdrawn);
     }
     told
 }

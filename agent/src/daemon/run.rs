@@ -1,8 +1,11 @@
 //! The life of the agent from READY to the end.
 //!
-//! A planned stop (SIGTERM, SIGINT) is a restart to come: nothing is withdrawn, the speaker
-//! closes its sessions as for a graceful restart, the kernel's routes stay. A second signal ends
-//! the process at once.
+//! A planned stop (SIGTERM, SIGINT) is a restart to come: nothing is withdrawn, the kernel's routes
+//! stay, sessions are closed with a Cease (6/2, administrative shutdown; known gap: RFC 4724 is not
+//! spoken, so neighbours drop what they learned until the next start). It gets through whatever is
+//! under way, a start and a reload included. A second signal ends the process at once.
+//!
+//! An owner whose task ends takes the agent with it: there is never half an agent.
 
 use std::{
     sync::Arc,
@@ -26,7 +29,7 @@ use super::{
 use crate::{
     api::{self, Context, Socket},
     config::{self, Config},
-    event::{Owner, Phase, Progress, Reload},
+    event::{Applied, Owner, Phase, Progress, Refused, Reload},
     log::Log,
     problem::Problems,
 };
@@ -49,16 +52,36 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
     let problems = Problems::default();
     problems.replace("config.", config::advice(&config));
     let progress = Progress::default();
+    // A SIGHUP that comes during a start or a reload: what it is about may have been read before.
+    let mut again = false;
     progress.expect(Owner::Speaker, "the peers to be configured");
-    let speaker = wayleave_bgp::spawn(config::speaker_config(&config))?;
+    let opened = tokio::select! {
+        opened = owners::open(&config, &progress) => opened?,
+        () = stop_asked(&mut signals, &mut again) => {
+            tracing::info!("asked to stop before the durable state was read");
+            directories::clear_run(&paths);
+            return Ok(());
+        }
+    };
+    let speaker = wayleave_bgp::spawn(config::speaker_config(&config, opened.node_key()))?;
     speaker.handle.originate(config::originations(&config));
     progress.in_sync(Owner::Speaker);
+    let (lost, mut losses) = mpsc::channel(1);
     let dependencies = Dependencies {
         progress: progress.clone(),
         problems: problems.clone(),
         speaker: speaker.handle.clone(),
+        lost,
     };
-    let owners = owners::start(&config, &dependencies).await?;
+    let owners = tokio::select! {
+        owners = owners::start(&config, &dependencies, opened) => owners?,
+        () = stop_asked(&mut signals, &mut again) => {
+            tracing::info!("asked to stop before the start was complete");
+            close_sessions(&speaker.handle).await;
+            directories::clear_run(&paths);
+            return Ok(());
+        }
+    };
     greet(&config);
 
     let (config, config_seen) = watch::channel(Arc::new(config));
@@ -92,51 +115,80 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
         log,
         problems: &problems,
     };
-    loop {
-        tokio::select! {
+    let outcome = loop {
+        let reply = tokio::select! {
+            biased;
+            Some(error) = losses.recv() => break Err(StartError::from(error)),
+            () = async {}, if std::mem::take(&mut again) => None,
             asked = signals.next() => match asked {
-                Asked::Stop => break,
+                Asked::Stop => break Ok(()),
                 Asked::Reload => {
                     tracing::info!("reload asked for by SIGHUP");
-                    service::reloading();
-                    // The outcome stands in the log and among the problems.
-                    let _ = reload(&reloading).await;
-                    service::ready();
+                    None
                 }
             },
-            Some(Reload { reply }) = reloads.recv() => {
-                service::reloading();
-                let outcome = reload(&reloading).await;
-                service::ready();
-                if let Some(reply) = reply {
-                    // Whoever asked may be gone.
-                    let _ = reply.send(outcome);
-                }
-            }
             () = progress.complete(), if *phase.borrow() == Phase::Starting => {
                 phase.send_replace(Phase::Ready);
                 service::ready();
                 tracing::info!("ready after {} ms", started.elapsed().as_millis());
+                continue;
             }
+            Some(Reload { reply }) = reloads.recv() => reply,
+        };
+        // A start is not over because a reload is: the service manager hears of neither.
+        let is_ready = *phase.borrow() == Phase::Ready;
+        if is_ready {
+            service::reloading();
         }
-    }
+        let outcome = tokio::select! {
+            outcome = reload(&reloading) => outcome,
+            // A disk that is stuck must not hold up a stop.
+            () = stop_asked(&mut signals, &mut again) => {
+                answer(reply, Err(Refused::Stopping));
+                break Ok(());
+            }
+        };
+        if is_ready {
+            service::ready();
+        }
+        answer(reply, outcome);
+    };
 
     phase.send_replace(Phase::Stopping);
     service::stopping();
-    tracing::info!("stopping: sessions close as for a restart, routes in the kernel stay");
+    if let Err(reason) = &outcome {
+        tracing::error!("{reason}");
+    }
+    tracing::info!("stopping: sessions are closed, routes in the kernel stay");
     tokio::select! {
         () = stop(owners, &speaker.handle, api) => {}
-        () = second_stop(&mut signals) => tracing::warn!("asked to stop twice: ending at once"),
+        // A reload asked for now has come too late.
+        () = stop_asked(&mut signals, &mut again) => {
+            tracing::warn!("asked to stop twice: ending at once");
+        }
     }
     directories::clear_run(&paths);
     drop(directories);
     tracing::info!("stopped");
-    Ok(())
+    outcome
 }
 
-/// A reload asked for now has come too late.
-async fn second_stop(signals: &mut Signals) {
-    while signals.next().await != Asked::Stop {}
+/// Returns when a stop is asked for; notes a reload that is.
+async fn stop_asked(signals: &mut Signals, reload: &mut bool) {
+    while signals.next().await != Asked::Stop {
+        *reload = true;
+    }
+}
+
+/// The outcome of a reload stands in the log and among the problems: whoever asked may be gone, and
+/// for a signal nobody waits.
+fn answer(
+    reply: Option<oneshot::Sender<Result<Applied, Refused>>>,
+    outcome: Result<Applied, Refused>,
+) {
+    if let Some(reply) = reply {
+        let _ = reply.send(outcome);
+    }
 }
 
 async fn stop(owners: Owners, speaker: &SpeakerHandle, api: Api) {
@@ -147,14 +199,18 @@ async fn stop(owners: Owners, speaker: &SpeakerHandle, api: Api) {
     {
         tracing::warn!("CNI calls did not end within {} s", LAST_CALLS.as_secs());
     }
+    close_sessions(speaker).await;
+    // Last, so that `status` answers until the end.
+    api.stop().await;
+}
+
+async fn close_sessions(speaker: &SpeakerHandle) {
     if tokio::time::timeout(LAST_WORDS, speaker.shutdown(Shutdown::Restart))
         .await
         .is_err()
     {
         tracing::warn!("sessions did not close within {} s", LAST_WORDS.as_secs());
     }
-    // Last, so that `status` answers until the end.
-    api.stop().await;
 }
 
 /// The API's task and the way to stop it.

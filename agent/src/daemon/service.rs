@@ -101,7 +101,7 @@ pub(super) async fn keep_watchdog(speaker: SpeakerHandle) {
     let Some(within) = sd_notify::watchdog_enabled() else {
         return;
     };
-    let period = (within / 3).max(Duration::from_secs(1));
+    let period = feeding(within);
     let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -111,6 +111,24 @@ pub(super) async fn keep_watchdog(speaker: SpeakerHandle) {
             Ok(Err(_)) | Err(_) => {
                 tracing::error!("the BGP speaker does not answer; the watchdog is not fed");
             }
+        }
+    }
+}
+
+/// A sixth of the interval: a tick, and a speaker that takes as long to answer as it may, are a
+/// third of it together, so that one that is missed is made up for.
+fn feeding(within: Duration) -> Duration {
+    (within / 6).max(Duration::from_millis(50))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_fed_with_a_third_of_the_interval_at_most_between() {
+        for within in [Duration::from_secs(2), Duration::from_secs(10)] {
+            assert!(feeding(within) * 2 <= within / 3, "{within:?}");
         }
     }
 }

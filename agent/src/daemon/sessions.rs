@@ -1,4 +1,4 @@
-//! Sessions that should be up and are not, as problems.
+//! Sessions that should be up and are not, as problems, and router ids that two routers have.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +22,8 @@ const PERIOD: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_secs(10);
 /// How many reasons of one outage are shown.
 const REASONS: usize = 3;
+/// How the speaker calls OPEN Message Error 2/3.
+const REFUSED_IDENTIFIER: &str = "Bad BGP Identifier";
 /// What the keys of these problems begin with.
 const KEYS: &str = "peer.";
 
@@ -37,7 +39,7 @@ pub(super) async fn watch(
             return;
         };
         let config = config.borrow().clone();
-        problems.replace(KEYS, down.judge(Instant::now(), &views, &config.peers));
+        problems.replace(KEYS, down.judge(Instant::now(), &views, &config));
         tokio::time::sleep(PERIOD).await;
     }
 }
@@ -58,13 +60,17 @@ struct Outage {
 }
 
 impl Down {
-    fn judge(&mut self, now: Instant, views: &[PeerView], peers: &[Peer]) -> Vec<Problem> {
-        let wanted: BTreeMap<_, _> = peers
+    fn judge(&mut self, now: Instant, views: &[PeerView], config: &Config) -> Vec<Problem> {
+        let wanted: BTreeMap<_, _> = config
+            .peers
             .iter()
             .filter(|peer| !peer.transport.disabled.value)
             .map(|peer| (peer.name.value.as_str(), peer))
             .collect();
-        let mut problems = Vec::new();
+        let mut problems: Vec<_> = views
+            .iter()
+            .filter_map(|view| same_router_id(view, config))
+            .collect();
         let mut still = BTreeMap::new();
         for view in views.iter().filter(|view| view.state != State::Established) {
             let Some(peer) = wanted.get(view.name.as_str()) else {
@@ -75,7 +81,10 @@ impl Down {
                 reasons: Vec::new(),
             });
             outage.note(view.last_error.as_deref());
-            if now.saturating_duration_since(outage.since) >= GRACE {
+            if let Some(refusal) = outage.about_router_ids() {
+                // Time does not heal it.
+                problems.push(router_id_refused(view, peer, refusal, config));
+            } else if now.saturating_duration_since(outage.since) >= GRACE {
                 problems.push(problem(view, peer, &outage));
             }
             still.insert(view.name.clone(), outage);
@@ -94,6 +103,65 @@ impl Outage {
         self.reasons.insert(0, reason);
         self.reasons.truncate(REASONS);
     }
+}
+
+impl Outage {
+    /// The refusal of an identifier (RFC 4271, 6.2: OPEN Message Error, Bad BGP Identifier), sent or
+    /// received, among what the session said.
+    fn about_router_ids(&self) -> Option<&str> {
+        let mut reasons = self.reasons.iter().map(String::as_str);
+        reasons.find(|reason| reason.contains(REFUSED_IDENTIFIER))
+    }
+}
+
+/// A session that cannot open because of the identifiers: within an AS both ends have the same.
+fn router_id_refused(view: &PeerView, peer: &Peer, refusal: &str, config: &Config) -> Problem {
+    let ours = config.node.router_id.value;
+    let is_external = peer.options.asn.value.is_external(config.bgp.asn.value);
+    let what = if is_external {
+        format!(
+            "{} ({}) and this host refuse each other over the router id; ours is {ours}",
+            view.name, view.address
+        )
+    } else {
+        format!(
+            "{} ({}) has the router id of this host, {ours}, so that no session opens between them",
+            view.name, view.address
+        )
+    };
+    Problem {
+        key: format!("{KEYS}{}.router-id", view.name),
+        severity: Severity::Error,
+        what,
+        why: format!("no two routers of an AS may have one router id (RFC 6286): {refusal}"),
+        fix: format!(
+            "set [node] router_id on one of the two to an address that only it has ({})",
+            config.node.router_id.origin
+        ),
+    }
+}
+
+/// A neighbour in another AS that has our identifier: allowed (RFC 6286), and never wanted.
+fn same_router_id(view: &PeerView, config: &Config) -> Option<Problem> {
+    let ours = config.node.router_id.value;
+    if view.state != State::Established || view.router_id != Some(ours) {
+        return None;
+    }
+    Some(Problem {
+        key: format!("{KEYS}{}.router-id", view.name),
+        severity: Severity::Warning,
+        what: format!(
+            "{} ({}) has the router id of this host, {ours}",
+            view.name, view.address
+        ),
+        why: "that is allowed between ASes (RFC 6286), but once both are seen from a third router it \
+              cannot tell their routes apart by it"
+            .to_owned(),
+        fix: format!(
+            "set [node] router_id on one of the two to an address that only it has ({})",
+            config.node.router_id.origin
+        ),
+    })
 }
 
 fn problem(view: &PeerView, peer: &Peer, outage: &Outage) -> Problem {
@@ -160,15 +228,17 @@ mod tests {
     use super::*;
     use crate::config::{HostFacts, Sources, parse};
 
-    fn peers(extra: &str) -> Vec<Peer> {
+    fn peers(extra: &str) -> Config {
+        configured(&format!("asn = 65100\n{extra}"))
+    }
+
+    fn configured(peer: &str) -> Config {
         let text = format!(
             "[node]\nrouter_id = \"192.0.2.1\"\n[bgp]\nasn = 65001\n\
-             [[peer]]\nname = \"tor\"\naddress = \"192.0.2.2\"\nasn = 65100\n{extra}\n"
+             [[peer]]\nname = \"tor\"\naddress = \"192.0.2.2\"\n{peer}\n"
         );
         let sources = Sources::from_texts([("t.toml", text.as_str())]);
-        parse(&sources, &HostFacts::default())
-            .unwrap_or_else(|errors| panic!("{errors}"))
-            .peers
+        parse(&sources, &HostFacts::default()).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
     fn view(state: State, last_error: Option<&str>) -> PeerView {
@@ -231,11 +301,53 @@ mod tests {
     #[test]
     fn a_refusal_is_not_hidden_by_the_broken_connection_that_follows() {
         let (peers, start, mut down) = (peers(""), Instant::now(), Down::default());
-        for reason in ["bad BGP identifier", "reset", "bad BGP identifier", "reset"] {
+        for reason in ["refused", "reset", "refused", "reset"] {
             down.judge(start, &[view(State::Active, Some(reason))], &peers);
         }
         let raised = down.judge(start + GRACE, &[view(State::Active, Some("reset"))], &peers);
-        assert_eq!(raised[0].why, "reset; before that: bad BGP identifier");
+        assert_eq!(raised[0].why, "reset; before that: refused");
+    }
+
+    #[test]
+    fn a_router_id_clash_is_an_error_at_once_on_both_sides() {
+        // As the speaker says it, whoever sent it.
+        let open_error = wayleave_bgp_core::wire::Notification::new(2, 3).to_string();
+        for reason in [
+            format!("received {open_error}"),
+            format!("sent {open_error}"),
+        ] {
+            for passive in ["", "\npassive = true"] {
+                let config = configured(&format!("asn = \"internal\"{passive}"));
+                let mut down = Down::default();
+                let views = [view(State::Active, Some(&reason))];
+                let raised = down.judge(Instant::now(), &views, &config);
+                assert_eq!(raised.len(), 1, "{raised:?}");
+                assert_eq!(raised[0].key, "peer.tor.router-id");
+                assert_eq!(raised[0].severity, Severity::Error);
+                assert_eq!(
+                    raised[0].what,
+                    "tor (192.0.2.2) has the router id of this host, 192.0.2.1, so that no session \
+                     opens between them"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_neighbour_of_another_as_with_our_router_id_is_a_warning_while_its_session_is_up() {
+        let (config, mut down) = (peers(""), Down::default());
+        let up = PeerView {
+            router_id: Some("192.0.2.1".parse().unwrap()),
+            ..view(State::Established, None)
+        };
+        let raised = down.judge(Instant::now(), &[up], &config);
+        assert_eq!(raised[0].key, "peer.tor.router-id");
+        assert_eq!(raised[0].severity, Severity::Warning);
+        let other = PeerView {
+            router_id: Some("192.0.2.2".parse().unwrap()),
+            ..view(State::Established, None)
+        };
+        assert_eq!(down.judge(Instant::now(), &[other], &config), []);
     }
 
     #[test]

@@ -24,6 +24,9 @@ use crate::{
 const COMMANDS: usize = 256;
 /// Parts of the feed worked off before the kernel has its turn.
 const FEED_PARTS: usize = 4;
+/// Stretches of the kernel's events read before the kernel has its turn: a storm of them must not
+/// hold up whoever else is on this thread.
+const EVENT_READS: usize = 8;
 /// How often problems are counted anew while there is much to do.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
@@ -175,7 +178,11 @@ impl Task {
         loop {
             // Desires that are there already go into the same batch.
             self.take_what_is_there();
-            while self.events.read(&mut heard)? {}
+            for _ in 0..EVENT_READS {
+                if !self.events.read(&mut heard)? {
+                    break;
+                }
+            }
             let now = self.now();
             let turn = self.reconciler.turn(now, &mut heard);
             self.report(turn);

@@ -65,8 +65,20 @@ pub fn read_file(path: &Path) -> Result<Vec<Registration>, FileError> {
     parse(path, &text)
 }
 
+/// A file, and what it says.
+pub(super) type ReadFile = (PathBuf, Result<Vec<Registration>, FileError>);
+
+/// What the files of a directory say, by path, in the order of their names. Blocks on the disk.
+pub(super) fn read_all(directory: &Path) -> Result<Vec<ReadFile>, FileError> {
+    let read = |path: PathBuf| {
+        let services = read_file(&path);
+        (path, services)
+    };
+    Ok(files(directory)?.into_iter().map(read).collect())
+}
+
 /// The files of a directory in the order of their names. A directory that is not there has none.
-pub(super) fn files(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
+fn files(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
     let wrong = |error: io::Error| FileError {
         path: directory.to_owned(),
         place: None,
@@ -139,9 +151,13 @@ fn place(text: &str, at: usize) -> (usize, usize) {
 
 fn read_text(path: &Path) -> io::Result<String> {
     use io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
     let mut text = String::new();
-    let file = std::fs::File::open(path)?;
-    // Not a device or a pipe that never ends.
+    // A pipe that nobody writes to would never be open, and a device may never end.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
@@ -226,6 +242,29 @@ mod tests {
                 error.contains(part) && !error.contains('\n'),
                 "{text:?}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_pipe_or_a_directory_among_the_files_is_named_and_holds_up_nothing() {
+        let directory =
+            std::env::temp_dir().join(format!("wayleave-service-pipe-{}", std::process::id()));
+        std::fs::create_dir_all(directory.join("b.toml")).unwrap();
+        nix::unistd::mkfifo(&directory.join("a.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::write(directory.join("c.toml"), "").unwrap();
+        let (done, read) = std::sync::mpsc::channel();
+        let there = directory.clone();
+        std::thread::spawn(move || done.send(read_all(&there)));
+        let read = read
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .expect("a pipe does not hold it up")
+            .unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+        let outcomes: Vec<bool> = read.iter().map(|(_, services)| services.is_ok()).collect();
+        assert_eq!(outcomes, [false, false, true]);
+        for (_, services) in &read[..2] {
+            let error = services.as_ref().unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{error}");
         }
     }
 

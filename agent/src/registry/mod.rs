@@ -3,7 +3,7 @@
 //! ```text
 //!  services.d/*.toml ─┐                       ┌─▶ store (durable before the answer)
 //!  API, CLI ──────────┼─ Request ─▶ registry ─┤
-//!  containers ────────┘              │  ▲     └─▶ Change: an address's endpoint, or none ─▶ originate
+//!  containers ─ AddressNews ─────────┘  ▲     └─▶ Change: an address's endpoint, or none ─▶ originate
 //!                             watch  ▼  │ Report
 //!                                health runner ⇄ containers
 //! ```
@@ -11,23 +11,26 @@
 //! One task owns all of it ([`run`]). Requests are answered one after another; changes leave through a bounded channel
 //! that the task never waits for: while it is full, changes of one address fall together and the latest remains.
 //!
-//! What a file registered belongs to the file: it is read at start and when asked to, never stored, except for what an
-//! operator wants of it (drain, maintenance).
+//! Services are of containers: nothing is taken before the containers of the last run have been judged, what was
+//! registered for one that is gone is forgotten, and news of containers are taken before any request is answered.
+//!
+//! What a file registered belongs to the file, which is read at start and when asked to. Stored of it is what an operator
+//! wants of it (drain, maintenance) and what its checks found.
 
+mod addresses;
 mod file;
 pub mod originate;
 mod store;
 mod task;
 
-use std::net::IpAddr;
-
 use tokio::sync::{mpsc, oneshot};
 use wayleave_discovery::{
     names::InstanceId,
-    registry::{Admin, Instance, Origin, RegisterError, Registered, Registration},
+    registry::{Admin, Instance, Origin, Places, RegisterError, Registered, Registration},
 };
 
 pub use self::{
+    addresses::{AddressNews, Addresses, addresses},
     file::{FileError, read_file},
     store::{ServiceStore, ServiceStoreError},
     task::{Setup, run},
@@ -88,13 +91,6 @@ pub enum Request {
         /// What it was.
         reply: oneshot::Sender<Result<Instance, RequestError>>,
     },
-    /// An address is gone with its container: everything at it goes, whoever registered it.
-    AddressGone {
-        /// The address.
-        address: IpAddr,
-        /// What went or lost the address.
-        reply: oneshot::Sender<Vec<InstanceId>>,
-    },
     /// Drain an instance, take it out, or neither; durably.
     SetAdmin {
         /// Which.
@@ -104,8 +100,10 @@ pub enum Request {
         /// The outcome.
         reply: oneshot::Sender<Result<(), RequestError>>,
     },
-    /// Read the files again.
-    ReloadFiles {
+    /// Take what the configuration says of addresses now, and read the files again.
+    Reload {
+        /// This host's blocks, and addresses that are no container's.
+        places: Places,
         /// What came of it.
         reply: oneshot::Sender<Reread>,
     },
@@ -161,12 +159,6 @@ impl RegistryHandle {
             .await?
     }
 
-    /// Says that an address is gone with its container.
-    pub async fn address_gone(&self, address: IpAddr) -> Result<Vec<InstanceId>, RequestError> {
-        self.ask(|reply| Request::AddressGone { address, reply })
-            .await
-    }
-
     /// Drains an instance, takes it out, or neither.
     pub async fn set_admin(&self, instance: InstanceId, admin: Admin) -> Result<(), RequestError> {
         self.ask(|reply| Request::SetAdmin {
@@ -177,9 +169,9 @@ impl RegistryHandle {
         .await?
     }
 
-    /// Reads the files again.
-    pub async fn reload_files(&self) -> Result<Reread, RequestError> {
-        self.ask(|reply| Request::ReloadFiles { reply }).await
+    /// Takes what the configuration says of addresses now, and reads the files again.
+    pub async fn reload(&self, places: Places) -> Result<Reread, RequestError> {
+        self.ask(|reply| Request::Reload { places, reply }).await
     }
 
     /// All instances of this host, by id.

@@ -10,6 +10,8 @@ use wayleave_discovery::{
     registry::Change,
 };
 
+use crate::event::rank;
+
 /// What the speaker should do about a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announcement {
@@ -29,6 +31,7 @@ pub fn endpoint(codec: &Codec, change: &Change) -> Result<Announcement, EncodeEr
         return Ok(Announcement::Withdraw(prefix));
     };
     let mut origination = Origination::new(prefix);
+    origination.rank = rank::DISCOVERY;
     origination.large_communities = codec.encode(endpoint)?.into_iter().map(large).collect();
     Ok(Announcement::Originate(origination))
 }
@@ -43,6 +46,7 @@ pub fn carrier(
     address: std::net::IpAddr,
 ) -> Result<Origination, EncodeError> {
     let mut origination = Origination::new(Prefix::host(address));
+    origination.rank = rank::DISCOVERY;
     origination.large_communities = codec
         .encode_carrier(carrier)?
         .into_iter()

@@ -4,36 +4,32 @@ use wayleave_discovery::{names::InstanceId, registry::Instance};
 
 use crate::store::{StoreHandle, Table, Write};
 
-/// Why a service was not stored, for a person.
+/// Why services were not stored, for a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ServiceStoreError(pub String);
 
 /// Durable state of services.
 pub trait ServiceStore: Send + Sync + 'static {
-    /// Stores an instance in the place of the one with its id. Durable once this returns `Ok`.
-    fn save(
+    /// Makes each record what stands beside its id; none removes it, also when it is not there. All of them are
+    /// durable once this returns `Ok`; after an error each may be or not.
+    fn write(
         &self,
-        instance: &Instance,
-    ) -> impl Future<Output = Result<(), ServiceStoreError>> + Send;
-
-    /// Removes an instance; one that is not there is removed already.
-    fn remove(
-        &self,
-        instance: &InstanceId,
+        records: Vec<(InstanceId, Option<Instance>)>,
     ) -> impl Future<Output = Result<(), ServiceStoreError>> + Send;
 }
 
 impl ServiceStore for StoreHandle {
-    async fn save(&self, instance: &Instance) -> Result<(), ServiceStoreError> {
-        let id = instance.registration.instance.as_str();
-        let write = Write::put(Table::Services, id, instance).map_err(told)?;
-        self.commit(vec![write]).await.map_err(told)
-    }
-
-    async fn remove(&self, instance: &InstanceId) -> Result<(), ServiceStoreError> {
-        let write = Write::delete(Table::Services, instance.as_str());
-        self.commit(vec![write]).await.map_err(told)
+    async fn write(
+        &self,
+        records: Vec<(InstanceId, Option<Instance>)>,
+    ) -> Result<(), ServiceStoreError> {
+        let writes = records.iter().map(|(id, instance)| match instance {
+            Some(instance) => Write::put(Table::Services, id.as_str(), instance),
+            None => Ok(Write::delete(Table::Services, id.as_str())),
+        });
+        let writes = writes.collect::<Result<_, _>>().map_err(told)?;
+        self.commit(writes).await.map_err(told)
     }
 }
 

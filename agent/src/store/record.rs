@@ -109,14 +109,6 @@ pub struct Restored {
     pub services: Records,
 }
 
-impl Restored {
-    /// Whether the containers of the last run can still live: none outlives its boot.
-    #[must_use]
-    pub fn same_boot(&self, host: &Host) -> bool {
-        self.previous_boot == Some(host.boot)
-    }
-}
-
 /// Decodes all records of a table.
 ///
 /// # Errors

@@ -81,11 +81,7 @@ fn what_was_committed_is_there_after_a_restart_and_the_key_stays() {
     );
     assert_eq!(second.node_key, first.node_key);
     assert_ne!(second.node_key, 0);
-    assert!(second.same_boot(&host()));
-    assert!(!second.same_boot(&Host {
-        boot: BootId(8),
-        ..host()
-    }));
+    assert_eq!(second.previous_boot, Some(host().boot));
 }
 
 fn reopen(path: &Path, host: &Host) -> Result<(StoreHandle, Restored), StoreError> {

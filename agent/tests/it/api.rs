@@ -65,7 +65,11 @@ impl Server {
             runtime.unwrap().block_on(async move {
                 let sources = Sources::from_texts([("/etc/wayleave/wayleave.toml", CONFIG)]);
                 let config = config::parse(&sources, &HostFacts::default()).unwrap();
-                let speaker = wayleave_bgp::spawn(config::speaker_config(&config)).unwrap();
+                let speaker = wayleave_bgp::spawn(config::speaker_config(
+                    &config,
+                    wayleave_discovery::codec::NodeKey(1),
+                ))
+                .unwrap();
                 speaker.handle.originate(config::originations(&config));
                 let (_config, config_seen) = watch::channel(Arc::new(config));
                 // Nobody reads it: a reload is not answered here.

@@ -182,6 +182,46 @@ fn a_peer_that_does_not_come_up_makes_the_status_degraded() {
 }
 
 #[test]
+fn a_router_id_clash_is_one_clear_sentence_on_both_sides_and_a_non_zero_exit() {
+    let (one, two) = (loopback(), loopback());
+    let with_the_id = |name: &str, asn: u32, own, other| {
+        let config = speaker(name, asn, own, other, "");
+        config.replace(&format!("router_id = \"{own}\""), "router_id = \"9.9.9.9\"")
+    };
+    let internal = |config: String| config.replace("asn = \"external\"", "asn = \"internal\"");
+    let agents = [
+        Agent::start(&internal(with_the_id("one", 65001, one, two))),
+        Agent::start(&internal(with_the_id("two", 65001, two, one))),
+    ];
+    for agent in &agents {
+        until("the clash to be named", || {
+            let problems = agent.cli(&["problems"]);
+            let problems = problems["problems"].as_array()?;
+            let clash = problems
+                .iter()
+                .find(|p| p["key"] == "peer.other.router-id")?;
+            let what = clash["what"].as_str()?;
+            assert!(
+                what.contains("the router id of this host, 9.9.9.9"),
+                "{what}"
+            );
+            Some(())
+        });
+        assert_eq!(agent.run(&["status"]).status.code(), Some(2));
+    }
+    // Between ASes it is allowed, and said.
+    let (one, two) = (loopback(), loopback());
+    let first = Agent::start(&with_the_id("one", 65001, one, two));
+    let _second = Agent::start(&with_the_id("two", 65002, two, one));
+    until("the warning", || {
+        let problems = first.cli(&["problems"]);
+        (problems["problems"][0]["key"] == "peer.other.router-id").then_some(())
+    });
+    assert_eq!(first.cli(&["peers", "other"])["state"], "Established");
+    assert_eq!(first.run(&["status"]).status.code(), Some(0));
+}
+
+#[test]
 fn a_wrong_configuration_names_file_line_and_column() {
     let said = refused("[bgp]\nasn = 65001\nhold_tiem = 3\n");
     assert!(said.contains("unknown key `hold_tiem` in [bgp]"), "{said}");
@@ -244,26 +284,6 @@ fn a_missing_privilege_is_one_clear_sentence() {
         sentence.is_some_and(|line| line.contains(":179") && line.contains("CAP_NET_BIND_SERVICE")),
         "{said}"
     );
-}
-
-#[test]
-fn a_router_id_that_two_speakers_have_is_named_by_the_status() {
-    let (one, two) = (loopback(), loopback());
-    let internal = |text: String| {
-        text.replace("asn = \"external\"", "asn = \"internal\"")
-            .replace(
-                &format!("router_id = \"{two}\""),
-                &format!("router_id = \"{one}\""),
-            )
-    };
-    let first = Agent::start(&internal(speaker("one", 65001, one, two, "")));
-    let _second = Agent::start(&internal(speaker("two", 65001, two, one, "")));
-    until("the problem to name the identifier", || {
-        let problem = first.cli(&["problems"])["problems"][0].clone();
-        let why = problem["why"].as_str()?.to_lowercase();
-        (problem["key"] == "peer.other.down" && why.contains("identifier")).then_some(())
-    });
-    assert_eq!(first.run(&["status"]).status.code(), Some(2));
 }
 
 #[test]

@@ -10,4 +10,8 @@ mod api;
 mod config;
 mod daemon;
 mod documents;
+mod host;
+mod namespace;
+mod pages;
 mod place;
+mod transcripts;

@@ -121,8 +121,13 @@ impl Agent {
 
     /// The same directory, a new process.
     pub(crate) fn start_again(&mut self) {
-        (self.child, self.log) = launch(&self.directory, |_| {});
+        self.relaunch();
         self.wait_ready();
+    }
+
+    /// The same without waiting.
+    pub(crate) fn relaunch(&mut self) {
+        (self.child, self.log) = launch(&self.directory, |_| {});
     }
 
     pub(crate) fn wait_ready(&self) {

@@ -71,6 +71,10 @@ pub enum FeedEvent {
 pub struct Origination {
     /// The prefix.
     pub prefix: Prefix,
+    /// Of several for one prefix the one with the highest rank is announced; the others wait for it
+    /// to be withdrawn. So owners need not know of each other.
+    #[serde(default)]
+    pub rank: u8,
     /// The next hop peers are told; `None`: our address on each session.
     pub next_hop: Option<NextHop>,
     /// MULTI_EXIT_DISC, if any.
@@ -88,6 +92,7 @@ impl Origination {
     pub fn new(prefix: Prefix) -> Self {
         Self {
             prefix,
+            rank: 0,
             next_hop: None,
             med: None,
             local_pref: None,

@@ -43,8 +43,7 @@ pub fn attachments_true(lab: &Lab) -> Result<Vec<Violation>, LabError> {
 }
 
 /// I8: the agent's own audit of its books finds nothing, and knows as many attachments as runtimes
-/// believe to have; on every host whose agent runs and has a pool. One that says that it cannot
-/// attach containers has no books.
+/// believe to have; on every host whose agent runs and has a pool.
 pub fn ipam_sound(lab: &Lab) -> Result<Vec<Violation>, LabError> {
     let mut found = Vec::new();
     let containers = lab.containers();
@@ -53,9 +52,6 @@ pub fn ipam_sound(lab: &Lab) -> Result<Vec<Violation>, LabError> {
         .iter()
         .filter(|agent| agent.process().alive() && agent.has_pools())
     {
-        if agent.has_problem("absent.attach")? {
-            continue;
-        }
         let name = agent.host().name();
         let here = containers
             .iter()

@@ -14,6 +14,8 @@ const LAST_WORDS: &[&str] = &[
     "stack overflow",
     "AddressSanitizer",
     "core dumped",
+    // The agent's own, when a thread of it has panicked.
+    "panic, a bug in",
 ];
 /// The same in the stock routers, whose crash would make a test worthless.
 const ROUTER_LAST_WORDS: &[&str] = &[

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | I1 | no address is held by two live containers | [`one_holder_each`] |
 //! | I2 | every live container is reachable from every host that is not cut off | [`all_reachable`] |
-//! | I3 | kernel routes with our protocol equal the agent's own view | [`fib_agrees`] |
+//! | I3 | kernel routes with our protocol equal the agent's own view, and that its loc-RIB | [`fib_agrees`] |
 //! | I4 | foreign routes, rules and nftables are as before | [`foreign_untouched`] |
 //! | I5 | nothing crashed that the test did not kill | [`nothing_crashed`] |
 //! | I6 | memory and descriptors have returned to where they were | [`resources_returned`] |
@@ -33,7 +33,7 @@ pub use containers::{all_reachable, one_holder_each};
 pub use foreign::{Snapshot, foreign_untouched};
 pub use life::nothing_crashed;
 pub use resources::{Baseline, resources_returned};
-pub use routes::{FibRoute, agent_view, difference, fib_agrees, kernel_view};
+pub use routes::{FibRoute, agent_view, desired, difference, fib_agrees, kernel_view};
 
 /// How long a fabric may take to heal after the last fault of a test.
 const HEAL: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::error::LabError;
@@ -33,25 +33,105 @@ impl fmt::Display for FibRoute {
     }
 }
 
-/// I3: on every host whose agent runs, kernel routes with our protocol equal the agent's view. An
-/// agent that says that it cannot install any has none there, and so has one that is told not to
-/// and keeps no books.
+/// I3: on every host whose agent runs, kernel routes with our protocol equal the agent's view, and
+/// that is what its sessions say: see [`desired`]. An agent that is told not to install any has
+/// none there.
 pub fn fib_agrees(lab: &Lab) -> Result<Vec<Violation>, LabError> {
     let mut found = Vec::new();
     for agent in lab.agents().iter().filter(|agent| agent.process().alive()) {
-        let view = match pages(agent) {
-            Ok(view) => view,
-            Err(LabError::Http { .. }) if !agent.installs_routes() => BTreeSet::new(),
-            Err(_) if agent.has_problem("absent.fib")? => BTreeSet::new(),
+        let name = agent.host().name();
+        let list = match pages(agent, "/v1/fib?", "after") {
+            Ok(list) => list,
+            Err(LabError::Http { .. }) if !agent.installs_routes() => Vec::new(),
             Err(e) => return Err(e),
         };
-        found.extend(difference(
-            agent.host().name(),
-            &kernel_view(agent.host())?,
-            &view,
-        ));
+        let view = agent_view(&json!({ "routes": list }))?;
+        found.extend(difference(name, &kernel_view(agent.host())?, &view));
+        if agent.installs_routes() {
+            // Of the loc-RIB the API shows the best path alone; those used beside it are marked here.
+            let mut paths = pages(agent, "/v1/routes?rib=in&family=ipv4&", "cursor")?;
+            paths.extend(pages(agent, "/v1/routes?rib=in&family=ipv6&", "cursor")?);
+            // Carriers of discovery say something about a node and lead nowhere.
+            let carrier = agent
+                .discovery_number()
+                .map(|number| format!("{number}:1:"));
+            paths.retain(|path| !carrier.as_ref().is_some_and(|mark| is_carrier(path, mark)));
+            found.extend(desired(name, &paths, &list));
+        }
     }
     Ok(found)
+}
+
+/// Whether a path bears the mark of discovery with the flag of a node's carrier.
+fn is_carrier(path: &Value, mark: &str) -> bool {
+    const NODE_MANIFEST: u32 = 4;
+    let communities = path["attributes"]["large_communities"].as_array();
+    communities.into_iter().flatten().any(|community| {
+        let value = community.as_str().and_then(|text| text.strip_prefix(mark));
+        let value: Option<u32> = value.and_then(|value| value.parse().ok());
+        value.is_some_and(|value| value & NODE_MANIFEST != 0)
+    })
+}
+
+/// Where the agent's routes differ from what its loc-RIB says: every prefix whose best path came
+/// from a peer is installed towards the next hops of its paths, nothing else is installed on
+/// behalf of BGP, and no route is in trouble. A host is connected to some networks without the
+/// agent's help (`connected`): what a peer says about those is not installed.
+#[must_use]
+pub fn desired(host: &str, paths: &[Value], fib: &[Value]) -> Vec<Violation> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut best: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for path in paths {
+        let used = path["best"] == true || path["multipath"] == true;
+        if used && !path["peer"].is_null() {
+            best.entry(text(&path["prefix"])).or_default().push(path);
+        }
+    }
+    best.retain(|_, paths| paths.iter().any(|path| path["best"] == true));
+    let mut found = Vec::new();
+    for route in fib {
+        let prefix = text(&route["prefix"]);
+        let trouble = &route["trouble"];
+        if !trouble.is_null() {
+            if trouble["kind"] == "connected" {
+                best.remove(&prefix);
+            } else {
+                found.push(format!("{prefix} is in trouble: {trouble}"));
+            }
+        }
+        if route["owner"] != "bgp" || route["installed"].is_null() {
+            continue;
+        }
+        let Some(paths) = best.remove(&prefix) else {
+            found.push(format!("{prefix} is installed and no peer's best path"));
+            continue;
+        };
+        let installed = route["installed"]["next_hops"].as_array();
+        let gateways: BTreeSet<String> = installed
+            .into_iter()
+            .flatten()
+            .map(|hop| text(&hop["gateway"]))
+            .collect();
+        // A next hop may have a link-local address beside its global one, and either will do.
+        let leads = |path: &Value| {
+            let hop = &path["next_hop"];
+            gateways.contains(&text(&hop["addr"])) || gateways.contains(&text(&hop["link_local"]))
+        };
+        let hops: BTreeSet<String> = paths.iter().map(|p| p["next_hop"].to_string()).collect();
+        if !paths.iter().all(|path| leads(path)) || gateways.len() != hops.len() {
+            found.push(format!(
+                "{prefix} leads to {gateways:?}, its best paths to {hops:?}"
+            ));
+        }
+    }
+    found.extend(
+        best.keys()
+            .map(|prefix| format!("{prefix} is a peer's best path and not installed")),
+    );
+    found
+        .into_iter()
+        .map(|what| Violation::new("I3", host, what))
+        .collect()
 }
 
 /// The routes of a host's kernel that carry the agent's protocol, in all tables.
@@ -97,17 +177,21 @@ pub fn kernel_view(host: &Host) -> Result<BTreeSet<FibRoute>, LabError> {
     Ok(merged.into_iter().map(route).collect())
 }
 
-/// The agent's own view: all pages of `/v1/fib`.
-fn pages(agent: &Agent) -> Result<BTreeSet<FibRoute>, LabError> {
-    let mut routes = BTreeSet::new();
-    let mut path = "/v1/fib".to_owned();
+/// The routes on all pages of an answer; a page names the next, to be asked for by `key`.
+fn pages(agent: &Agent, path: &str, key: &str) -> Result<Vec<Value>, LabError> {
+    let mut routes = Vec::new();
+    let mut page = agent.api(path.trim_end_matches(['?', '&']))?;
     loop {
-        let page = agent.api(&path)?;
-        routes.append(&mut agent_view(&page)?);
-        match page["next"].as_str() {
-            Some(next) => path = format!("/v1/fib?after={next}"),
-            None => return Ok(routes),
-        }
+        let Some(list) = page["routes"].as_array_mut() else {
+            return Err(LabError::shape(path, format!("no list of routes: {page}")));
+        };
+        routes.append(list);
+        let next = match (&page["next"], page["next"].as_str()) {
+            (Value::Null, _) => return Ok(routes),
+            (_, Some(next)) => next.to_owned(),
+            (next, None) => next.to_string(),
+        };
+        page = agent.api(&format!("{path}{key}={next}"))?;
     }
 }
 
@@ -191,9 +275,59 @@ fn with_length(dst: &str, family: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    #[test]
+    fn what_a_peer_says_is_installed_towards_it_and_nothing_else_is() {
+        let path = |prefix: &str, addr: &str| json!({ "prefix": prefix, "peer": "p", "best": true, "next_hop": { "addr": addr } });
+        let route = |prefix: &str, gateway: &str| {
+            json!({ "prefix": prefix, "owner": "bgp", "installed": {
+                "kind": "unicast", "next_hops": [{ "gateway": gateway, "dev": "eth0" }] } })
+        };
+        let one = path("10.0.0.0/24", "10.9.0.1");
+        let installed = route("10.0.0.0/24", "10.9.0.1");
+        let mut link_local = path("fd00::/64", "fd01::1");
+        link_local["next_hop"]["link_local"] = json!("fe80::1");
+        let mut own = path("10.2.0.0/24", "10.9.0.1");
+        own["peer"] = Value::Null;
+        let mut second = path("10.0.0.0/24", "10.9.0.2");
+        (second["best"], second["multipath"]) = (json!(false), json!(true));
+        let mut worse = second.clone();
+        worse["multipath"] = json!(false);
+        let block = json!({ "prefix": "10.1.0.0/24", "owner": "block", "installed": {
+            "kind": "blackhole" } });
+        let troubled = |kind: &str| json!({ "prefix": "10.0.0.0/24", "owner": "bgp", "trouble": { "kind": kind } });
+        let cases = [
+            (
+                vec![one.clone(), own, worse],
+                vec![installed.clone(), block],
+                0,
+            ),
+            (vec![link_local], vec![route("fd00::/64", "fe80::1")], 0),
+            (vec![one.clone()], vec![], 1),
+            (vec![], vec![installed.clone()], 1),
+            (vec![one.clone()], vec![route("10.0.0.0/24", "10.9.0.2")], 1),
+            (vec![one.clone(), second], vec![installed], 1),
+            (vec![one.clone()], vec![troubled("connected")], 0),
+            (vec![one], vec![troubled("unresolved")], 2),
+        ];
+        for (n, (best, fib, count)) in cases.into_iter().enumerate() {
+            let found = desired("h", &best, &fib);
+            assert_eq!(found.len(), count, "{n}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_carrier_is_told_by_its_mark_and_no_endpoint_is_one() {
+        let path = |text: &str| json!({ "attributes": { "large_communities": [text] } });
+        for (text, carrier) in [
+            ("7:1:16777220", true),
+            ("7:1:16777216", false),
+            ("8:1:4", false),
+        ] {
+            assert_eq!(is_carrier(&path(text), "7:1:"), carrier, "{text}");
+        }
+    }
 
     #[test]
     fn prefixes_of_the_kernel_get_the_length_they_leave_out() {

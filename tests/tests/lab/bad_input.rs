@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 use wayleave_lab::{Agent, FrrConfig, Host, Why, ensure, lab};
 
+use crate::scripted::octets;
+
 const CONVERGED: Duration = Duration::from_secs(30);
 
 #[test]
@@ -237,7 +239,7 @@ fn a_neighbour_that_talks_nonsense_is_told_so_and_costs_no_other_session() {
 /// Connects, says it all, and returns code and subcode of the first NOTIFICATION heard before the
 /// other side closes; fails when the connection is refused or closed before anything was said.
 fn converse(from: &Host, to: SocketAddr, hex: &str) -> Result<Option<(u8, u8)>, String> {
-    let bytes = bytes(&hex.replace('O', OPEN).replace('M', MARKER))?;
+    let bytes = octets(&hex.replace('O', OPEN).replace('M', MARKER))?;
     let talk = || -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -268,17 +270,6 @@ fn converse(from: &Host, to: SocketAddr, hex: &str) -> Result<Option<(u8, u8)>, 
         rest = rest.get(length.max(19)..).unwrap_or_default();
     }
     Ok(None)
-}
-
-fn bytes(hex: &str) -> Result<Vec<u8>, String> {
-    let digits: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
-    if digits.len() != hex.len() || !digits.len().is_multiple_of(2) {
-        return Err(format!("{hex} is no hex"));
-    }
-    digits
-        .chunks(2)
-        .map(|pair| u8::try_from(pair[0] << 4 | pair[1]).map_err(|e| e.to_string()))
-        .collect()
 }
 
 /// Runs `wayleaved` with a configuration it must refuse; returns what it said.

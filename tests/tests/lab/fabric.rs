@@ -20,6 +20,24 @@ pub(crate) enum Between {
     Switch,
 }
 
+/// The AS numbers of a fabric.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers {
+    /// Host `n` has this and `n`.
+    pub(crate) hosts: u32,
+    pub(crate) router: u32,
+    /// The router knows AS numbers of four octets.
+    pub(crate) as4: bool,
+}
+
+impl Numbers {
+    pub(crate) const SHORT: Self = Self {
+        hosts: 65000,
+        router: 65100,
+        as4: true,
+    };
+}
+
 /// A running fabric. Host `n` (from 1) is AS 65000+n and owns 10.1.n.0/24 and fd00:1:0:n::/64; it
 /// originates one more address of each family, 10.1.(100+n).1 and fd00:1:0:(100+n)::1.
 pub(crate) struct Fabric {
@@ -34,19 +52,31 @@ pub(crate) struct Node {
     pub(crate) agent: Agent,
     /// Its own address on the network it is cabled to.
     pub(crate) uplink: IpAddr,
+    pub(crate) uplink6: IpAddr,
     number: usize,
     /// Where its default routes lead: what an operator configures for the host itself.
     routers: Vec<IpAddr>,
 }
 
 impl Fabric {
-    /// Starts `count` hosts; `more` is added to each configuration, `{uplink}` in it being the host's
-    /// own address.
+    /// Starts `count` hosts; `more` is added to each configuration, `{uplink}` and `{uplink6}` in it
+    /// being the host's own addresses.
     pub(crate) fn start(
         lab: &Lab,
         between: Between,
         count: usize,
         more: &str,
+    ) -> Result<Self, Why> {
+        Self::numbered(lab, between, count, more, Numbers::SHORT)
+    }
+
+    /// The same with other AS numbers.
+    pub(crate) fn numbered(
+        lab: &Lab,
+        between: Between,
+        count: usize,
+        more: &str,
+        numbers: Numbers,
     ) -> Result<Self, Why> {
         let hosts: Vec<Host> = (1..=count)
             .map(|n| lab.host(&format!("h{n}")))
@@ -57,11 +87,11 @@ impl Fabric {
             bird: None,
         };
         let mut neighbours: Vec<Vec<IpAddr>> = vec![Vec::new(); count];
-        let mut uplinks: Vec<IpAddr> = Vec::new();
+        let mut uplinks: Vec<[IpAddr; 2]> = Vec::new();
         if let Between::Switch = between {
             let members: Vec<&Host> = hosts.iter().collect();
             let switch = lab.switch("sw", &members)?;
-            uplinks.extend(switch.ends.iter().map(|end| IpAddr::from(end.v4)));
+            uplinks.extend(switch.ends.iter().map(|end| [end.v4.into(), end.v6.into()]));
             for (n, mine) in neighbours.iter_mut().enumerate() {
                 let others = switch
                     .ends
@@ -74,22 +104,32 @@ impl Fabric {
             let tor = lab.host("tor")?;
             for (host, mine) in hosts.iter().zip(&mut neighbours) {
                 let link = lab.link(&tor, host)?;
-                uplinks.push(link.b.v4.into());
+                uplinks.push([link.b.v4.into(), link.b.v6.into()]);
                 mine.extend([link.a.v4.into(), IpAddr::from(link.a.v6)]);
             }
             for (host, routers) in hosts.iter().zip(&neighbours) {
                 default_routes(host, routers)?;
             }
             match between {
-                Between::Frr => fabric.frr = Some(lab.frr(&tor, FrrConfig::new(FRR))?),
-                Between::Bird => fabric.bird = Some(lab.bird(&tor, BIRD)?),
+                Between::Frr => {
+                    let text = FRR.replace("65100", &numbers.router.to_string());
+                    fabric.frr = Some(lab.frr(&tor, FrrConfig::new(text))?);
+                }
+                Between::Bird => {
+                    let as4 = if numbers.as4 { "on" } else { "off" };
+                    let text =
+                        BIRD.replace("65100;", &format!("{}; enable as4 {as4};", numbers.router));
+                    fabric.bird = Some(lab.bird(&tor, &text)?);
+                }
                 Between::Switch => {}
             }
         }
-        for (n, (host, uplink)) in hosts.into_iter().zip(uplinks).enumerate() {
+        for (n, (host, [uplink, uplink6])) in hosts.into_iter().zip(uplinks).enumerate() {
             let number = n + 1;
-            let more = more.replace("{uplink}", &uplink.to_string());
-            let text = configuration(number, &neighbours[n], &more);
+            let more = more
+                .replace("{uplink}", &uplink.to_string())
+                .replace("{uplink6}", &uplink6.to_string());
+            let text = configuration(number, numbers, &neighbours[n], &more);
             let agent = lab.agent(&host, &text)?;
             let routers = if let Between::Switch = between {
                 Vec::new()
@@ -100,6 +140,7 @@ impl Fabric {
                 host,
                 agent,
                 uplink,
+                uplink6,
                 number,
                 routers,
             });
@@ -202,7 +243,7 @@ fn default_routes(host: &Host, routers: &[IpAddr]) -> Result<(), Why> {
     Ok(())
 }
 
-fn configuration(number: usize, neighbours: &[IpAddr], more: &str) -> String {
+fn configuration(number: usize, numbers: Numbers, neighbours: &[IpAddr], more: &str) -> String {
     let mut text = format!(
         r#"
 [node]
@@ -222,7 +263,7 @@ prefix = "10.1.{number}.0/24"
 prefix = "fd00:1:0:{number}::/64"
 {more}
 "#,
-        asn = 65000 + number,
+        asn = numbers.hosts + number as u32,
         own = 100 + number,
     );
     for (n, address) in neighbours.iter().enumerate() {

@@ -94,11 +94,6 @@ impl Fabric {
         })
     }
 
-    /// Whether the agent says that it cannot install routes.
-    pub(crate) fn lacks_fib(&self) -> Result<bool, Why> {
-        Ok(self.agent()?.has_problem("absent.fib")?)
-    }
-
     pub(crate) fn withdraw_frr_networks(&self) -> Result<(), Why> {
         self.frr.configure(&[
             "router bgp 65001",
@@ -394,7 +389,7 @@ router bgp {asn}
     ))
 }
 
-fn bird_config(asn: u32, remote: u32, us: [IpAddr; 2]) -> String {
+pub(crate) fn bird_config(asn: u32, remote: u32, us: [IpAddr; 2]) -> String {
     let [us4, us6] = us;
     format!(
         "router id 2.2.2.2;

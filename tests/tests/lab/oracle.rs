@@ -1,6 +1,7 @@
 //! The oracle can find what it is there to find: every invariant holds first, and is then violated
 //! on purpose.
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -247,15 +248,17 @@ fn i5_finds_deaths_ungraceful_stops_and_last_words() {
         let asked = "I5 h.stubborn: was asked to stop and ended with exit status: 3";
         finds(&oracle::nothing_crashed(lab)?, 2, asked)?;
 
-        let words = "echo \"thread 'main' panicked at src/main.rs:1:1:\"; exec sleep 600";
-        lab.process(&host, "talks", ["sh", "-c", words])?;
-        lab.until(Duration::from_secs(5), "its words", || {
-            finds(
-                &oracle::nothing_crashed(lab)?,
-                3,
-                "I5 h.talks: said \"thread 'main' panicked",
-            )
-        })?;
+        for (found, name, said) in [
+            (3, "talks", "thread 'main' panicked at src/main.rs:1:1:"),
+            (4, "agent", "2026-01-01 error panic, a bug in wayleaved: no"),
+        ] {
+            let words = format!("echo \"{said}\"; exec sleep 600");
+            lab.process(&host, name, ["sh", "-c", &words])?;
+            lab.until(Duration::from_secs(5), "its words", || {
+                let expected = format!("I5 h.{name}: said \"{said}");
+                finds(&oracle::nothing_crashed(lab)?, found, &expected)
+            })?;
+        }
         Ok(())
     });
 }
@@ -289,6 +292,47 @@ fn i6_finds_memory_and_descriptors_that_were_not_given_back() {
         grows.signal(Signal::SIGUSR1)?;
         says(&grows, "grown")?;
         finds(&oracle::resources_returned(lab)?, 2, "I6 h.grows: uses")
+    });
+}
+
+#[test]
+fn i6_is_asked_of_agents_after_a_fault_without_a_baseline_of_the_test() {
+    lab!(Agent).leaves_trouble().run(|lab| {
+        let host = lab.host("h")?;
+        let agent = lab.agent(&host, "[bgp]\nasn = 65000\n[fib]\ninstall = false\n")?;
+        let clients = || -> Result<Vec<UnixStream>, Why> {
+            let socket = agent.run_directory().join("wayleave.sock");
+            let clients = (0..20).map(|_| Ok(UnixStream::connect(&socket)?));
+            clients.collect()
+        };
+        let open = || -> Result<usize, Why> {
+            Ok(std::fs::read_dir(format!("/proc/{}/fd", agent.process().pid()?))?.count())
+        };
+        // Without a fault nothing is compared.
+        let rest = open()?;
+        let before = clients()?;
+        lab.until(Duration::from_secs(10), "the agent to take them", || {
+            ensure!(open()? >= rest + 16, "{} descriptors", open()?);
+            Ok(())
+        })?;
+        holds(&oracle::resources_returned(lab)?)?;
+        drop(before);
+        lab.until(
+            Duration::from_secs(10),
+            "the agent to let go of them",
+            || {
+                ensure!(open()? <= rest + 2, "{} descriptors", open()?);
+                Ok(())
+            },
+        )?;
+        agent.pause()?;
+        agent.resume()?;
+        holds(&oracle::resources_returned(lab)?)?;
+        let _held = clients()?;
+        lab.until(Duration::from_secs(10), "the agent to take them", || {
+            finds(&oracle::resources_returned(lab)?, 1, "I6 h.wayleaved: has")
+        })?;
+        Ok(())
     });
 }
 
@@ -361,9 +405,6 @@ fn i8_finds_what_the_agents_own_audit_finds() {
 fn i3_and_i8_are_asked_of_running_agents() {
     lab!(Agent).leaves_trouble().run(|lab| {
         let fabric = Fabric::start(lab, Between::Switch, 2, "")?;
-        if let Some(why) = fabric.lacks(&["fib", "attach"])? {
-            return lab.skip(why);
-        }
         let node = &fabric.nodes[0];
         lab.until(
             Duration::from_secs(10),
@@ -378,6 +419,23 @@ fn i3_and_i8_are_asked_of_running_agents() {
             },
         )?;
         holds(&oracle::ipam_sound(lab)?)?;
+
+        // An address that a better connection has is desired and cannot be installed as it is.
+        let elsewhere = "10.1.102.1/32";
+        node.host
+            .ip(&format!("route add blackhole {elsewhere} metric 1"))?;
+        lab.until(Duration::from_secs(10), "the trouble to be seen", || {
+            finds(
+                &oracle::fib_agrees(lab)?,
+                1,
+                &format!("I3 h1: {elsewhere} is in trouble"),
+            )
+        })?;
+        node.host
+            .ip(&format!("route del blackhole {elsewhere} metric 1"))?;
+        lab.until(Duration::from_secs(10), "the trouble to end", || {
+            holds(&oracle::fib_agrees(lab)?)
+        })?;
 
         // In a table that is not the agent's, where it does not clean up.
         node.host

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use wayleave_lab::{Lab, Why, ensure, lab};
 
-use crate::fabric::{Between, CONVERGED, Fabric};
+use crate::fabric::{Between, CONVERGED, Fabric, Numbers};
+use crate::middle::peers;
 
 const SPEAKER: &str = "[fib]\ninstall = false\n";
 
@@ -23,16 +24,49 @@ fn what_a_host_originates_reaches_all_others_directly() {
     lab!(Agent).run(|lab| reaches_all(lab, Between::Switch));
 }
 
+/// Beyond the reach of two octets.
+const LONG: Numbers = Numbers {
+    hosts: 4_200_000_000,
+    router: 4_200_000_100,
+    as4: true,
+};
+
+#[test]
+fn as_numbers_of_four_octets_arrive_whole_through_frr() {
+    lab!(Frr, Agent).run(|lab| reaches_all_as(lab, Between::Frr, LONG));
+}
+
+#[test]
+fn as_numbers_of_four_octets_arrive_whole_through_bird() {
+    lab!(Bird, Agent).run(|lab| reaches_all_as(lab, Between::Bird, LONG));
+}
+
+/// It is told AS_TRANS, and the number beside it (RFC 6793, 4.2).
+#[test]
+fn as_numbers_of_four_octets_arrive_whole_through_a_router_that_knows_two() {
+    let numbers = Numbers {
+        router: 65100,
+        as4: false,
+        ..LONG
+    };
+    lab!(Bird, Agent).run(|lab| reaches_all_as(lab, Between::Bird, numbers));
+}
+
 fn reaches_all(lab: &Lab, between: Between) -> Result<(), Why> {
-    let fabric = Fabric::start(lab, between, 3, SPEAKER)?;
+    reaches_all_as(lab, between, Numbers::SHORT)
+}
+
+fn reaches_all_as(lab: &Lab, between: Between, numbers: Numbers) -> Result<(), Why> {
+    let fabric = Fabric::numbered(lab, between, 3, SPEAKER, numbers)?;
     lab.until(CONVERGED, "every host to know every other", || {
         for (n, node) in fabric.nodes.iter().enumerate() {
             for other in (1..=3).filter(|other| *other != n + 1) {
                 for prefix in own(other) {
                     let path = best(&fabric, n, &prefix)?;
+                    let origin = numbers.hosts + other as u32;
                     let expected = match between {
-                        Between::Switch => format!("{}", 65000 + other),
-                        Between::Frr | Between::Bird => format!("65100 {}", 65000 + other),
+                        Between::Switch => format!("{origin}"),
+                        Between::Frr | Between::Bird => format!("{} {origin}", numbers.router),
                     };
                     ensure!(
                         path == expected,
@@ -44,6 +78,24 @@ fn reaches_all(lab: &Lab, between: Between) -> Result<(), Why> {
         }
         Ok(())
     })?;
+
+    // The router's own command line has the whole number, too, even where it came beside the path.
+    for peer in peers(&fabric.nodes[0].agent)? {
+        let offered = peer["capabilities_received"].to_string();
+        let as4 = offered.contains("four-octet-as");
+        ensure!(as4 == numbers.as4, "{}: it offers {offered}", peer["name"]);
+    }
+    for prefix in own(2) {
+        let expected = (numbers.hosts + 2).to_string();
+        if let Some(frr) = &fabric.frr {
+            let path = frr.best(&prefix)?;
+            ensure!(path["aspath"]["string"] == expected, "{}", path["aspath"]);
+        }
+        if let Some(bird) = &fabric.bird {
+            let path = bird.best(&prefix)?;
+            ensure!(path.get("BGP.as_path") == Some(&expected), "{path:?}");
+        }
+    }
 
     // A host that dies takes its own with it, and nothing else.
     fabric.nodes[2].agent.kill()?;
@@ -87,6 +139,14 @@ fn a_host_passes_nothing_on_that_is_not_its_own() {
         ])?;
         lab.until(CONVERGED, "the pool's address to arrive", || {
             best(&fabric, 0, "10.1.250.1/32")?;
+            Ok(())
+        })?;
+        // It has come, and it was refused: were it only late, nothing would be shown.
+        let agent = &fabric.nodes[0].agent;
+        lab.until(CONVERGED, "the other to arrive and be refused", || {
+            let told = agent.cli(["routes", "--rib", "in", "203.0.113.0/24"])?;
+            let refused = &told["routes"][0]["refused"];
+            ensure!(refused.is_string(), "{told}");
             Ok(())
         })?;
         let refused = best(&fabric, 0, "203.0.113.0/24");

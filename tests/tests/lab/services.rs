@@ -133,6 +133,87 @@ fn a_service_survives_its_agent_and_a_dead_host_takes_its_services_with_it() {
     });
 }
 
+#[test]
+fn a_service_whose_container_ended_while_no_agent_ran_is_not_there_after_the_start() {
+    lab!(Agent, Cni, Dig).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Switch, 2, NAMES)?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let [one, other] = [&fabric.nodes[0], &fabric.nodes[1]];
+        let (a, stays, client) = (
+            one.attach(lab, "web")?,
+            one.attach(lab, "stays")?,
+            other.attach(lab, "cli")?,
+        );
+        let serves = (a.serve(8080)?, stays.serve(8080)?);
+        for (id, container) in [("gone", &a), ("stays", &stays)] {
+            let file = one.agent.run_directory().join("web.toml");
+            let text =
+                description(container)?.replacen("name =", &format!("id = \"{id}\"\nname ="), 1);
+            fs::write(&file, text)?;
+            one.agent
+                .cli(["register", "--file", &file.display().to_string()])?;
+        }
+        let both: BTreeSet<IpAddr> = a
+            .addresses()?
+            .into_iter()
+            .chain(stays.addresses()?)
+            .collect();
+        resolves_to(lab, other, &client, &both)?;
+        one.agent.kill()?;
+        drop(serves.0);
+        a.vanish()?;
+        one.agent.start_again()?;
+        let left: BTreeSet<IpAddr> = stays.addresses()?.into_iter().collect();
+        resolves_to(lab, other, &client, &left)?;
+        resolves_to(lab, one, &stays, &left)?;
+        let local = one.agent.cli(["services", "--local"])?;
+        let ids: Vec<_> = local["instances"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|instance| instance["instance"].as_str().unwrap_or_default())
+            .collect();
+        ensure!(ids == ["stays"], "{local}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_service_is_registered_only_at_an_address_of_a_container_of_its_host() {
+    lab!(Agent, Cni).run(|lab| {
+        let fabric = Fabric::start(lab, Between::Switch, 2, NAMES)?;
+        if let Some(why) = fabric.lacks(&PARTS)? {
+            return lab.skip(why);
+        }
+        let [one, other] = [&fabric.nodes[0], &fabric.nodes[1]];
+        let b = other.attach(lab, "web")?;
+        let theirs = b.addresses()?[0].to_string();
+        for (address, why) in [
+            (theirs.as_str(), "lies in no block of this host"),
+            (&other.uplink.to_string(), "the address of neighbour"),
+            (&one.uplink.to_string(), "this host's own address"),
+            ("10.1.1.77", "no container of this host has 10.1.1.77"),
+        ] {
+            let refused = one.agent.cli(["register", "web", "--address", address]);
+            let said = match refused {
+                Ok(said) => return Err(format!("{address} was registered: {said}").into()),
+                Err(error) => error.to_string(),
+            };
+            ensure!(said.contains(why), "{address}: {said}");
+        }
+        let local = one.agent.cli(["services", "--local"])?;
+        ensure!(
+            local["instances"].as_array().is_some_and(Vec::is_empty),
+            "{local}"
+        );
+        // It could have been.
+        other.agent.cli(["register", "web", "--address", &theirs])?;
+        Ok(())
+    });
+}
+
 /// Registers a container's service by the command line.
 fn register(node: &Node, container: &Container) -> Result<(), Why> {
     let file = node

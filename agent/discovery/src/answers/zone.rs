@@ -1,6 +1,6 @@
 //! The zone this fabric answers for.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use super::Soa;
 use crate::codec::address_label;
@@ -55,6 +55,12 @@ impl Network {
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
     }
 }
 

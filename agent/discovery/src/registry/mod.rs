@@ -3,7 +3,17 @@
 //! Registrations come from files, the API and containers; health comes from checks; an operator drains or takes out.
 //! The registry merges all of it into one [`Endpoint`] per address and tells the differences to what it told before:
 //! a change replaces, it never withdraws first.
+//!
+//! # Whose addresses
+//! An address is announced as a host route, which draws its packets here. So a service is announced only at an address
+//! that a container of this host has, in a block of this host ([`Places`]): the registry is told which those are
+//! ([`address_taken`](Registry::address_taken), [`address_gone`](Registry::address_gone)). An address of a block that no
+//! container has is nobody's, whatever process of the host itself may answer there, and a request to register it is
+//! refused. Services go with the container they were registered for, as the next one that gets the address knows
+//! nothing of them. Only what stands in a file waits for its address: suspended, that is not announced, until a container
+//! has it (again).
 
+mod places;
 mod registration;
 
 use std::{
@@ -14,6 +24,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use places::{NotHere, Places};
 pub use registration::{Registration, RegistrationError};
 
 use crate::{
@@ -117,6 +128,14 @@ pub enum RegisterError {
         /// Who registered it.
         owner: Origin,
     },
+    /// At an address that is not for services of this host.
+    #[error("`{instance}` cannot be announced: {reason}; {}", .reason.remedy())]
+    NotHere {
+        /// The instance.
+        instance: InstanceId,
+        /// Which address, and why not.
+        reason: NotHere,
+    },
     /// Over the budget of a route.
     #[error("`{instance}` cannot be announced at {address}: {source}")]
     TooLarge {
@@ -149,7 +168,7 @@ pub struct Instance {
     pub origin: Origin,
     /// What the operator wants.
     pub admin: Admin,
-    /// What the checks say, address by address.
+    /// What the checks say, address by address. An address that is not in here is suspended: no container has it.
     pub health: BTreeMap<IpAddr, Health>,
 }
 
@@ -167,6 +186,26 @@ impl Instance {
     }
 }
 
+/// What became of an instance that was stored.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// It is as it was.
+    Whole,
+    /// It has lost addresses whose containers are gone: store it again.
+    Less,
+    /// All its containers are gone, and so is it: store it no longer.
+    Gone,
+}
+
+/// What went with an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Instances that lost the address, or went because it was their last.
+    pub lost: Vec<InstanceId>,
+    /// Instances of files, which wait for the address.
+    pub suspended: Vec<InstanceId>,
+}
+
 /// A change of what is to be announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -181,6 +220,9 @@ pub struct Change {
 pub struct Registry {
     codec: Codec,
     node: NodeSettings,
+    places: Places,
+    /// Addresses that containers of this host have.
+    taken: BTreeSet<IpAddr>,
     instances: BTreeMap<InstanceId, Instance>,
     addresses: BTreeMap<IpAddr, BTreeSet<InstanceId>>,
     told: BTreeMap<IpAddr, Endpoint>,
@@ -190,10 +232,12 @@ pub struct Registry {
 impl Registry {
     /// A registry without services.
     #[must_use]
-    pub fn new(codec: Codec, node: NodeSettings) -> Self {
+    pub fn new(codec: Codec, node: NodeSettings, places: Places) -> Self {
         Self {
             codec,
             node,
+            places,
+            taken: BTreeSet::new(),
             instances: BTreeMap::new(),
             addresses: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -210,19 +254,77 @@ impl Registry {
         registration: Registration,
         origin: Origin,
     ) -> Result<Registered, RegisterError> {
-        self.insert(registration, origin, None)
+        let id = registration.instance.clone();
+        let before = self.instances.get(&id);
+        if let Some(before) = before {
+            if before.origin != origin {
+                return Err(RegisterError::Owned {
+                    instance: id,
+                    owner: before.origin.clone(),
+                });
+            }
+            if before.registration == registration {
+                return Ok(Registered::Unchanged);
+            }
+        }
+        let (admin, known) = before.map_or_else(Default::default, |before| {
+            (before.admin.clone(), before.health.clone())
+        });
+        let replaces = before.is_some();
+        self.check_places(&registration, &origin)?;
+        self.check_budgets(&registration)?;
+        self.insert(registration, origin, admin, &known);
+        Ok(if replaces {
+            Registered::Replaced
+        } else {
+            Registered::Created
+        })
     }
 
-    /// Takes back an instance that was stored, with the health and the wish it had. Idempotent like
-    /// [`register`](Self::register).
-    pub fn restore(&mut self, instance: Instance) -> Result<Registered, RegisterError> {
+    /// Takes back an instance that was stored, with the health and the wish it had. What no container has any more is
+    /// left out; what may not be announced for another reason is taken and suspended, so that somebody can see it.
+    pub fn restore(&mut self, instance: Instance) -> Result<Restored, RegisterError> {
+        let Instance {
+            mut registration,
+            origin,
+            admin,
+            health,
+        } = instance;
+        if let Some(before) = self.instances.get(&registration.instance) {
+            return Err(RegisterError::Owned {
+                instance: registration.instance,
+                owner: before.origin.clone(),
+            });
+        }
+        let all = registration.addresses.len();
+        if !matches!(origin, Origin::File(_)) {
+            registration
+                .addresses
+                .retain(|address| self.taken.contains(address));
+        }
+        if registration.addresses.is_empty() {
+            return Ok(Restored::Gone);
+        }
+        let is_whole = registration.addresses.len() == all;
+        self.check_budgets(&registration)?;
+        self.insert(registration, origin, admin, &health);
+        Ok(if is_whole {
+            Restored::Whole
+        } else {
+            Restored::Less
+        })
+    }
+
+    /// Puts an instance back as [`instance`](Self::instance) showed it, in the place of what has become of it: undoes a
+    /// change.
+    pub fn put_back(&mut self, instance: Instance) {
         let Instance {
             registration,
             origin,
             admin,
             health,
         } = instance;
-        self.insert(registration, origin, Some((admin, health)))
+        self.insert(registration, origin, admin, &health);
     }
 
     /// Removes an instance and says what it was.
@@ -234,28 +336,60 @@ impl Registry {
         Some(instance)
     }
 
-    /// Removes an address, because its container is gone: instances that have no other address go with it.
-    /// Returns those that went or lost an address.
-    pub fn remove_address(&mut self, address: IpAddr) -> Vec<InstanceId> {
-        let ids: Vec<InstanceId> = self
-            .addresses
-            .get(&address)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
-        for id in &ids {
-            self.unlink(address, id);
-            if let Entry::Occupied(mut found) = self.instances.entry(id.clone()) {
-                let instance = found.get_mut();
-                instance.health.remove(&address);
-                instance.registration.addresses.remove(&address);
-                if instance.registration.addresses.is_empty() {
-                    found.remove();
-                }
+    /// A container of this host has this address now. Returns the instances that waited for it: check them.
+    pub fn address_taken(&mut self, address: IpAddr) -> Vec<InstanceId> {
+        self.taken.insert(address);
+        self.settle(address)
+    }
+
+    /// The container that had this address is gone. What was registered for it goes with it, unless it stands in a file.
+    pub fn address_gone(&mut self, address: IpAddr) -> Gone {
+        self.taken.remove(&address);
+        let mut gone = Gone::default();
+        let ids = self.addresses.get(&address).cloned().unwrap_or_default();
+        for id in ids {
+            let Entry::Occupied(mut found) = self.instances.entry(id.clone()) else {
+                continue;
+            };
+            let instance = found.get_mut();
+            if let Origin::File(_) = instance.origin {
+                gone.suspended.push(id);
+                continue;
             }
+            instance.health.remove(&address);
+            instance.registration.addresses.remove(&address);
+            if instance.registration.addresses.is_empty() {
+                found.remove();
+            }
+            self.unlink(address, &id);
+            gone.lost.push(id);
         }
-        ids
+        self.settle(address);
+        gone
+    }
+
+    /// Takes other blocks and reserved addresses. Returns the instances of which addresses are suspended for it or no
+    /// longer are: check them where they are announced.
+    pub fn set_places(&mut self, places: Places) -> Vec<InstanceId> {
+        self.places = places;
+        let addresses: Vec<IpAddr> = self.addresses.keys().copied().collect();
+        let changed: BTreeSet<InstanceId> = addresses
+            .into_iter()
+            .flat_map(|address| self.settle(address))
+            .collect();
+        changed.into_iter().collect()
+    }
+
+    /// What is registered and not announced because its address is not for it, and why.
+    pub fn suspended(&self) -> impl Iterator<Item = (&InstanceId, NotHere)> {
+        self.instances.iter().flat_map(move |(id, instance)| {
+            let addresses = instance.registration.addresses.iter();
+            addresses.filter_map(move |address| {
+                self.places
+                    .refusal(*address, &self.taken)
+                    .map(|why| (id, why))
+            })
+        })
     }
 
     /// Takes what the checks of an instance say about one of its addresses. False when there is no such instance or
@@ -341,41 +475,20 @@ impl Registry {
         &mut self,
         registration: Registration,
         origin: Origin,
-        stored: Option<(Admin, BTreeMap<IpAddr, Health>)>,
-    ) -> Result<Registered, RegisterError> {
+        admin: Admin,
+        known: &BTreeMap<IpAddr, Health>,
+    ) {
         let id = registration.instance.clone();
-        let before = self.instances.get(&id);
-        if let Some(before) = before {
-            if before.origin != origin {
-                return Err(RegisterError::Owned {
-                    instance: id,
-                    owner: before.origin.clone(),
-                });
-            }
-            if before.registration == registration {
-                return Ok(Registered::Unchanged);
-            }
-        }
-        self.check_budgets(&registration)?;
-        let (admin, known) = match (before, stored) {
-            (Some(before), _) => (before.admin.clone(), before.health.clone()),
-            (None, Some(stored)) => stored,
-            (None, None) => Default::default(),
-        };
-        let first = if registration.checks.is_empty() {
-            Health::Passing
-        } else {
-            Health::Starting
-        };
+        self.deregister(&id);
         let health = registration
             .addresses
             .iter()
+            .filter(|address| self.is_ours(**address))
             .map(|address| match known.get(address) {
                 Some(health) if !registration.checks.is_empty() => (*address, *health),
-                _ => (*address, first),
+                _ => (*address, first_health(&registration)),
             })
             .collect();
-        let replaced = self.deregister(&id).is_some();
         for address in &registration.addresses {
             self.addresses
                 .entry(*address)
@@ -392,11 +505,56 @@ impl Registry {
                 health,
             },
         );
-        Ok(if replaced {
-            Registered::Replaced
-        } else {
-            Registered::Created
-        })
+    }
+
+    /// Whether services may be announced at an address now.
+    fn is_ours(&self, address: IpAddr) -> bool {
+        self.places.refusal(address, &self.taken).is_none()
+    }
+
+    /// Makes the instances at an address suspended or not, as it is with the address; returns those that changed.
+    fn settle(&mut self, address: IpAddr) -> Vec<InstanceId> {
+        let is_ours = self.is_ours(address);
+        let mut changed = Vec::new();
+        for id in self.addresses.get(&address).into_iter().flatten() {
+            let Some(instance) = self.instances.get_mut(id) else {
+                continue;
+            };
+            if is_ours == instance.health.contains_key(&address) {
+                continue;
+            }
+            if is_ours {
+                let first = first_health(&instance.registration);
+                instance.health.insert(address, first);
+            } else {
+                instance.health.remove(&address);
+            }
+            self.dirty.insert(address);
+            changed.push(id.clone());
+        }
+        changed
+    }
+
+    /// Whether a registration is for addresses of this host. One in a file may wait for its container.
+    fn check_places(
+        &self,
+        registration: &Registration,
+        origin: &Origin,
+    ) -> Result<(), RegisterError> {
+        let mut refusals = registration
+            .addresses
+            .iter()
+            .filter_map(|address| self.places.refusal(*address, &self.taken));
+        let waits = |reason: &NotHere| {
+            matches!((reason, origin), (NotHere::Vacant { .. }, Origin::File(_)))
+        };
+        match refusals.find(|reason| !waits(reason)) {
+            Some(reason) => Err(RegisterError::NotHere {
+                instance: registration.instance.clone(),
+                reason,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Whether every address of a registration can be announced with all services that will then be there,
@@ -468,6 +626,15 @@ impl Registry {
             }
         }
         self.dirty.insert(address);
+    }
+}
+
+/// What is known of a registration before its first check.
+fn first_health(registration: &Registration) -> Health {
+    if registration.checks.is_empty() {
+        Health::Passing
+    } else {
+        Health::Starting
     }
 }
 

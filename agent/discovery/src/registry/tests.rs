@@ -8,7 +8,23 @@ use crate::{
 
 fn registry() -> Registry {
     let codec = Codec::new(DiscoveryNumber::new(4_200_000_001).expect("a usable number"));
-    Registry::new(codec, NodeSettings::new(NodeKey(7)))
+    let mut registry = Registry::new(codec, NodeSettings::new(NodeKey(7)), places());
+    for address in [
+        "10.1.7.2", "10.1.7.3", "10.1.7.9", "10.1.8.1", "10.1.7.1", "fd00::2",
+    ] {
+        registry.address_taken(at(address));
+    }
+    registry
+}
+
+/// Of the addresses that [`registry`] has taken 10.1.8.1 lies in no block, and 10.1.7.1 is a neighbour's.
+fn places() -> Places {
+    let block =
+        |text: &str, length| crate::answers::Network::new(at(text), length).expect("a network");
+    Places {
+        blocks: vec![block("10.1.7.0", 24), block("fd00::", 64)],
+        reserved: [(at("10.1.7.1"), "the address of neighbour tor".to_owned())].into(),
+    }
 }
 
 fn registration(json: &str) -> Registration {
@@ -181,15 +197,177 @@ fn each_address_of_a_service_has_its_own_health() {
         at("fd00::2")
     );
     assert_eq!(registry.poll_change(), None);
-    assert_eq!(registry.remove_address(at("fd00::2")), [id("dual")]);
+    assert_eq!(registry.address_gone(at("fd00::2")).lost, [id("dual")]);
     assert_eq!(registry.poll_change().expect("gone").endpoint, None);
     assert!(
         registry.instance(&id("dual")).is_some(),
         "it still has an address"
     );
-    assert_eq!(registry.remove_address(at("10.1.7.2")), [id("dual")]);
+    assert_eq!(registry.address_gone(at("10.1.7.2")).lost, [id("dual")]);
     assert!(registry.instance(&id("dual")).is_none());
-    assert_eq!(registry.remove_address(at("10.1.7.2")), []);
+    assert_eq!(registry.address_gone(at("10.1.7.2")), Gone::default());
+}
+
+#[test]
+fn only_addresses_of_this_hosts_containers_are_taken_and_a_refusal_says_why() {
+    for (address, part) in [
+        ("10.1.7.1", "10.1.7.1 is the address of neighbour tor"),
+        (
+            "10.1.8.1",
+            "10.1.8.1 lies in no block of this host (10.1.7.0/24, fd00::/64)",
+        ),
+        ("192.0.2.1", "192.0.2.1 lies in no block of this host"),
+        ("10.1.7.77", "no container of this host has 10.1.7.77"),
+        ("fd00::7", "no container of this host has fd00::7"),
+    ] {
+        let mut registry = registry();
+        let json = format!(r#"{{"id":"x","name":"web","addresses":["10.1.7.2","{address}"]}}"#);
+        let error = registry
+            .register(registration(&json), Origin::Api)
+            .expect_err(address);
+        assert!(error.to_string().contains(part), "{error}");
+        assert!(error.to_string().contains("; "), "what to do: {error}");
+        assert_eq!(registry.instances().count(), 0);
+        assert_eq!(registry.poll_change(), None);
+        let from_file =
+            registry.register(registration(&json), Origin::File("/etc/web.toml".into()));
+        assert_eq!(
+            from_file.is_ok(),
+            part.starts_with("no container"),
+            "a file may wait for a container, and for nothing else: {from_file:?}"
+        );
+    }
+    let mut nowhere = Registry::new(
+        registry().codec,
+        NodeSettings::new(NodeKey(7)),
+        Places::default(),
+    );
+    nowhere.address_taken(at("10.1.7.2"));
+    let error = nowhere.register(web(), Origin::Api).expect_err("no block");
+    assert!(error.to_string().contains("(it has none)"), "{error}");
+}
+
+#[test]
+fn what_stands_in_a_file_waits_for_its_address_and_comes_back_with_it() {
+    let mut registry = registry();
+    let file = Origin::File("/etc/web.toml".into());
+    let two = registration(r#"{"id":"two","name":"web","addresses":["10.1.7.2","10.1.7.5"]}"#);
+    registry.register(two.clone(), file.clone()).expect("waits");
+    let change = registry.poll_change().expect("one of them is there");
+    assert_eq!(
+        (change.address, registry.poll_change()),
+        (at("10.1.7.2"), None)
+    );
+    let waits = |registry: &Registry| -> Vec<IpAddr> {
+        registry.suspended().map(|(_, why)| why.address()).collect()
+    };
+    assert_eq!(waits(&registry), [at("10.1.7.5")]);
+
+    assert_eq!(registry.address_taken(at("10.1.7.5")), [id("two")]);
+    assert_eq!(
+        registry.poll_change().expect("announced").address,
+        at("10.1.7.5")
+    );
+    assert_eq!(registry.address_gone(at("10.1.7.2")).suspended, [id("two")]);
+    assert_eq!(registry.poll_change().expect("withdrawn").endpoint, None);
+    assert!(
+        !registry.set_health(&id("two"), at("10.1.7.2"), Health::Passing),
+        "a late result announces nothing"
+    );
+    assert_eq!(registry.register(two, file), Ok(Registered::Unchanged));
+    assert_eq!(
+        registry.poll_change(),
+        None,
+        "nor does reading the file again"
+    );
+    assert_eq!(waits(&registry), [at("10.1.7.2")]);
+    registry.address_taken(at("10.1.7.2"));
+    assert!(
+        registry
+            .poll_change()
+            .expect("it is back")
+            .endpoint
+            .is_some()
+    );
+    assert!(waits(&registry).is_empty());
+}
+
+#[test]
+fn an_address_that_turns_out_to_be_a_neighbours_is_withdrawn_and_comes_back_when_it_is_not() {
+    let mut registry = registry();
+    registry.register(web(), Origin::Api).expect("fits");
+    registry.set_health(&id("web@10.1.7.2:80"), at("10.1.7.2"), Health::Passing);
+    registry.poll_change().expect("announced");
+    let mut reserved = places();
+    reserved
+        .reserved
+        .insert(at("10.1.7.2"), "this host's own address".to_owned());
+    assert_eq!(
+        registry.set_places(reserved.clone()),
+        [id("web@10.1.7.2:80")]
+    );
+    assert_eq!(registry.poll_change().expect("withdrawn").endpoint, None);
+    assert_eq!(registry.suspended().count(), 1);
+    assert_eq!(registry.set_places(reserved), []);
+    assert_eq!(registry.set_places(places()), [id("web@10.1.7.2:80")]);
+    registry.set_health(&id("web@10.1.7.2:80"), at("10.1.7.2"), Health::Passing);
+    assert!(
+        registry
+            .poll_change()
+            .expect("announced")
+            .endpoint
+            .is_some()
+    );
+}
+
+#[test]
+fn what_was_stored_for_a_container_that_is_gone_is_not_restored() {
+    let stored = |json: &str| {
+        let registration = registration(json);
+        let health = registration
+            .addresses
+            .iter()
+            .map(|address| (*address, Health::Passing));
+        Instance {
+            health: health.collect(),
+            registration,
+            origin: Origin::Api,
+            admin: Admin::Draining,
+        }
+    };
+    let mut registry = registry();
+    for (json, outcome) in [
+        (
+            r#"{"id":"whole","name":"web","address":"10.1.7.2"}"#,
+            Restored::Whole,
+        ),
+        (
+            r#"{"id":"less","name":"web","addresses":["10.1.7.3","10.1.7.4"]}"#,
+            Restored::Less,
+        ),
+        (
+            r#"{"id":"gone","name":"web","address":"10.1.7.4"}"#,
+            Restored::Gone,
+        ),
+        (
+            r#"{"id":"misfit","name":"web","address":"10.1.8.1"}"#,
+            Restored::Whole,
+        ),
+    ] {
+        assert_eq!(registry.restore(stored(json)), Ok(outcome), "{json}");
+    }
+    let mut announced = BTreeMap::new();
+    while let Some(change) = registry.poll_change() {
+        announced.insert(change.address, change.endpoint.expect("announced").state());
+    }
+    let drains = |address| (at(address), State::Draining);
+    assert_eq!(
+        announced,
+        [drains("10.1.7.2"), drains("10.1.7.3")].into(),
+        "a container that outlived its block has no service"
+    );
+    let ids: Vec<&str> = registry.instances().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, ["less", "misfit", "whole"]);
 }
 
 #[test]
@@ -332,6 +510,7 @@ enum Step {
     Deregister(u8, u8),
     Health(u8, u8, u8),
     Gone(u8),
+    Taken(u8),
     Tell,
 }
 
@@ -341,6 +520,7 @@ fn arb_step() -> impl Strategy<Value = Step> {
         (0u8..4, 0u8..3).prop_map(|(s, a)| Step::Deregister(s, a)),
         (0u8..4, 0u8..3, 0u8..3).prop_map(|(s, a, h)| Step::Health(s, a, h)),
         (0u8..3).prop_map(Step::Gone),
+        (0u8..3).prop_map(Step::Taken),
         Just(Step::Tell),
     ]
 }
@@ -352,7 +532,8 @@ proptest! {
         let mut registry = registry();
         let mut applied: BTreeMap<IpAddr, Endpoint> = BTreeMap::new();
         let name = |service: u8, address: u8| id(&format!("s{service}-a{address}"));
-        let address = |n: u8| at(&format!("10.0.0.{}", n + 1));
+        let address = |n: u8| at(&format!("10.1.7.{}", n + 100));
+        let mut taken = BTreeSet::new();
         for step in steps.into_iter().chain([Step::Tell]) {
             match step {
                 Step::Register(s, a, checked) => {
@@ -360,14 +541,25 @@ proptest! {
                     let json = format!(
                         r#"{{"id":"s{s}-a{a}","name":"s{s}","address":"{}","checks":{checks}}}"#, address(a)
                     );
-                    prop_assert!(registry.register(registration(&json), Origin::Api).is_ok());
+                    // Every other service stands in a file, which may wait.
+                    let origin = if s % 2 == 0 { Origin::Api } else { Origin::File("f".into()) };
+                    let waits = matches!(origin, Origin::File(_));
+                    let registered = registry.register(registration(&json), origin);
+                    prop_assert_eq!(registered.is_ok(), waits || taken.contains(&a));
                 }
                 Step::Deregister(s, a) => drop(registry.deregister(&name(s, a))),
                 Step::Health(s, a, h) => {
                     let health = [Health::Passing, Health::Starting, Health::Failing][usize::from(h)];
                     registry.set_health(&name(s, a), address(a), health);
                 }
-                Step::Gone(a) => drop(registry.remove_address(address(a))),
+                Step::Gone(a) => {
+                    taken.remove(&a);
+                    registry.address_gone(address(a));
+                }
+                Step::Taken(a) => {
+                    taken.insert(a);
+                    registry.address_taken(address(a));
+                }
                 Step::Tell => while let Some(change) = registry.poll_change() {
                     match change.endpoint {
                         Some(endpoint) => {
@@ -385,6 +577,8 @@ proptest! {
         }
         let desired: BTreeMap<IpAddr, Endpoint> =
             (0..3).filter_map(|n| Some((address(n), registry.desired(address(n))?))).collect();
+        let announced_only_where_taken = (0..3).all(|n| taken.contains(&n) || !applied.contains_key(&address(n)));
+        prop_assert!(announced_only_where_taken);
         prop_assert_eq!(applied, desired);
     }
 }

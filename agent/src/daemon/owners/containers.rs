@@ -1,10 +1,10 @@
 //! Containers: attachments, the CNI socket, and the announcement of this host's blocks.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use wayleave_bgp::SpeakerHandle;
-use wayleave_bgp_core::{LargeCommunity, Prefix, feed::Origination};
+use wayleave_bgp_core::{Prefix, feed::Origination};
 use wayleave_ipam::Cidr;
 use wayleave_netlink::{Prefix as KernelPrefix, Route};
 
@@ -13,10 +13,10 @@ use crate::{
     attach::{self, Attachments, Outlet},
     cni_server::Server,
     config::Config,
-    event::Owner,
+    event::{Owner, rank},
     fib::{self, FibHandle},
     problem::{Problem, Problems, Severity},
-    registry::RegistryHandle,
+    registry::{AddressNews, Addresses},
     store::{Host, Restored, StoreHandle},
 };
 
@@ -54,24 +54,30 @@ pub(super) async fn start(
         progress,
         problems,
         speaker,
+        ..
     } = dependencies.clone();
-    let Outside { fib, registry, key } = outside;
+    let Outside { fib, addresses } = outside;
     progress.expect(
         Owner::Attach,
         "the containers of the last run to be taken over",
     );
-    let needed = !config.blocks.is_empty();
+    // What a container still uses must not be swept, so that whoever had some needs this too.
+    let had_some = !restored.attachments.is_empty() || !restored.leases.is_empty();
+    let needed = !config.blocks.is_empty() || had_some;
     let (originated, wanted) = watch::channel(BTreeSet::new());
-    let (gone, went) = mpsc::unbounded_channel();
     let outlet = Way {
         fib: fib.clone(),
         originated,
-        gone,
+        addresses: addresses.clone(),
     };
     let (config, boot, warned) = (config.clone(), host.boot, problems.clone());
     let started = blocking(move || -> Result<Containers, OwnerError> {
         let state = (store, &restored);
         let attachments = attach::open(&config, boot, state, Box::new(outlet), &warned)?;
+        // Before a call is served: a service of the last run must not meet the next container at its address.
+        if let Some(addresses) = addresses {
+            addresses.tell(AddressNews::InSync);
+        }
         // For root alone: the group of the API may look, not attach containers.
         let server = Server::start(&config.paths.cni_socket(), None, attachments.clone())?;
         Ok(Containers {
@@ -92,6 +98,11 @@ pub(super) async fn start(
                 fix: "run wayleaved with CAP_NET_ADMIN, or leave it: this host has no block"
                     .to_owned(),
             });
+            // Nobody desires anything, and an earlier run had no containers.
+            if let Some(fib) = &fib {
+                fib.in_sync(fib::Owner::Attach);
+                fib.in_sync(fib::Owner::Block);
+            }
             progress.in_sync(Owner::Attach);
             return Ok(None);
         }
@@ -100,10 +111,8 @@ pub(super) async fn start(
     if let Some(fib) = &fib {
         fib.in_sync(fib::Owner::Attach);
     }
-    if let Some(registry) = registry {
-        tokio::spawn(forget_services(went, registry));
-    }
-    tokio::spawn(announce(wanted, fib, speaker, key, problems));
+    tokio::spawn(announce(wanted, fib, speaker, problems));
+    tokio::spawn(recheck(containers.attachments.clone()));
     progress.in_sync(Owner::Attach);
     Ok(Some(containers))
 }
@@ -111,23 +120,23 @@ pub(super) async fn start(
 /// Who hears of containers.
 pub(super) struct Outside {
     pub(super) fib: Option<FibHandle>,
-    pub(super) registry: Option<RegistryHandle>,
-    /// Goes along with every block.
-    pub(super) key: Vec<LargeCommunity>,
+    pub(super) addresses: Option<Addresses>,
 }
 
 /// The way out of the attachments. Called from threads that block: it only hands over.
 struct Way {
     fib: Option<FibHandle>,
     originated: watch::Sender<BTreeSet<Cidr>>,
-    gone: mpsc::UnboundedSender<std::net::IpAddr>,
+    addresses: Option<Addresses>,
 }
 
 impl Outlet for Way {
     fn local_route(&self, prefix: KernelPrefix, route: Option<Route>) {
-        if route.is_none() {
-            // Without service discovery nobody listens.
-            let _ = self.gone.send(prefix.addr());
+        if let Some(addresses) = &self.addresses {
+            addresses.tell(match route {
+                Some(_) => AddressNews::Taken(prefix.addr()),
+                None => AddressNews::Gone(prefix.addr()),
+            });
         }
         if let Some(fib) = &self.fib {
             match route {
@@ -142,81 +151,102 @@ impl Outlet for Way {
     }
 }
 
-/// Takes back the services at addresses whose containers are gone.
-async fn forget_services(
-    mut gone: mpsc::UnboundedReceiver<std::net::IpAddr>,
-    registry: RegistryHandle,
-) {
-    while let Some(address) = gone.recv().await {
-        match registry.address_gone(address).await {
-            Ok(services) if services.is_empty() => {}
-            Ok(services) => {
-                tracing::info!(%address, ?services, "services went with their container")
-            }
-            // Only when the agent stops.
-            Err(_) => break,
-        }
-    }
-}
+/// How often it is looked whether problems of the start were solved from outside.
+const RECHECK: Duration = Duration::from_secs(15);
 
-/// Announces what is wanted: after the kernel drops what no container has, withdrawn before it
-/// stops to.
-async fn announce(
-    mut wanted: watch::Receiver<BTreeSet<Cidr>>,
-    fib: Option<FibHandle>,
-    speaker: SpeakerHandle,
-    key: Vec<LargeCommunity>,
-    problems: Problems,
-) {
-    let mut announced = BTreeSet::new();
-    let mut first = true;
+/// Clears problems that an operator solved with `sysctl` or `ip`, until the runtime ends.
+async fn recheck(attachments: Attachments) {
     loop {
-        let now = wanted.borrow_and_update().clone();
-        let gone: Vec<Cidr> = announced.difference(&now).copied().collect();
-        speaker.withdraw(gone.iter().map(route).collect());
-        let new: Vec<Cidr> = now.difference(&announced).copied().collect();
-        if let Some(fib) = &fib {
-            for cidr in &gone {
-                fib.blackhole(kernel(cidr), false);
-            }
-            for cidr in &new {
-                fib.blackhole(kernel(cidr), true);
-            }
-            if std::mem::take(&mut first) {
-                fib.in_sync(fib::Owner::Block);
-            }
-            let slots = new.iter().map(|cidr| (kernel(cidr), 0)).collect();
-            let refused: Vec<String> = match fib.settled(slots).await {
-                Some(outcomes) => new
-                    .iter()
-                    .zip(outcomes)
-                    .filter_map(|(cidr, outcome)| Some(format!("{cidr}: {}", outcome.err()?)))
-                    .collect(),
-                None => return,
-            };
-            problems.replace("block.", refused.iter().map(|why| unblocked(why)).collect());
-        }
-        let originations = new.iter().map(|cidr| {
-            let mut origination = Origination::new(route(cidr));
-            origination.large_communities.clone_from(&key);
-            origination
-        });
-        speaker.originate(originations.collect());
-        announced = now;
-        if wanted.changed().await.is_err() {
+        tokio::time::sleep(RECHECK).await;
+        let attachments = attachments.clone();
+        if blocking(move || attachments.recheck()).await.is_err() {
             return;
         }
     }
 }
 
-fn unblocked(why: &str) -> Problem {
+/// How often a block is tried again that the kernel does not drop the rest of.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Announces what is wanted: after the kernel drops what no container has, withdrawn before it
+/// stops to. What the kernel does not drop is not announced: packets to it would come in and go out
+/// again by the default route, round and round.
+async fn announce(
+    mut wanted: watch::Receiver<BTreeSet<Cidr>>,
+    fib: Option<FibHandle>,
+    speaker: SpeakerHandle,
+    problems: Problems,
+) {
+    let mut announced = BTreeSet::new();
+    // Asked of the kernel, whatever it answered.
+    let mut dropped: BTreeSet<Cidr> = BTreeSet::new();
+    let mut first = true;
+    loop {
+        let now = wanted.borrow_and_update().clone();
+        let gone: Vec<Cidr> = announced.difference(&now).copied().collect();
+        speaker.withdraw(rank::BLOCK, gone.iter().map(route).collect());
+        announced.retain(|cidr| now.contains(cidr));
+        let mut new: Vec<Cidr> = now.difference(&announced).copied().collect();
+        let mut refused = Vec::new();
+        if let Some(fib) = &fib {
+            for cidr in dropped.difference(&now) {
+                fib.blackhole(kernel(cidr), false);
+            }
+            for cidr in now.difference(&dropped) {
+                fib.blackhole(kernel(cidr), true);
+            }
+            dropped.clone_from(&now);
+            if std::mem::take(&mut first) {
+                fib.in_sync(fib::Owner::Block);
+            }
+            let slots = new.iter().map(|cidr| (kernel(cidr), 0)).collect();
+            // The task has ended, and the agent is about to.
+            let Some(outcomes) = fib.settled(slots).await else {
+                return;
+            };
+            let judged = new.iter().copied().zip(outcomes);
+            let (held, taken): (Vec<_>, Vec<_>) = judged.partition(|(_, outcome)| outcome.is_err());
+            new = taken.into_iter().map(|(cidr, _)| cidr).collect();
+            refused = held
+                .into_iter()
+                .filter_map(|(cidr, outcome)| Some(unannounced(&cidr, &outcome.err()?)))
+                .collect();
+        }
+        let waits = !refused.is_empty();
+        problems.replace(KEYS, refused);
+        let originations = new.iter().map(|cidr| {
+            let mut origination = Origination::new(route(cidr));
+            origination.rank = rank::BLOCK;
+            origination
+        });
+        speaker.originate(originations.collect());
+        announced.extend(new);
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() {
+                return;
+            },
+            () = tokio::time::sleep(AGAIN), if waits => {}
+        }
+    }
+}
+
+/// What the keys of these problems begin with.
+const KEYS: &str = "block.";
+
+fn unannounced(cidr: &Cidr, trouble: &fib::Trouble) -> Problem {
     Problem {
-        key: format!("block.{}", why.split(' ').next().unwrap_or_default()),
-        severity: Severity::Warning,
-        what: "packets to addresses of a block that no container has are not dropped here"
-            .to_owned(),
-        why: why.to_owned(),
-        fix: "see `ip route show table all`: whose route is in the way?".to_owned(),
+        key: format!("{KEYS}{cidr}"),
+        severity: Severity::Error,
+        what: format!(
+            "{cidr} is not announced, so that its containers cannot be reached from other hosts"
+        ),
+        why: format!(
+            "the kernel does not drop packets to addresses of it that no container has: {trouble}"
+        ),
+        fix:
+            "see `ip route show table all`: whose route is in the way? Remove it, and the block is \
+              announced within seconds"
+                .to_owned(),
     }
 }
 

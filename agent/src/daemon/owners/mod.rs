@@ -5,12 +5,14 @@
 //!    │          │                             │                ▲  │
 //!    │          └──(blocks, once the kernel has them)──────────┘  │ feed
 //!    └────▶ names: registry ──(endpoints)──────────────────────▶──┤
-//!             ▲ addresses that go        catalog ◀────────────────┘
+//!             ▲ addresses come, go       catalog ◀────────────────┘
 //!             └─ containers              └─▶ name server, API
 //! ```
 //!
-//! Order of start: store, routes, containers, names. Each reports to [`Progress`] when it is in
-//! sync. Stop goes the other way round: no new calls, those under way end, the kernel is left as
+//! Order of start: store, routes, names, containers, which announce under the key that names know
+//! and tell the registry which addresses have somebody; services wait for the containers to have
+//! been judged. Each reports to [`Progress`] when it is in sync. At a stop containers go first: no
+//! new calls, those under way end; then names. The kernel is left as
 //! it is, nothing is withdrawn.
 
 mod containers;
@@ -20,8 +22,10 @@ mod routes;
 use std::io;
 
 use axum::Router;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use wayleave_bgp::SpeakerHandle;
+use wayleave_discovery::codec::NodeKey;
+use wayleave_netlink::KernelError;
 
 use crate::{
     attach,
@@ -32,7 +36,7 @@ use crate::{
     fib,
     problem::Problems,
     registry::Reread,
-    store::{Host, Store, StoreError},
+    store::{Host, Restored, Store, StoreError, StoreHandle},
 };
 
 use self::{
@@ -46,9 +50,11 @@ pub(super) struct Dependencies {
     pub(super) progress: Progress,
     pub(super) problems: Problems,
     pub(super) speaker: SpeakerHandle,
+    /// An owner that cannot go on says so here, which ends the agent.
+    pub(super) lost: mpsc::Sender<OwnerError>,
 }
 
-/// Why an owner did not start.
+/// Why an owner did not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {
     /// Durable state.
@@ -59,6 +65,12 @@ pub enum OwnerError {
         "{0}; run wayleaved with CAP_NET_ADMIN, or set [fib] install = false for a plain speaker"
     )]
     Fib(#[from] fib::StartError),
+    /// Routes of the kernel, once they were kept.
+    #[error(
+        "routes in the kernel can no longer be kept up to date: {0}; wayleaved ends, for a whole one \
+         to be started in its place, which takes over what is there"
+    )]
+    FibLost(KernelError),
     /// Containers' interfaces.
     #[error("containers cannot be attached: {0}")]
     Attach(#[from] attach::OpenError),
@@ -82,39 +94,61 @@ pub(super) struct Owners {
     pub(super) routes: Router,
     containers: Option<Containers>,
     names: Option<Names>,
+    node_key: NodeKey,
     /// True ends the tasks.
     stop: watch::Sender<bool>,
+}
+
+/// The durable state, read.
+pub(super) struct Opened {
+    host: Host,
+    store: (StoreHandle, Restored),
+}
+
+impl Opened {
+    /// Who this node is.
+    pub(super) fn node_key(&self) -> NodeKey {
+        NodeKey(self.store.1.node_key)
+    }
+}
+
+/// Reads the durable state. It comes first: every route of this node carries its key.
+pub(super) async fn open(config: &Config, progress: &Progress) -> Result<Opened, OwnerError> {
+    progress.expect(Owner::Store, "the durable state to be read");
+    let directory = config.paths.state.value.clone();
+    let host = Host::this()?;
+    let store = {
+        let host = host.clone();
+        blocking(move || Store::open(&directory, &host)).await??
+    };
+    progress.in_sync(Owner::Store);
+    Ok(Opened { host, store })
 }
 
 /// Starts the owners the configuration asks for.
 pub(super) async fn start(
     config: &Config,
     dependencies: &Dependencies,
+    opened: Opened,
 ) -> Result<Owners, OwnerError> {
     let (stop, stopped) = watch::channel(false);
-    dependencies
-        .progress
-        .expect(Owner::Store, "the durable state to be read");
-    let directory = config.paths.state.value.clone();
-    let host = Host::this()?;
-    let opened = {
-        let host = host.clone();
-        blocking(move || Store::open(&directory, &host)).await??
-    };
-    dependencies.progress.in_sync(Owner::Store);
+    let node_key = opened.node_key();
+    let Opened {
+        host,
+        store: opened,
+    } = opened;
     let fib = routes::start(config, dependencies)?;
     let mut owners = Owners {
         routes: Router::new(),
         containers: None,
         names: None,
+        node_key,
         stop,
     };
-    let names = names::start(config, dependencies, &opened, &stopped).await?;
+    let mut names = names::start(config, dependencies, &opened, &stopped).await?;
     let outside = Outside {
         fib: fib.clone(),
-        registry: names.as_ref().map(|names| names.registry.clone()),
-        // Every route of this node carries its key.
-        key: names.as_ref().map(Names::key).unwrap_or_default(),
+        addresses: names.as_mut().and_then(Names::addresses),
     };
     let containers = containers::start(config, dependencies, &host, opened, outside).await?;
     owners.routes = crate::api::owners(crate::api::OwnerContext {
@@ -131,11 +165,16 @@ pub(super) async fn start(
 }
 
 impl Owners {
-    /// Reads the files of services again. Without discovery there are none.
-    pub(super) async fn reread_services(&self) -> Reread {
+    /// Who this node is.
+    pub(super) fn node_key(&self) -> NodeKey {
+        self.node_key
+    }
+
+    /// Takes what a configuration says of addresses, and reads the files of services again. Without discovery there
+    /// are none.
+    pub(super) async fn reread_services(&self, config: &Config) -> Reread {
         match &self.names {
-            // It has stopped: so will everything else.
-            Some(names) => names.registry.reload_files().await.unwrap_or_default(),
+            Some(names) => names.reload(config).await,
             None => Reread::default(),
         }
     }

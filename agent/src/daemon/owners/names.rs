@@ -1,6 +1,7 @@
 //! Service discovery: what this host registers, what the fabric announces, and the name server.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, RwLock},
 };
@@ -11,13 +12,13 @@ use tokio::{
     task::JoinHandle,
 };
 use wayleave_bgp::SpeakerHandle;
-use wayleave_bgp_core::{LargeCommunity, Prefix};
+use wayleave_bgp_core::Prefix;
 use wayleave_discovery::{
     answers::{Network, Zone},
     catalog::Catalog,
     codec::{self, Carrier, Codec, NodeKey, carrier_address},
     names::HostName,
-    registry::{Change, Instance, NodeSettings, Origin},
+    registry::{Change, Instance, NodeSettings, Places},
 };
 
 use super::{Dependencies, OwnerError};
@@ -25,8 +26,8 @@ use crate::{
     catalog::Feed,
     config::{self, Config},
     dns,
-    event::Owner,
-    registry::{self, RegistryHandle, Setup, originate},
+    event::{Owner, rank},
+    registry::{self, Addresses, RegistryHandle, Reread, Setup, originate},
     store::{Restored, StoreHandle, decode},
 };
 
@@ -39,11 +40,12 @@ const CHECKS: usize = 64;
 
 /// The discovery side of the agent.
 pub(super) struct Names {
-    pub(super) registry: RegistryHandle,
+    registry: RegistryHandle,
+    /// For the owner of containers.
+    addresses: Option<Addresses>,
     catalog: Arc<RwLock<Catalog>>,
     index: watch::Receiver<u64>,
     zone: Zone,
-    key: [LargeCommunity; 2],
     registering: JoinHandle<()>,
     serving: Option<JoinHandle<()>>,
 }
@@ -59,9 +61,18 @@ impl Names {
         }
     }
 
-    /// The communities that say whose a route is.
-    pub(super) fn key(&self) -> Vec<LargeCommunity> {
-        self.key.to_vec()
+    /// The way of news about containers' addresses, once: when its holder drops it, there are no containers.
+    pub(super) fn addresses(&mut self) -> Option<Addresses> {
+        self.addresses.take()
+    }
+
+    /// Takes what a configuration says of addresses, and reads the files of services again.
+    pub(super) async fn reload(&self, config: &Config) -> Reread {
+        // It has stopped: so will everything else.
+        self.registry
+            .reload(places(config))
+            .await
+            .unwrap_or_default()
     }
 
     /// Waits for what is to be stored at the end.
@@ -105,6 +116,7 @@ pub(super) async fn start(
 
     progress.expect(Owner::Registry, "the services of this host to be read");
     let (registry, requests) = registry::channel();
+    let (addresses, news) = registry::addresses();
     let (changes, changed) = mpsc::channel(CHANGES);
     let setup = Setup {
         codec: codec.clone(),
@@ -112,6 +124,7 @@ pub(super) async fn start(
             zone: zone_of(config),
             ..NodeSettings::new(key)
         },
+        places: places(config),
         directory: Some(config.paths.services.value.clone()),
         stored: stored(restored)?,
         store: store.clone(),
@@ -126,6 +139,7 @@ pub(super) async fn start(
     let registering = tokio::spawn(registry::run(
         setup,
         requests,
+        news,
         changes,
         stopped.clone(),
         in_sync,
@@ -134,17 +148,12 @@ pub(super) async fn start(
 
     let zone = zone(config)?;
     let serving = serve(config, zone.clone(), &catalog, stopped).await?;
-    let key = key.communities(number).map(|codec| LargeCommunity {
-        global: codec.global,
-        local1: codec.local1,
-        local2: codec.local2,
-    });
     Ok(Some(Names {
         registry,
+        addresses: Some(addresses),
         catalog,
         index,
         zone,
-        key,
         registering,
         serving,
     }))
@@ -180,24 +189,54 @@ fn zone_of(config: &Config) -> Option<codec::Zone> {
     ((region, zone) != (0, 0)).then_some(codec::Zone { region, zone })
 }
 
-/// Registrations of the last run. Those of containers are taken back by the containers' owner
-/// when it finds that they are gone.
+/// Registrations of the last run.
 fn stored(restored: &Restored) -> Result<Vec<Instance>, OwnerError> {
     let stored = decode::<Instance>(&restored.services)
         .map_err(|error| OwnerError::Discovery(format!("a stored service: {error}")))?;
-    let leased = |address: &IpAddr| {
-        restored
-            .leases
-            .iter()
-            .any(|lease| lease.address == *address)
+    Ok(stored.into_values().collect())
+}
+
+/// Where services of this host can be: in its blocks, at no address that is known to be somebody else's.
+fn places(config: &Config) -> Places {
+    let mut reserved = BTreeMap::new();
+    let mut reserve = |address: IpAddr, owner: String| {
+        if !address.is_unspecified() {
+            reserved.entry(address).or_insert(owner);
+        }
     };
-    Ok(stored
-        .into_values()
-        .filter(|instance| match instance.origin {
-            Origin::Container(_) => instance.registration.addresses.iter().any(leased),
-            Origin::File(_) | Origin::Api => true,
-        })
-        .collect())
+    for address in &config.node.address.value {
+        reserve(
+            *address,
+            "this host's own address (node.address)".to_owned(),
+        );
+    }
+    for peer in &config.peers {
+        let name = &peer.name.value;
+        let transport = &peer.transport;
+        reserve(
+            transport.address.value,
+            format!("the address of neighbour {name}"),
+        );
+        if let Some(address) = transport.local_address.value {
+            let owner = format!("this host's own address (local_address of neighbour {name})");
+            reserve(address, owner);
+        }
+    }
+    for (key, listen) in [("bgp", &config.bgp.listen), ("dns", &config.dns.listen)] {
+        for address in &listen.value {
+            let owner = format!("this host's own address ({key}.listen)");
+            reserve(address.ip(), owner);
+        }
+    }
+    let blocks = config.blocks.iter().map(|block| block.prefix.value);
+    Places {
+        blocks: blocks.filter_map(network).collect(),
+        reserved,
+    }
+}
+
+fn network(prefix: Prefix) -> Option<Network> {
+    Network::new(prefix.addr(), prefix.len())
 }
 
 /// Tells the speaker what the registry wants announced.
@@ -205,7 +244,9 @@ async fn publish(codec: Codec, mut changes: mpsc::Receiver<Change>, speaker: Spe
     while let Some(change) = changes.recv().await {
         match originate::endpoint(&codec, &change) {
             Ok(originate::Announcement::Originate(route)) => speaker.originate(vec![route]),
-            Ok(originate::Announcement::Withdraw(prefix)) => speaker.withdraw(vec![prefix]),
+            Ok(originate::Announcement::Withdraw(prefix)) => {
+                speaker.withdraw(rank::DISCOVERY, vec![prefix])
+            }
             Err(error) => tracing::error!(address = %change.address, %error, "not announced"),
         }
     }
@@ -221,9 +262,7 @@ fn zone(config: &Config) -> Result<Zone, OwnerError> {
         .iter()
         .map(|address| address.ip())
         .collect();
-    zone.networks = pools(config)
-        .filter_map(|prefix| Network::new(prefix.addr(), prefix.len()))
-        .collect();
+    zone.networks = pools(config).filter_map(network).collect();
     Ok(zone)
 }
 
@@ -255,4 +294,55 @@ async fn serve(
     };
     let server = dns::Server::bind(settings, Arc::clone(catalog)).await?;
     Ok(Some(tokio::spawn(server.run(stopped.clone()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{HostFacts, Sources, parse};
+
+    #[test]
+    fn addresses_of_the_host_and_of_its_neighbours_are_not_for_services() {
+        let text = r#"
+            [node]
+            router_id = "192.0.2.1"
+            address = ["10.1.7.1"]
+            [bgp]
+            asn = 65001
+            listen = ["0.0.0.0:179", "10.1.7.2:179"]
+            originate = ["10.1.7.3/32", "10.2.0.0/16"]
+            [[peer]]
+            name = "tor"
+            address = "10.1.7.4"
+            local_address = "10.1.7.5"
+            asn = 65100
+            role = "host"
+            [dns]
+            listen = ["10.1.7.6:53"]
+            [[pool]]
+            cidr = "10.1.0.0/16"
+            [[block]]
+            prefix = "10.1.7.0/24"
+        "#;
+        let sources = Sources::from_texts([("/etc/wayleave/wayleave.toml", text)]);
+        let config = parse(&sources, &HostFacts::default()).unwrap();
+        let Places { blocks, reserved } = places(&config);
+        assert_eq!(blocks.len(), 1);
+        assert!(blocks[0].contains("10.1.7.77".parse().unwrap()));
+        let reserved: Vec<String> = reserved
+            .iter()
+            .map(|(address, owner)| format!("{address} {owner}"))
+            .collect();
+        assert_eq!(
+            reserved,
+            [
+                "10.1.7.1 this host's own address (node.address)",
+                "10.1.7.2 this host's own address (bgp.listen)",
+                "10.1.7.3 announced by configuration (bgp.originate)",
+                "10.1.7.4 the address of neighbour tor",
+                "10.1.7.5 this host's own address (local_address of neighbour tor)",
+                "10.1.7.6 this host's own address (dns.listen)",
+            ]
+        );
+    }
 }

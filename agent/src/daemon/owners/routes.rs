@@ -2,13 +2,12 @@
 
 use tokio::sync::mpsc;
 use wayleave_bgp_core::{Prefix, feed::FeedEvent};
-use wayleave_netlink::Protocol;
+use wayleave_netlink::{KernelError, Protocol};
 
 use super::{Dependencies, OwnerError};
 use crate::{
     config::{self, Config},
     fib::{self, FibHandle, Owner},
-    problem::{Problem, Severity},
 };
 
 /// Parts of the feed on their way.
@@ -49,19 +48,20 @@ pub(super) fn start(
         dependencies.problems.clone(),
         dependencies.progress.clone(),
     )?;
-    let problems = dependencies.problems.clone();
-    tokio::spawn(async move {
-        if let Err(error) = task.await {
-            problems.raise(Problem {
-                key: "fib.ended".to_owned(),
-                severity: Severity::Error,
-                what: "routes in the kernel are no longer kept up to date".to_owned(),
-                why: error.to_string(),
-                fix: "restart wayleaved; please report this".to_owned(),
-            });
-        }
-    });
+    tokio::spawn(watch_over(task, dependencies.lost.clone()));
     Ok(Some(handle))
+}
+
+/// Runs the reconciler. When it cannot go on, neither can the agent: what peers are told would no
+/// longer be what the kernel does.
+async fn watch_over(
+    task: impl Future<Output = Result<(), KernelError>>,
+    lost: mpsc::Sender<OwnerError>,
+) {
+    if let Err(error) = task.await {
+        // One loss ends the agent; of others nobody needs to hear.
+        let _ = lost.try_send(OwnerError::FibLost(error));
+    }
 }
 
 /// The feed without the routes inside `prefix`: carriers say something and lead nowhere.
@@ -81,4 +81,23 @@ fn without(prefix: Prefix, mut feed: mpsc::Receiver<FeedEvent>) -> mpsc::Receive
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reconciler_that_cannot_go_on_is_a_loss_and_one_that_is_done_is_none() {
+        let (lost, mut losses) = mpsc::channel(1);
+        let broken = KernelError::Malformed("half a message".to_owned());
+        watch_over(async { Err(broken) }, lost.clone()).await;
+        let loss = losses.try_recv().unwrap().to_string();
+        assert!(
+            loss.starts_with("routes in the kernel can no longer be kept up to date: "),
+            "{loss}"
+        );
+        watch_over(async { Ok(()) }, lost).await;
+        assert!(losses.try_recv().is_err());
+    }
 }

@@ -220,13 +220,6 @@ impl Fib {
         }
     }
 
-    /// Whether everything was listed, everybody has claimed his routes, and the kernel has all
-    /// that can be installed.
-    #[must_use]
-    pub fn is_in_sync(&self) -> bool {
-        self.listed && self.unclaimed.is_empty() && self.is_settled()
-    }
-
     /// Whether everything was listed and nothing can be done at the moment.
     #[must_use]
     pub fn is_settled(&self) -> bool {

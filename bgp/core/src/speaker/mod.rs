@@ -29,10 +29,9 @@ pub use self::{
     feed::FeedId,
     view::QueryError,
 };
-use self::{feed::Feed, peer::Peer, turn::Sweep};
+use self::{feed::Feed, originate::Own, peer::Peer, turn::Sweep};
 use crate::{
     config::{PeerConfig, SpeakerConfig},
-    feed::Origination,
     limits::Limits,
     out::{Departure, Families, Group, GroupKey, outbox::Outbox},
     rib::{
@@ -76,7 +75,7 @@ pub struct Speaker {
     fx: Effects,
     actions: VecDeque<Action>,
     timers: BTreeSet<(Time, Slot)>,
-    own: BTreeMap<Prefix, Origination>,
+    own: Own,
     dirty: Vec<u32>,
     canonical: Vec<u8>,
 }
@@ -104,7 +103,7 @@ impl Speaker {
             fx: Effects::default(),
             actions: VecDeque::new(),
             timers: BTreeSet::new(),
-            own: BTreeMap::new(),
+            own: Own::new(),
             dirty: Vec::new(),
             canonical: Vec::new(),
             config,

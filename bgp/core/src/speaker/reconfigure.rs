@@ -48,6 +48,9 @@ impl Speaker {
                 new.asn, new.router_id
             ));
         }
+        if old.own_marks != new.own_marks {
+            self.announce_all_own(now);
+        }
         for slot in self.slots() {
             let Some(peer) = self.peer(slot) else {
                 continue;

@@ -69,7 +69,7 @@ fn one_history(seed: u64) {
                 for prefix in &gone {
                     owned[n].remove(prefix);
                 }
-                net.speakers[n].withdraw(&gone);
+                net.speakers[n].withdraw(net.now, 0, &gone);
             }
             4 => net.reset(a, b),
             5 => {

@@ -57,7 +57,7 @@ fn a_route_of_our_own_that_is_sent_back_is_refused_by_its_marks() {
         assert_eq!(back("10.1.0.0/24"), why);
         assert_eq!(back("10.1.1.0/24"), None);
         // Taken back, it does not live on by its echo.
-        net.speakers[0].withdraw(&["10.1.0.0/24".parse().unwrap()]);
+        net.speakers[0].withdraw(net.now, 0, &["10.1.0.0/24".parse().unwrap()]);
         assert!(net.route(0, "10.1.0.0/24").is_none() == refused);
     }
 }
@@ -115,4 +115,53 @@ fn routes_of_a_family_without_an_address_of_ours_are_told_when_there_is_one() {
     assert!(net.peer(0, "s1").warnings.is_empty());
     assert_eq!(net.speakers[0].undescribed().count(), 0);
     assert_eq!(net.peer(0, "s1").established_count, 1);
+}
+
+#[test]
+fn of_several_owners_of_a_prefix_the_highest_rank_speaks_and_the_next_takes_over() {
+    let mut net = Net::graph(10, &[65_001, 65_002], &[(0, 1)]);
+    let ranked = |rank: u8| {
+        let mut route = own("10.1.0.5/32");
+        route.rank = rank;
+        route.large_communities = vec![mark(rank.into())];
+        route
+    };
+    let prefix: Prefix = "10.1.0.5/32".parse().unwrap();
+    net.raise();
+    let heard = |net: &mut Net| {
+        net.settle();
+        let route = net.route(1, "10.1.0.5/32");
+        route.map(|route| route.attributes.large_communities)
+    };
+    let now = net.now;
+    net.speakers[0].originate(now, vec![ranked(2), ranked(0)]);
+    assert_eq!(heard(&mut net), Some(vec![mark(2)]));
+    // What waits may change and go without a word.
+    net.speakers[0].originate(now, vec![ranked(1)]);
+    net.speakers[0].withdraw(now, 0, &[prefix]);
+    assert_eq!(heard(&mut net), Some(vec![mark(2)]));
+    net.speakers[0].withdraw(now, 2, &[prefix]);
+    assert_eq!(heard(&mut net), Some(vec![mark(1)]));
+    net.speakers[0].withdraw(now, 2, &[prefix]);
+    assert_eq!(heard(&mut net), Some(vec![mark(1)]));
+    net.speakers[0].withdraw(now, 1, &[prefix]);
+    assert_eq!(heard(&mut net), None);
+}
+
+#[test]
+fn every_route_of_our_own_carries_the_marks_also_when_they_change() {
+    let mut net = Net::graph(11, &[65_001, 65_002], &[(0, 1)]);
+    net.raise();
+    let now = net.now;
+    let mut tagged = own("10.1.0.0/24");
+    tagged.large_communities = vec![mark(13)];
+    net.speakers[0].originate(now, vec![tagged, own("2001:db8:1::/48")]);
+    let mut config = net.speakers[0].config().clone();
+    config.own_marks = vec![mark(12), mark(13)];
+    net.speakers[0].reconfigure(now, config);
+    net.run(Duration::from_secs(30));
+    for prefix in ["10.1.0.0/24", "2001:db8:1::/48"] {
+        let heard = net.route(1, prefix).unwrap();
+        assert_eq!(heard.attributes.large_communities, [mark(12), mark(13)]);
+    }
 }

@@ -52,7 +52,7 @@ fn a_route_crosses_two_as_borders_with_its_communities_and_a_longer_path() {
     let v6 = net.route(2, "2001:db8:1::/48").unwrap();
     assert_eq!(v6.next_hop.unwrap().addr.to_string(), "2001:db8::2");
     let now = net.now;
-    net.speakers[0].withdraw(&["10.1.0.0/24".parse().unwrap()]);
+    net.speakers[0].withdraw(net.now, 0, &["10.1.0.0/24".parse().unwrap()]);
     net.now = now;
     net.settle();
     assert!(net.route(2, "10.1.0.0/24").is_none());
@@ -284,10 +284,14 @@ fn a_feed_gives_the_whole_picture_then_changes_and_says_when_it_is_in_sync() {
     originate(&mut net, 0, &prefixes);
     net.settle();
     let now = net.now;
-    net.speakers[0].withdraw(&[
-        "10.1.0.0/24".parse().unwrap(),
-        "10.3.0.0/24".parse().unwrap(),
-    ]);
+    net.speakers[0].withdraw(
+        net.now,
+        0,
+        &[
+            "10.1.0.0/24".parse().unwrap(),
+            "10.3.0.0/24".parse().unwrap(),
+        ],
+    );
     net.now = now;
     net.settle();
     // The reader was away: it hears of 10.3 only that it is not there.
@@ -370,7 +374,7 @@ fn a_slow_reader_ends_with_the_final_table_and_holds_nobody_up() {
         net.settle();
     }
     let gone: Vec<Prefix> = (0..2_000).map(|n| prefix(n).parse().unwrap()).collect();
-    net.speakers[0].withdraw(&gone);
+    net.speakers[0].withdraw(net.now, 0, &gone);
     net.settle();
     assert_eq!(
         net.prefixes(3).len(),
@@ -562,7 +566,7 @@ fn a_route_that_appears_while_the_walk_is_busy_with_the_other_family_is_told() {
     net.speakers[0].received(now, conn, &refresh(2));
     net.settle();
     originate(&mut net, 0, &["10.2.0.0/24"]);
-    net.speakers[0].withdraw(&["10.1.0.0/24".parse().unwrap()]);
+    net.speakers[0].withdraw(net.now, 0, &["10.1.0.0/24".parse().unwrap()]);
     net.settle();
     net.deaf.clear();
     net.settle();

@@ -105,7 +105,7 @@ fn one_storm(seed: u64) {
                 for prefix in &gone[skip..] {
                     owned[n].remove(prefix);
                 }
-                net.speakers[n].withdraw(&gone[skip..]);
+                net.speakers[n].withdraw(net.now, 0, &gone[skip..]);
             }
             6..=7 if net.deaf.is_empty() => net.deaf.push(n),
             6..=7 => net.deaf.clear(),
