@@ -38,9 +38,9 @@ pub(crate) struct Args {
     /// Seconds at most for those; the report says how many were taken.
     #[arg(long, default_value_t = 20)]
     latency_seconds: u64,
-    /// Readers of the table beside which one more peer stops reading; 0: not measured.
+    /// Readers of the table beside which one more peer reads slowly or not at all; 0: not measured.
     #[arg(long, value_name = "READERS", default_value_t = 10)]
-    stuck: usize,
+    readers: usize,
     /// Reflections to measure, peers times routes each; without a value: none.
     #[arg(
         long,
@@ -76,7 +76,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
     /// Small and short (20,000 routes, one run, 200 samples): does everything still work?
-    #[arg(long, conflicts_with_all = ["routes", "runs", "samples", "latency_seconds", "stuck", "reflect", "kernel"])]
+    #[arg(long, conflicts_with_all = ["routes", "runs", "samples", "latency_seconds", "readers", "reflect", "kernel"])]
     pub(crate) quick: bool,
 }
 
@@ -105,7 +105,7 @@ impl Args {
             daemons: self.daemons.clone(),
             phases: self.phases.clone(),
             families: self.families.clone(),
-            readers: if self.quick { 0 } else { self.stuck.min(100) },
+            readers: if self.quick { 0 } else { self.readers.min(100) },
             kernel: if self.quick { 20_000 } else { self.kernel },
             reflections: if self.quick {
                 vec![Shape {

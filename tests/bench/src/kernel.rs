@@ -78,6 +78,7 @@ pub(crate) fn run(
         peers: 1,
         relation: Relation::External,
         install: true,
+        send_hold: None,
     };
     let mut process = contender.start(fabric, &role)?;
     let session = connect(&mut process, &role, 0)?;

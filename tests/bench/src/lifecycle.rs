@@ -148,6 +148,7 @@ impl<'a> Life<'a> {
             peers: 3,
             relation: Relation::External,
             install: false,
+            send_hold: None,
         };
         let (process, source, sink) = if kind == Kind::Wire {
             let listener = fabric

@@ -19,12 +19,12 @@ mod netlink;
 mod prefix;
 mod process;
 mod random;
+mod readers;
 mod record;
 mod reflect;
 mod report;
 mod serve;
 mod session;
-mod stuck;
 mod table;
 
 use std::{fs, process::ExitCode, time::Instant};
@@ -119,6 +119,12 @@ fn run(args: &Args) -> Result<bool, Error> {
         print(&report.section(&section));
         report.sections.push(section);
     }
+    let slow = plan.families.first().filter(|_| plan.readers > 0);
+    if let Some(&family) = slow.filter(|_| contenders.iter().any(|one| one.kind != Kind::Wire)) {
+        let section = slow_readers(&fabric, &plan, family, args.seed, &contenders)?;
+        print(&report.section(&section));
+        report.sections.push(section);
+    }
     for &shape in &plan.reflections {
         let family = plan.families.first().copied().unwrap_or(Family::Ipv4);
         let reflection = Reflection::new(family, shape)?;
@@ -173,11 +179,35 @@ fn life_with_a_table(
         budget: plan.latency_budget,
     };
     in_turns(plan, contenders, &mut section, |contender, measured| {
-        lifecycle::run(fabric, contender, &workload, phases, sampling, measured)?;
-        match (contender.kind, plan.readers) {
-            (Kind::Wire, _) | (_, 0) => Ok(()),
-            (_, readers) => stuck::run(fabric, contender, &workload, readers, measured),
+        lifecycle::run(fabric, contender, &workload, phases, sampling, measured)
+    });
+    Ok(section)
+}
+
+fn slow_readers(
+    fabric: &Fabric,
+    plan: &Plan,
+    family: Family,
+    seed: u64,
+    contenders: &[Contender],
+) -> Result<Section, Error> {
+    let table = Table::synthetic(family, plan.routes, NEIGHBOUR_AS, seed);
+    let workload = Workload::new(family, &table)?;
+    drop(table);
+    let mut section = Section {
+        title: format!(
+            "Slow and dead readers beside {} others, {} {family} routes",
+            plan.readers, plan.routes
+        ),
+        key: format!("readers-{family}-{}", plan.routes).to_lowercase(),
+        ..Section::default()
+    };
+    in_turns(plan, contenders, &mut section, |contender, measured| {
+        if contender.kind == Kind::Wire {
+            // Nobody stands between its readers.
+            return Ok(());
         }
+        readers::run(fabric, contender, &workload, plan.readers, measured)
     });
     Ok(section)
 }

@@ -22,9 +22,14 @@ pub(crate) enum Metric {
     LateJoiner,
     PeerDown,
     Readers,
-    BesideStuck,
-    StuckMemory,
+    BesideSlow,
+    SlowMemory,
+    SlowPeak,
     CatchUp,
+    BesideDead,
+    DeadMemory,
+    DeadPeak,
+    DeadDropped,
     Reflect,
     ReflectCpu,
     ReflectMemory,
@@ -57,9 +62,14 @@ impl Metric {
             Self::LateJoiner => "late joiner has all, s",
             Self::PeerDown => "announcing peer gone, all know, s",
             Self::Readers => "in, out to many, withdrawn, in again, s",
-            Self::BesideStuck => "the same beside a peer that does not read, s",
-            Self::StuckMemory => "memory more for that, MB",
-            Self::CatchUp => "it reads again and has all, s",
+            Self::BesideSlow => "the same beside a peer that reads 10 kB/s, s",
+            Self::SlowMemory => "memory more for that, MiB",
+            Self::SlowPeak => "memory more at the peak, MiB",
+            Self::CatchUp => "it reads as fast as it can and has all, s",
+            Self::BesideDead => "the same beside a peer that reads nothing, s",
+            Self::DeadMemory => "memory more for that one, MiB",
+            Self::DeadPeak => "memory more for that one at the peak, MiB",
+            Self::DeadDropped => "it is let go of, due after 15 s, s",
             Self::Reflect => "everybody has everything, s",
             Self::ReflectCpu => "processor time of that, s",
             Self::ReflectMemory => "memory grown by, MB",
@@ -87,7 +97,8 @@ impl Metric {
             | Self::LateJoiner
             | Self::PeerDown
             | Self::Readers
-            | Self::BesideStuck
+            | Self::BesideSlow
+            | Self::BesideDead
             | Self::CatchUp
             | Self::Reflect
             | Self::ReflectCpu
@@ -96,7 +107,13 @@ impl Metric {
             | Self::Uninstalled
             | Self::InstalledAgain
             | Self::FibPeerDown => 3,
-            Self::NodeDown | Self::ReflectMemory | Self::StuckMemory => 1,
+            Self::NodeDown
+            | Self::ReflectMemory
+            | Self::SlowMemory
+            | Self::SlowPeak
+            | Self::DeadMemory
+            | Self::DeadPeak
+            | Self::DeadDropped => 1,
             Self::BytesPerRoute
             | Self::Redundant
             | Self::LatencyP50
@@ -118,7 +135,11 @@ impl Metric {
                 | Self::LatencySamples
                 | Self::FibSamples
                 | Self::Echoed
-                | Self::StuckMemory
+                | Self::SlowMemory
+                | Self::SlowPeak
+                | Self::DeadMemory
+                | Self::DeadPeak
+                | Self::DeadDropped
         )
     }
 }

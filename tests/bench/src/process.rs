@@ -140,6 +140,17 @@ impl Process {
         own * 1024 + self.companion.as_ref().map_or(0, |other| other.memory())
     }
 
+    /// The most memory the daemon's processes ever had resident, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        let kib = |pid: &u32| -> Option<u64> {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        let own: u64 = self.members().iter().filter_map(kib).sum();
+        own * 1024 + self.companion.as_ref().map_or(0, |other| other.peak())
+    }
+
     /// Processor time the daemon's living threads have used, user and system together.
     pub(crate) fn cpu(&self) -> Duration {
         let mut spent = 0;

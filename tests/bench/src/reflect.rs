@@ -177,6 +177,7 @@ pub(crate) fn run(
         peers,
         relation: Relation::Client,
         install: false,
+        send_hold: None,
     };
     let mut process = contender.start(fabric, &role)?;
     let mut sessions = Vec::with_capacity(peers);

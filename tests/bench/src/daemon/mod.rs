@@ -54,6 +54,11 @@ impl Kind {
         if self == Self::Gobgp { u16::MAX } else { 0 }
     }
 
+    /// Whether it has a send hold timer (RFC 9687) that can be set.
+    pub(crate) fn has_send_hold(self) -> bool {
+        self == Self::Wayleaved
+    }
+
     /// What puts it on the bench: the variable that names its program, where it usually is, the
     /// Debian package, and how to ask for its version.
     fn origin(self) -> (&'static str, &'static str, &'static str, &'static str) {
@@ -187,6 +192,8 @@ pub(crate) struct Role {
     pub(crate) relation: Relation,
     /// Put the routes into the kernel.
     pub(crate) install: bool,
+    /// Seconds until a peer that reads nothing is let go of, where the daemon can be told.
+    pub(crate) send_hold: Option<u16>,
 }
 
 /// What the peers are to the daemon.

@@ -38,11 +38,15 @@ fn configuration(role: &Role, scratch: &Path) -> String {
         Relation::External => "",
         Relation::Client => "reflector_client = true\n",
     };
+    let hold = role
+        .send_hold
+        .map(|seconds| format!("send_hold_time = {seconds}\n"))
+        .unwrap_or_default();
     for (number, (address, asn)) in role.neighbours().enumerate() {
         let _ = write!(
             text,
             "\n[[peer]]\nname = \"p{number}\"\naddress = \"{address}\"\nasn = {asn}\n\
-             families = [\"{family}\"]\npassive = true\nimport = \"all\"\nexport = \"all\"\n{client}",
+             families = [\"{family}\"]\npassive = true\nimport = \"all\"\nexport = \"all\"\n{client}{hold}",
         );
     }
     text
