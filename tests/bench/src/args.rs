@@ -52,9 +52,9 @@ pub(crate) struct Args {
     /// Routes to put into the kernel of the daemon's namespace; 0: not measured.
     #[arg(long, value_name = "ROUTES", default_value_t = 200_000)]
     kernel: usize,
-    /// An MRT file with a recorded IPv4 session (BGP4MP, four-octet AS, .gz or plain) to take the
-    /// IPv4 table from instead of making one; all of its routes are used.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["routes", "quick"])]
+    /// An MRT file with a recorded IPv4 session (BGP4MP, four-octet AS, .gz or plain): all of its
+    /// routes make one more table, measured as the others are.
+    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
     pub(crate) feed: Option<PathBuf>,
     /// Seed of the synthetic table.
     #[arg(long, default_value_t = 1)]
@@ -94,6 +94,14 @@ pub(crate) struct Plan {
     pub(crate) readers: usize,
     /// Routes into the kernel.
     pub(crate) kernel: usize,
+}
+
+impl Plan {
+    /// How many peers a scenario has at most.
+    pub(crate) fn most_peers(&self) -> usize {
+        let reflected = self.reflections.iter().map(|shape| shape.peers);
+        reflected.max().unwrap_or(0).max(self.readers + 2).max(3)
+    }
 }
 
 impl Args {

@@ -107,6 +107,8 @@ impl Report {
             self.source,
         );
         text.push_str(&self.markdown());
+        text.push('\n');
+        text.push_str(WHY);
         text
     }
 
@@ -154,6 +156,8 @@ impl Report {
 }
 
 const PREFACE: &str = include_str!("preface.md");
+/// Where the time goes, written by hand: a bench tells how long, a profile what for.
+const WHY: &str = include_str!("why.md");
 
 fn date() -> String {
     let output = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();

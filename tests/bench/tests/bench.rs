@@ -116,8 +116,12 @@ fn nonsense_on_the_command_line_is_refused_with_what_is_wanted() {
         (&["wire", "--reflect", "5by40"][..], "PEERSxROUTES"),
         (&["quagga"], "bird"),
         (
-            &["wire", "--feed", "/nowhere/feed.gz", "--routes", "5"],
+            &["wire", "--feed", "/nowhere/feed.gz", "--quick"],
             "cannot be used",
+        ),
+        (
+            &["wire", "--write", "/nowhere/page.md"],
+            "cannot write /nowhere/page.md",
         ),
     ] {
         let run = Command::new(BENCH)
