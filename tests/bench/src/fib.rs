@@ -192,7 +192,10 @@ impl<'a> Fib<'a> {
                 Some(&number) => {
                     there[number as usize] = true;
                     if route.leads_to() != Some(self.wanted.gateway) {
-                        let what = format!("leads to {:?}", route.leads_to());
+                        let what = route.leads_to().map_or_else(
+                            || "leads nowhere".to_owned(),
+                            |gateway| format!("leads to {gateway}"),
+                        );
                         changed.push(Changed { prefix, what });
                     }
                 }

@@ -69,7 +69,7 @@ impl Metric {
             Self::BesideDead => "the same beside a peer that reads nothing, s",
             Self::DeadMemory => "memory more for that one, MiB",
             Self::DeadPeak => "memory more for that one at the peak, MiB",
-            Self::DeadDropped => "it is let go of, due after 15 s, s",
+            Self::DeadDropped => "it is let go of, due after 12 s, s",
             Self::Reflect => "everybody has everything, s",
             Self::ReflectCpu => "processor time of that, s",
             Self::ReflectMemory => "memory grown by, MB",

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     check::{Fault, Goal, Receiver},
-    daemon::{Contender, Relation, Role},
+    daemon::{Contender, Relation, Role, SendHold},
     encode,
     error::Error,
     fabric::{Fabric, peer_address},
@@ -38,8 +38,8 @@ const QUIET: Duration = Duration::from_secs(4);
 /// Hold time of the peer that reads nothing, and how often it says that it lives, in seconds.
 const DEAD_HOLD: u16 = 6;
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
-/// When it is to be let go of: at least twice its hold time (RFC 9687 section 3.2), seconds.
-const SEND_HOLD: u16 = 15;
+/// When it is to be let go of, seconds: the least that RFC 9687 allows.
+const SEND_HOLD: u16 = 2 * DEAD_HOLD;
 /// How much later, or earlier, than that it may be: the clock runs from the first byte announced.
 const SLACK: f64 = 5.0;
 
@@ -116,7 +116,10 @@ fn once(
     readers: usize,
     beside: Beside,
 ) -> Result<Outcome, Error> {
-    let timed = beside == Beside::Dead && contender.kind.has_send_hold();
+    let send_hold = match beside {
+        Beside::Dead => contender.kind.send_hold(),
+        Beside::Nobody | Beside::Slow => SendHold::Unknown,
+    };
     let role = Role {
         family: workload.family,
         asn: SPEAKER_AS,
@@ -124,7 +127,7 @@ fn once(
         peers: readers + 2,
         relation: Relation::External,
         install: false,
-        send_hold: timed.then_some(SEND_HOLD),
+        send_hold: (send_hold == SendHold::Settable).then_some(SEND_HOLD),
     };
     let mut process = contender.start(fabric, &role)?;
     let mut sessions = Vec::with_capacity(readers + 1);
@@ -158,7 +161,7 @@ fn once(
     let done = match (odd_one, beside) {
         (None, _) => race.alone(),
         (Some(session), Beside::Dead) => {
-            race.beside_dead(fabric, session, peer_address(role.family, odd), timed)
+            race.beside_dead(fabric, session, peer_address(role.family, odd), send_hold)
         }
         (Some(session), _) => race.beside_slow(session),
     };
@@ -207,13 +210,13 @@ impl Race<'_> {
         })
     }
 
-    /// `timed`: the daemon has a timer that must end the session.
+    /// Ours must let go of it in time; others need not, and are waited for only where they can.
     fn beside_dead(
         mut self,
         fabric: &Fabric,
         dead: Session,
         address: IpAddr,
-        timed: bool,
+        send_hold: SendHold,
     ) -> Result<Outcome, Error> {
         let before = self.settle()?;
         let stop = AtomicBool::new(false);
@@ -223,7 +226,7 @@ impl Race<'_> {
             let watch = || scope.spawn(|| play_dead(dead, address, begun, &stop));
             let watching = fabric.in_daemons(watch)?;
             let raced = self.through(before);
-            if raced.is_err() || !timed {
+            if raced.is_err() || send_hold == SendHold::Unknown {
                 stop.store(true, Ordering::Relaxed);
             }
             let dropped = joined(watching);
@@ -235,11 +238,11 @@ impl Race<'_> {
         let limit = f64::from(SEND_HOLD);
         let fault = Error::fault("the peer that reads nothing");
         match dropped {
-            Some(seconds) if !timed || seconds < limit - SLACK => Err(fault(Fault::Dead {
+            Some(seconds) if seconds < limit - SLACK => Err(fault(Fault::Dead {
                 dropped: true,
                 seconds,
             })),
-            None if timed => Err(fault(Fault::Dead {
+            None if send_hold == SendHold::Settable => Err(fault(Fault::Dead {
                 dropped: false,
                 seconds: limit + SLACK,
             })),

@@ -54,9 +54,13 @@ impl Kind {
         if self == Self::Gobgp { u16::MAX } else { 0 }
     }
 
-    /// Whether it has a send hold timer (RFC 9687) that can be set.
-    pub(crate) fn has_send_hold(self) -> bool {
-        self == Self::Wayleaved
+    /// The send hold timer (RFC 9687) it has, in the versions of Debian 12.
+    pub(crate) fn send_hold(self) -> SendHold {
+        match self {
+            Self::Wayleaved => SendHold::Settable,
+            Self::Frr => SendHold::TwiceHold,
+            Self::Wire | Self::Bird | Self::Gobgp | Self::Openbgpd => SendHold::Unknown,
+        }
     }
 
     /// What puts it on the bench: the variable that names its program, where it usually is, the
@@ -71,6 +75,17 @@ impl Kind {
             Self::Openbgpd => ("OPENBGPD", "/usr/sbin/bgpd", "openbgpd", "-V"),
         }
     }
+}
+
+/// How a daemon lets go of a peer that reads nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendHold {
+    /// It does not, or nobody has looked.
+    Unknown,
+    /// When it happens to look, after twice the hold time.
+    TwiceHold,
+    /// After a time it is told.
+    Settable,
 }
 
 /// A daemon found on this machine.
