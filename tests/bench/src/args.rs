@@ -38,9 +38,9 @@ pub(crate) struct Args {
     /// Seconds at most for those; the report says how many were taken.
     #[arg(long, default_value_t = 20)]
     latency_seconds: u64,
-    /// Readers of the table beside which one more peer stops reading; 0: not measured.
+    /// Readers of the table beside which one more peer reads slowly or not at all; 0: not measured.
     #[arg(long, value_name = "READERS", default_value_t = 10)]
-    stuck: usize,
+    readers: usize,
     /// Reflections to measure, peers times routes each; without a value: none.
     #[arg(
         long,
@@ -49,9 +49,12 @@ pub(crate) struct Args {
         default_value = "50x1000,100x1000,250x200"
     )]
     reflect: Vec<Shape>,
-    /// An MRT file with a recorded IPv4 session (BGP4MP, four-octet AS, .gz or plain) to take the
-    /// IPv4 table from instead of making one; all of its routes are used.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["routes", "quick"])]
+    /// Routes to put into the kernel of the daemon's namespace; 0: not measured.
+    #[arg(long, value_name = "ROUTES", default_value_t = 200_000)]
+    kernel: usize,
+    /// An MRT file with a recorded IPv4 session (BGP4MP, four-octet AS, .gz or plain): all of its
+    /// routes make one more table, measured as the others are.
+    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
     pub(crate) feed: Option<PathBuf>,
     /// Seed of the synthetic table.
     #[arg(long, default_value_t = 1)]
@@ -73,7 +76,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
     /// Small and short (20,000 routes, one run, 200 samples): does everything still work?
-    #[arg(long, conflicts_with_all = ["routes", "runs", "samples", "latency_seconds", "stuck", "reflect"])]
+    #[arg(long, conflicts_with_all = ["routes", "runs", "samples", "latency_seconds", "readers", "reflect", "kernel"])]
     pub(crate) quick: bool,
 }
 
@@ -89,6 +92,16 @@ pub(crate) struct Plan {
     pub(crate) latency_budget: Duration,
     pub(crate) reflections: Vec<Shape>,
     pub(crate) readers: usize,
+    /// Routes into the kernel.
+    pub(crate) kernel: usize,
+}
+
+impl Plan {
+    /// How many peers a scenario has at most.
+    pub(crate) fn most_peers(&self) -> usize {
+        let reflected = self.reflections.iter().map(|shape| shape.peers);
+        reflected.max().unwrap_or(0).max(self.readers + 2).max(3)
+    }
 }
 
 impl Args {
@@ -100,7 +113,8 @@ impl Args {
             daemons: self.daemons.clone(),
             phases: self.phases.clone(),
             families: self.families.clone(),
-            readers: if self.quick { 0 } else { self.stuck.min(100) },
+            readers: if self.quick { 0 } else { self.readers.min(100) },
+            kernel: if self.quick { 20_000 } else { self.kernel },
             reflections: if self.quick {
                 vec![Shape {
                     peers: 20,
@@ -114,6 +128,7 @@ impl Args {
         };
         for (name, value, most) in [
             ("routes", plan.routes, 4_000_000),
+            ("kernel", plan.kernel.max(1), 4_000_000),
             ("runs", plan.runs, 1000),
             ("samples", plan.samples, 60_000),
         ] {

@@ -292,6 +292,14 @@ pub(crate) enum Fault {
     Session(io::Error),
     /// A single change did not arrive within so many seconds.
     Lost { seconds: u64 },
+    /// A route changed in the kernel that nobody had asked to.
+    Restless(Prefix),
+    /// What the kernel has cannot be told.
+    Watch(io::Error),
+    /// Routes came or went that nobody had announced or withdrawn.
+    Uncalled,
+    /// A peer that reads nothing was let go of so many seconds after the first byte, or not by then.
+    Dead { dropped: bool, seconds: f64 },
     /// The receiver's routes are not what they should be.
     Routes {
         missing: Vec<Prefix>,
@@ -335,6 +343,13 @@ impl fmt::Display for Fault {
                 )
             }
             Self::Lost { seconds } => write!(f, "a change did not arrive within {seconds} s"),
+            Self::Restless(prefix) => write!(f, "the kernel's route to {prefix} changed by itself"),
+            Self::Watch(error) => write!(f, "watching the kernel's routes: {error}"),
+            Self::Uncalled => write!(f, "the daemon sent routes though nothing had changed"),
+            Self::Dead { dropped, seconds } => {
+                let said = if *dropped { "was already" } else { "was not" };
+                write!(f, "the peer {said} let go of after {seconds:.1} s")
+            }
             Self::Session(error) => write!(f, "the session with the daemon broke: {error}"),
             Self::Routes {
                 missing,

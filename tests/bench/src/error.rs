@@ -31,8 +31,14 @@ pub(crate) enum Error {
     },
     #[error("{} is not a feed this can read: {why}", path.display())]
     Feed { path: PathBuf, why: String },
+    #[error("nothing was measured:{}", list(.0))]
+    Problems(Vec<String>),
     #[error("{0}")]
     Usage(String),
+}
+
+fn list(problems: &[String]) -> String {
+    problems.iter().map(|one| format!("\n- {one}")).collect()
 }
 
 impl Error {

@@ -99,6 +99,17 @@ impl Fabric {
         Ok(done)
     }
 
+    /// The number of the daemon's interface.
+    pub(crate) fn interface(&self) -> Result<u32, Error> {
+        let found = self.in_daemons(|| nix::net::if_::if_nametoindex("daemon"))?;
+        Ok(found?)
+    }
+
+    /// Nexthop objects outlive the daemon that made them: they go.
+    pub(crate) fn flush_nexthops(&self) -> Result<(), Error> {
+        self.in_daemons(|| ip("nexthop flush"))?
+    }
+
     /// A fresh directory that vanishes with this process.
     pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.scratch.join(name);

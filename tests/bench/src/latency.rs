@@ -25,7 +25,7 @@ pub(crate) struct Latency {
 }
 
 /// Between a change seen and the next one: the daemon goes back to waiting.
-const PAUSE: Duration = Duration::from_millis(1);
+pub(crate) const PAUSE: Duration = Duration::from_millis(1);
 /// A change that takes longer is lost.
 const LOST: Duration = Duration::from_secs(10);
 
@@ -37,10 +37,7 @@ pub(crate) fn sample(
     family: Family,
     sampling: Sampling,
 ) -> Result<Latency, Fault> {
-    let prefix = match family {
-        Family::Ipv4 => Prefix::v4(Ipv4Addr::new(192, 0, 2, 0), 24),
-        Family::Ipv6 => Prefix::v6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 48),
-    };
+    let prefix = probe(family);
     sink.stream
         .set_read_timeout(Some(LOST))
         .map_err(Fault::Session)?;
@@ -50,22 +47,7 @@ pub(crate) fn sample(
     let mut at = 0;
     while taken.len() < sampling.samples && begun.elapsed() < sampling.budget {
         let tag = (NEIGHBOUR_AS << 16) | (taken.len() as u32 & 0xffff);
-        let attributes = [
-            Attribute::new(attr::WELL_KNOWN, attr::ORIGIN, vec![0]),
-            Attribute::new(
-                attr::WELL_KNOWN,
-                attr::AS_PATH,
-                as_sequence(&[NEIGHBOUR_AS]),
-            ),
-            Attribute::new(
-                attr::OPTIONAL_TRANSITIVE,
-                attr::COMMUNITIES,
-                tag.to_be_bytes().into(),
-            ),
-        ];
-        let mut change = Vec::with_capacity(128);
-        encode::announce(&attributes, peer_address(family, 0), &[prefix], &mut change)
-            .map_err(|_| Malformed("the probe does not fit a message"))?;
+        let change = announcement(family, tag)?;
         std::thread::sleep(PAUSE);
         let sent = Instant::now();
         source.send(&change).map_err(Fault::Session)?;
@@ -80,13 +62,55 @@ pub(crate) fn sample(
     await_update(sink, &mut recording, &mut at, |update| {
         Ok(update.withdrawn.prefixes().any(|p| p == Ok(prefix)))
     })?;
-    taken.sort_unstable();
-    let quantile = |q: f64| taken[((taken.len() - 1) as f64 * q).round() as usize];
-    Ok(Latency {
-        p50: quantile(0.5),
-        p99: quantile(0.99),
-        samples: taken.len(),
-    })
+    Ok(Latency::of(taken))
+}
+
+impl Latency {
+    /// Quantiles of at least one sample.
+    pub(crate) fn of(mut taken: Vec<Duration>) -> Self {
+        taken.sort_unstable();
+        let last = taken.len().saturating_sub(1);
+        let quantile = |q: f64| taken.get((last as f64 * q).round() as usize).copied();
+        Self {
+            p50: quantile(0.5).unwrap_or_default(),
+            p99: quantile(0.99).unwrap_or_default(),
+            samples: taken.len(),
+        }
+    }
+}
+
+/// The prefix that changes, outside every table.
+pub(crate) fn probe(family: Family) -> Prefix {
+    match family {
+        Family::Ipv4 => Prefix::v4(Ipv4Addr::new(192, 0, 2, 0), 24),
+        Family::Ipv6 => Prefix::v6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 48),
+    }
+}
+
+/// An announcement of the probe, told from others by a community.
+pub(crate) fn announcement(family: Family, tag: u32) -> Result<Vec<u8>, Malformed> {
+    let attributes = [
+        Attribute::new(attr::WELL_KNOWN, attr::ORIGIN, vec![0]),
+        Attribute::new(
+            attr::WELL_KNOWN,
+            attr::AS_PATH,
+            as_sequence(&[NEIGHBOUR_AS]),
+        ),
+        Attribute::new(
+            attr::OPTIONAL_TRANSITIVE,
+            attr::COMMUNITIES,
+            tag.to_be_bytes().into(),
+        ),
+    ];
+    let mut change = Vec::with_capacity(128);
+    encode::announce(
+        &attributes,
+        peer_address(family, 0),
+        &[probe(family)],
+        &mut change,
+    )
+    .map_err(|_| Malformed("the probe does not fit a message"))?;
+    Ok(change)
 }
 
 /// Reads until an UPDATE answers to `wanted`; when that was read.

@@ -147,6 +147,8 @@ impl<'a> Life<'a> {
             hold_time: kind.hold_time(),
             peers: 3,
             relation: Relation::External,
+            install: false,
+            send_hold: None,
         };
         let (process, source, sink) = if kind == Kind::Wire {
             let listener = fabric

@@ -22,14 +22,28 @@ pub(crate) enum Metric {
     LateJoiner,
     PeerDown,
     Readers,
-    BesideStuck,
-    StuckMemory,
+    BesideSlow,
+    SlowMemory,
+    SlowPeak,
     CatchUp,
+    BesideDead,
+    DeadMemory,
+    DeadPeak,
+    DeadDropped,
     Reflect,
     ReflectCpu,
     ReflectMemory,
     Echoed,
     NodeDown,
+    Installed,
+    InstalledCpu,
+    InstalledBytes,
+    FibP50,
+    FibP99,
+    FibSamples,
+    Uninstalled,
+    InstalledAgain,
+    FibPeerDown,
 }
 
 impl Metric {
@@ -48,14 +62,28 @@ impl Metric {
             Self::LateJoiner => "late joiner has all, s",
             Self::PeerDown => "announcing peer gone, all know, s",
             Self::Readers => "in, out to many, withdrawn, in again, s",
-            Self::BesideStuck => "the same beside a peer that does not read, s",
-            Self::StuckMemory => "memory more for that, MB",
-            Self::CatchUp => "it reads again and has all, s",
+            Self::BesideSlow => "the same beside a peer that reads 10 kB/s, s",
+            Self::SlowMemory => "memory more for that, MiB",
+            Self::SlowPeak => "memory more at the peak, MiB",
+            Self::CatchUp => "it reads as fast as it can and has all, s",
+            Self::BesideDead => "the same beside a peer that reads nothing, s",
+            Self::DeadMemory => "memory more for that one, MiB",
+            Self::DeadPeak => "memory more for that one at the peak, MiB",
+            Self::DeadDropped => "it is let go of, due after 12 s, s",
             Self::Reflect => "everybody has everything, s",
             Self::ReflectCpu => "processor time of that, s",
             Self::ReflectMemory => "memory grown by, MB",
             Self::Echoed => "own routes sent back",
             Self::NodeDown => "one peer gone, all know, ms",
+            Self::Installed => "all in the kernel, s",
+            Self::InstalledCpu => "processor time of that, s",
+            Self::InstalledBytes => "memory per route, bytes",
+            Self::FibP50 => "one prefix into the kernel, p50, us",
+            Self::FibP99 => "one prefix into the kernel, p99, us",
+            Self::FibSamples => "prefixes sampled",
+            Self::Uninstalled => "withdrawn, all out of the kernel, s",
+            Self::InstalledAgain => "announced again, all in the kernel, s",
+            Self::FibPeerDown => "announcing peer gone, all out of the kernel, s",
         }
     }
 
@@ -69,17 +97,33 @@ impl Metric {
             | Self::LateJoiner
             | Self::PeerDown
             | Self::Readers
-            | Self::BesideStuck
+            | Self::BesideSlow
+            | Self::BesideDead
             | Self::CatchUp
             | Self::Reflect
-            | Self::ReflectCpu => 3,
-            Self::NodeDown | Self::ReflectMemory | Self::StuckMemory => 1,
+            | Self::ReflectCpu
+            | Self::Installed
+            | Self::InstalledCpu
+            | Self::Uninstalled
+            | Self::InstalledAgain
+            | Self::FibPeerDown => 3,
+            Self::NodeDown
+            | Self::ReflectMemory
+            | Self::SlowMemory
+            | Self::SlowPeak
+            | Self::DeadMemory
+            | Self::DeadPeak
+            | Self::DeadDropped => 1,
             Self::BytesPerRoute
             | Self::Redundant
             | Self::LatencyP50
             | Self::LatencyP99
             | Self::LatencySamples
-            | Self::Echoed => 0,
+            | Self::Echoed
+            | Self::InstalledBytes
+            | Self::FibP50
+            | Self::FibP99
+            | Self::FibSamples => 0,
         }
     }
 
@@ -87,7 +131,15 @@ impl Metric {
     fn compared(self) -> bool {
         !matches!(
             self,
-            Self::Redundant | Self::LatencySamples | Self::Echoed | Self::StuckMemory
+            Self::Redundant
+                | Self::LatencySamples
+                | Self::FibSamples
+                | Self::Echoed
+                | Self::SlowMemory
+                | Self::SlowPeak
+                | Self::DeadMemory
+                | Self::DeadPeak
+                | Self::DeadDropped
         )
     }
 }
@@ -104,7 +156,11 @@ pub(crate) struct Measurement {
 pub(crate) struct Section {
     pub(crate) title: String,
     pub(crate) key: String,
+    /// What ratios are relative to, where it is not what the report says.
+    pub(crate) yardstick: Option<Kind>,
     pub(crate) figures: BTreeMap<Metric, BTreeMap<Kind, Vec<f64>>>,
+    /// Who cannot do this at all, and why.
+    pub(crate) absent: Vec<(Kind, String)>,
     /// Runs that failed: whose, and why.
     pub(crate) failures: Vec<(Kind, String)>,
 }

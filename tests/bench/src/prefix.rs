@@ -90,6 +90,11 @@ impl Prefix {
         self.len
     }
 
+    /// The address, left-aligned: IPv4 in the first four bytes.
+    pub(crate) fn octets(self) -> [u8; 16] {
+        self.bits.to_be_bytes()
+    }
+
     /// Whether an IPv4 prefix lies in a block that is not announced in public (RFC 6890): speakers
     /// may refuse these. 10/8 also is the bench's own network, and 192.0.2.0/24 what it measures
     /// latency with.

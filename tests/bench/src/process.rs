@@ -37,17 +37,31 @@ pub(crate) fn outrank_everybody() -> Result<(), Error> {
     }
 }
 
+/// Processor time the calling thread has used.
+pub(crate) fn cpu_of_this_thread() -> Duration {
+    Duration::from_nanos(scheduled(Path::new("/proc/thread-self")))
+}
+
+/// Nanoseconds on a processor, of the thread with this directory in procfs.
+fn scheduled(thread: &Path) -> u64 {
+    let stat = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    let first = stat.split(' ').next();
+    first.and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
 /// A running daemon and whatever it forked: one process group, killed on drop.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
+    /// A second daemon it does its work with: counted and killed with it.
+    companion: Option<Box<Process>>,
 }
 
 impl Process {
-    /// Starts `command` with its output in a log under `scratch`.
-    pub(crate) fn start(mut command: Command, scratch: &Path) -> Result<Self, Error> {
-        let log = scratch.join("output.log");
+    /// Starts `command` with its output in a log of this name under `scratch`.
+    pub(crate) fn start(mut command: Command, log: &str, scratch: &Path) -> Result<Self, Error> {
+        let log = scratch.join(format!("{log}.log"));
         let output = File::create(&log).map_err(Error::io("make a log file"))?;
         let errors = output.try_clone().map_err(Error::io("share a log file"))?;
         command
@@ -63,12 +77,23 @@ impl Process {
         let child = command
             .spawn()
             .map_err(Error::io(format!("start {name}")))?;
-        Ok(Self { child, log })
+        Ok(Self {
+            child,
+            log,
+            companion: None,
+        })
+    }
+
+    /// The same, together with one that was started before it.
+    pub(crate) fn beside(mut self, companion: Self) -> Self {
+        self.companion = Some(Box::new(companion));
+        self
     }
 
     /// How the daemon ended, when it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        let own = self.child.try_wait().ok().flatten();
+        own.or_else(|| self.companion.as_mut().and_then(|other| other.ended()))
     }
 
     /// A session that broke because the daemon is gone is told as that.
@@ -91,7 +116,10 @@ impl Process {
 
     /// The end of what the daemon printed.
     pub(crate) fn log_tail(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let mut text = fs::read_to_string(&self.log).unwrap_or_default();
+        if let Some(other) = &self.companion {
+            text.push_str(&other.log_tail());
+        }
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
@@ -103,12 +131,24 @@ impl Process {
             let line = text.lines().find_map(|l| l.strip_prefix("Pss:"))?;
             line.split_whitespace().next()?.parse().ok()
         };
-        self.members()
+        let own: u64 = self
+            .members()
             .iter()
             .filter_map(rollup)
             .filter_map(kib)
-            .sum::<u64>()
-            * 1024
+            .sum();
+        own * 1024 + self.companion.as_ref().map_or(0, |other| other.memory())
+    }
+
+    /// The most memory the daemon's processes ever had resident, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        let kib = |pid: &u32| -> Option<u64> {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        let own: u64 = self.members().iter().filter_map(kib).sum();
+        own * 1024 + self.companion.as_ref().map_or(0, |other| other.peak())
     }
 
     /// Processor time the daemon's living threads have used, user and system together.
@@ -119,15 +159,11 @@ impl Process {
                 continue;
             };
             for task in tasks.flatten() {
-                let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-                spent += stat
-                    .split(' ')
-                    .next()
-                    .and_then(|f| f.parse::<u64>().ok())
-                    .unwrap_or(0);
+                spent += scheduled(&task.path());
             }
         }
-        Duration::from_nanos(spent)
+        let other = self.companion.as_ref().map(|other| other.cpu());
+        Duration::from_nanos(spent) + other.unwrap_or_default()
     }
 
     /// Every process of the daemon's group: some fork helpers.
@@ -150,6 +186,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    /// The companion goes after it.
     fn drop(&mut self) {
         let group = Pid::from_raw(self.child.id() as i32);
         // Gone already is as good as killed.

@@ -96,11 +96,16 @@ impl Recording {
     /// # Errors
     /// When the stream breaks, ends, or is not BGP.
     pub(crate) fn take(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+        self.take_at_most(stream, READ)
+    }
+
+    /// The same, of at most so many bytes.
+    pub(crate) fn take_at_most(&mut self, stream: &mut TcpStream, most: usize) -> io::Result<bool> {
         if self.buffer.len() - self.len < READ / 4 {
             let grown = (self.buffer.len() * 3 / 2).max(READ);
             self.buffer.resize(grown, 0xaa);
         }
-        let end = self.buffer.len().min(self.len + READ);
+        let end = self.buffer.len().min(self.len + most.min(READ));
         match stream.read(&mut self.buffer[self.len..end]) {
             Ok(0) => Err(io::Error::new(
                 ErrorKind::UnexpectedEof,

@@ -176,6 +176,8 @@ pub(crate) fn run(
         hold_time: contender.kind.hold_time(),
         peers,
         relation: Relation::Client,
+        install: false,
+        send_hold: None,
     };
     let mut process = contender.start(fabric, &role)?;
     let mut sessions = Vec::with_capacity(peers);

@@ -41,7 +41,10 @@ impl Report {
             let why = why.replace('\n', "\n  ");
             let _ = writeln!(text, "- **{} failed**: {why}", kind.name());
         }
-        if !section.failures.is_empty() {
+        for (kind, why) in &section.absent {
+            let _ = writeln!(text, "- {} is not in this: {why}", kind.name());
+        }
+        if !(section.failures.is_empty() && section.absent.is_empty()) {
             text.push('\n');
         }
         text
@@ -53,6 +56,7 @@ impl Report {
             Some((_, version)) if !version.is_empty() => format!("{} {version}", kind.name()),
             _ => kind.name().to_owned(),
         };
+        let yardstick = section.yardstick.unwrap_or(self.yardstick);
         let mut rows = vec![vec![String::new()]];
         rows[0].extend(kinds.iter().map(head));
         for &metric in section.figures.keys() {
@@ -60,7 +64,7 @@ impl Report {
             row.extend(
                 kinds
                     .iter()
-                    .map(|kind| section.cell(metric, *kind, self.yardstick)),
+                    .map(|kind| section.cell(metric, *kind, yardstick)),
             );
             rows.push(row);
         }
@@ -103,6 +107,8 @@ impl Report {
             self.source,
         );
         text.push_str(&self.markdown());
+        text.push('\n');
+        text.push_str(WHY);
         text
     }
 
@@ -150,6 +156,8 @@ impl Report {
 }
 
 const PREFACE: &str = include_str!("preface.md");
+/// Where the time goes, written by hand: a bench tells how long, a profile what for.
+const WHY: &str = include_str!("why.md");
 
 fn date() -> String {
     let output = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();

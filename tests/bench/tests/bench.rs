@@ -30,6 +30,8 @@ fn bench(arguments: &[&str]) -> Command {
             "2",
             "--samples",
             "20",
+            "--kernel",
+            "3000",
             "--daemons",
         ])
         .args(arguments);
@@ -52,8 +54,19 @@ fn generator_and_sink_agree_over_a_bare_wire_in_both_families() {
     assert!(run.status.success(), "{said}");
     let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let sections = report["sections"].as_array().expect("a list");
-    assert_eq!(sections.len(), 3, "two tables and a reflection");
-    for (section, figure) in sections.iter().zip(["transfer", "withdraw", "reflect"]) {
+    let figures = [
+        "transfer",
+        "withdraw",
+        "reflect",
+        "installed",
+        "fib_peer_down",
+    ];
+    assert_eq!(
+        sections.len(),
+        figures.len(),
+        "two tables, a reflection, the kernel in both families"
+    );
+    for (section, figure) in sections.iter().zip(figures) {
         let samples = section["figures"][figure]["wire"]
             .as_array()
             .expect("both runs");
@@ -103,8 +116,12 @@ fn nonsense_on_the_command_line_is_refused_with_what_is_wanted() {
         (&["wire", "--reflect", "5by40"][..], "PEERSxROUTES"),
         (&["quagga"], "bird"),
         (
-            &["wire", "--feed", "/nowhere/feed.gz", "--routes", "5"],
+            &["wire", "--feed", "/nowhere/feed.gz", "--quick"],
             "cannot be used",
+        ),
+        (
+            &["wire", "--write", "/nowhere/page.md"],
+            "cannot write /nowhere/page.md",
         ),
     ] {
         let run = Command::new(BENCH)

@@ -54,6 +54,15 @@ impl Kind {
         if self == Self::Gobgp { u16::MAX } else { 0 }
     }
 
+    /// The send hold timer (RFC 9687) it has, in the versions of Debian 12.
+    pub(crate) fn send_hold(self) -> SendHold {
+        match self {
+            Self::Wayleaved => SendHold::Settable,
+            Self::Frr => SendHold::TwiceHold,
+            Self::Wire | Self::Bird | Self::Gobgp | Self::Openbgpd => SendHold::Unknown,
+        }
+    }
+
     /// What puts it on the bench: the variable that names its program, where it usually is, the
     /// Debian package, and how to ask for its version.
     fn origin(self) -> (&'static str, &'static str, &'static str, &'static str) {
@@ -66,6 +75,17 @@ impl Kind {
             Self::Openbgpd => ("OPENBGPD", "/usr/sbin/bgpd", "openbgpd", "-V"),
         }
     }
+}
+
+/// How a daemon lets go of a peer that reads nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendHold {
+    /// It does not, or nobody has looked.
+    Unknown,
+    /// When it happens to look, after twice the hold time.
+    TwiceHold,
+    /// After a time it is told.
+    Settable,
 }
 
 /// A daemon found on this machine.
@@ -139,7 +159,31 @@ impl Contender {
             Kind::Wire => return Err(Error::Usage("the wire is no process".to_owned())),
         };
         let command = prepare(&self.program, role, &scratch)?;
-        fabric.in_daemons(|| Process::start(command, &scratch))?
+        if self.kind == Kind::Frr && role.install {
+            let zebra = frr::zebra(&self.program, &scratch)?;
+            let mut zebra = fabric.in_daemons(|| Process::start(zebra, "zebra", &scratch))??;
+            frr::await_zebra(&mut zebra, &scratch)?;
+            let bgpd = fabric.in_daemons(|| Process::start(command, "output", &scratch))??;
+            return Ok(bgpd.beside(zebra));
+        }
+        fabric.in_daemons(|| Process::start(command, "output", &scratch))?
+    }
+
+    /// Whether it can put routes into the kernel here.
+    ///
+    /// # Errors
+    /// With the reason why not.
+    pub(crate) fn installs(&self) -> Result<(), String> {
+        match self.kind {
+            Kind::Wire | Kind::Wayleaved | Kind::Bird => Ok(()),
+            Kind::Frr => {
+                let zebra = frr::zebra_beside(&self.program);
+                let missing = || format!("no {} (package frr)", zebra.display());
+                zebra.is_file().then_some(()).ok_or_else(missing)
+            }
+            Kind::Gobgp => Err("needs a zebra of FRR for that".to_owned()),
+            Kind::Openbgpd => Err("its portable version does not do that on Linux".to_owned()),
+        }
     }
 }
 
@@ -161,6 +205,10 @@ pub(crate) struct Role {
     /// How many peers, all of them opening the session from their side.
     pub(crate) peers: usize,
     pub(crate) relation: Relation,
+    /// Put the routes into the kernel.
+    pub(crate) install: bool,
+    /// Seconds until a peer that reads nothing is let go of, where the daemon can be told.
+    pub(crate) send_hold: Option<u16>,
 }
 
 /// What the peers are to the daemon.

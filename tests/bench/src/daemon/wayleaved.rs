@@ -1,4 +1,5 @@
-//! Our own daemon as a plain speaker: no pool, no container, nothing into the kernel.
+//! Our own daemon as a plain speaker: no pool, no container, and nothing into the kernel unless
+//! that is what is measured.
 
 use std::{fmt::Write as _, path::Path, process::Command};
 
@@ -23,10 +24,11 @@ fn configuration(role: &Role, scratch: &Path) -> String {
         "[node]\nname = \"bench\"\nrouter_id = \"{ROUTER_ID}\"\n\n\
          [paths]\nstate = \"{}\"\nrun = \"{}\"\n\n\
          [bgp]\nasn = {}\nlisten = [\"{listen}\"]\n\n\
-         [fib]\ninstall = false\n",
+         [fib]\ninstall = {}\n",
         scratch.join("state").display(),
         scratch.join("run").display(),
         role.asn,
+        role.install,
     );
     let family = match role.family {
         Family::Ipv4 => "ipv4",
@@ -36,11 +38,15 @@ fn configuration(role: &Role, scratch: &Path) -> String {
         Relation::External => "",
         Relation::Client => "reflector_client = true\n",
     };
+    let hold = role
+        .send_hold
+        .map(|seconds| format!("send_hold_time = {seconds}\n"))
+        .unwrap_or_default();
     for (number, (address, asn)) in role.neighbours().enumerate() {
         let _ = write!(
             text,
             "\n[[peer]]\nname = \"p{number}\"\naddress = \"{address}\"\nasn = {asn}\n\
-             families = [\"{family}\"]\npassive = true\nimport = \"all\"\nexport = \"all\"\n{client}",
+             families = [\"{family}\"]\npassive = true\nimport = \"all\"\nexport = \"all\"\n{client}{hold}",
         );
     }
     text
