@@ -423,7 +423,7 @@ mod tests {
             [bgp]
             asn = 65001
             listen = ["0.0.0.0:179", "10.1.7.2:179"]
-            originate = ["10.1.7.3/32", "10.2.0.0/16"]
+            originate = ["10.1.7.3/32"]
             [[peer]]
             name = "tor"
             address = "10.1.7.4"
@@ -451,11 +451,9 @@ mod tests {
             [
                 "10.1.7.1 this host's own address (node.address)",
                 "10.1.7.2 this host's own address (bgp.listen)",
-                "10.1.7.3 announced by configuration (bgp.originate)",
                 "10.1.7.4 the address of neighbour tor",
                 "10.1.7.5 this host's own address (local_address of neighbour tor)",
                 "10.1.7.6 this host's own address (dns.listen)",
-                "10.1.8.1 a whole block of this host (block.prefix)",
             ]
         );
     }
