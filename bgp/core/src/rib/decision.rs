@@ -2,6 +2,9 @@
 //!
 //! Steps eliminate candidates from the whole set, as the RFC has it, so that the result does not
 //! depend on the order in which paths came ("deterministic MED").
+//!
+//! Gap: whether a next hop can be reached (RFC 4271, 9.1.2.1) is no part of the decision yet. An
+//! unreachable best path hides a reachable worse one; the agent does not install it and says so.
 
 use super::{
     attr::{AttrArena, AttrKey},
