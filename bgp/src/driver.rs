@@ -213,7 +213,7 @@ impl Driver {
         self.act();
         self.write_all();
         self.wake_feeds();
-        more
+        more | self.machine.borrow_mut().wants_turn()
     }
 
     fn act(self: &Rc<Self>) {

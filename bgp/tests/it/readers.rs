@@ -65,6 +65,48 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
+/// A walk through the table fills its buffer with every step here: whatever the socket takes at once
+/// has to lead to the next step, for nothing else will happen.
+#[test]
+fn a_late_joiner_gets_a_table_of_many_attribute_sets_without_a_pause() {
+    let runtime = runtime();
+    let (here, there) = (address(15), address(16));
+    let mut passive = neighbour(1, here);
+    passive.passive = true;
+    passive.hold_time = 90;
+    let holder = speaker(2, Some(there), passive);
+    originate(&holder, 2);
+    let mut active = neighbour(2, there);
+    active.local_address = Some(here.ip());
+    active.hold_time = 90;
+    let joiner = speaker(1, None, active);
+    let accepted = || {
+        let peers = runtime.block_on(joiner.handle.peers()).unwrap();
+        peers[0].ipv4.as_ref().map_or(0, |counts| counts.accepted)
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while accepted() == 0 {
+        assert!(Instant::now() < deadline, "it got nothing");
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Keepalives, half a minute apart, would wake the speaker too.
+    let begun = Instant::now();
+    while accepted() != ROUTES {
+        let taken = begun.elapsed();
+        assert!(
+            taken < Duration::from_secs(12),
+            "{} of {ROUTES} routes after {taken:?}",
+            accepted()
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    for speaker in [joiner, holder] {
+        let why = Shutdown::Administrative("done".to_owned());
+        runtime.block_on(speaker.handle.shutdown(why));
+        speaker.join().unwrap();
+    }
+}
+
 #[test]
 fn two_speakers_with_more_to_say_than_fits_the_buffers_hear_each_other_out() {
     let runtime = runtime();

@@ -166,11 +166,12 @@ impl Group {
         }
     }
 
-    /// Notes that `slot` wrote `count` bytes of these.
-    pub(crate) fn written(&mut self, slot: Slot, count: usize) {
+    /// Notes that `slot` wrote `count` bytes of these; whether its walk, which waits when more than
+    /// `unwritten` bytes are, can go on.
+    pub(crate) fn written(&mut self, slot: Slot, count: usize, unwritten: usize) -> bool {
         let Self { members, log, .. } = self;
         let Some(member) = members.iter_mut().find(|member| member.slot == slot) else {
-            return;
+            return false;
         };
         let (count, updates) = member.private.consume(count);
         member.updates += updates;
@@ -179,6 +180,7 @@ impl Group {
             *cursor = after;
             member.updates += updates;
         }
+        matches!(member.progress, Progress::Walking(_)) && member.private.len() < unwritten
     }
 
     /// The rest of the message that `slot` has written in part.

@@ -99,8 +99,8 @@ pub(super) fn group_key(
         IpAddr::V6(addr) if !is_link_local(addr) => Some(addr),
         IpAddr::V6(_) | IpAddr::V4(_) => info.own_v6,
     };
-    // RFC 2545, 3: the link-local address goes along when both are on one link; alone, it stands
-    // in the place of the global one.
+    // RFC 2545, 3 wants the link-local address to go along when both are on one link; it is not sent
+    // yet beside a global one. Alone, it stands in its place.
     let v6 = match (v6, info.link_local) {
         (Some(global), _) => Some(NextHop::from(IpAddr::V6(global))),
         (None, Some(link_local)) => Some(NextHop::from(IpAddr::V6(link_local))),

@@ -71,6 +71,8 @@ pub struct Speaker {
     tables: Families,
     groups: Vec<Option<Group>>,
     sweep: Sweep,
+    /// A walk that had waited for room has it.
+    walks_go_on: bool,
     feeds: Vec<Option<Feed>>,
     fx: Effects,
     actions: VecDeque<Action>,
@@ -99,6 +101,7 @@ impl Speaker {
             tables: Families::new(),
             groups: Vec::new(),
             sweep: Sweep::default(),
+            walks_go_on: false,
             feeds: Vec::new(),
             fx: Effects::default(),
             actions: VecDeque::new(),
@@ -220,20 +223,29 @@ impl Speaker {
         }
     }
 
-    /// `count` bytes of that were written.
+    /// `count` bytes of that were written. The driver should ask [`Speaker::wants_turn`] when it has
+    /// written what it could.
     pub fn written(&mut self, now: Time, conn: ConnId, count: usize) {
         let Some(entry) = self.conns.get_mut(&conn) else {
             return;
         };
         let (left, _) = entry.own.consume(count);
         let (slot, up) = (entry.slot, entry.up && !entry.closing);
+        let unwritten = self.shared.limits.unwritten;
         if up && let Some(group) = self.group_mut(slot) {
-            group.written(slot, left);
+            let goes_on = group.written(slot, left, unwritten);
+            self.walks_go_on |= goes_on;
         }
         // A deadline that only moves away needs no timer anew.
         if let Some(peer) = self.peer_mut(slot) {
             peer.session.wrote(now, conn);
         }
+    }
+
+    /// Whether what was written since the last call made room for more: then another turn is due, as
+    /// when [`Speaker::turn`] says so itself.
+    pub fn wants_turn(&mut self) -> bool {
+        std::mem::take(&mut self.walks_go_on)
     }
 
     /// Calls `each` with every connection that has something to write.
