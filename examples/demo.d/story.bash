@@ -2,7 +2,7 @@
 #
 #   story.bash frr|bird|none BIN SCRATCH KEEP
 #
-# shellcheck source-path=SCRIPTDIR
+# shellcheck source-path=SCRIPTDIR disable=SC2317 # functions are called by name
 set -Eeuo pipefail
 here=$(dirname "$(readlink -f "$0")")
 # shellcheck source=say.bash

@@ -6,7 +6,8 @@
 //!
 //! - DelayOpen is not offered: an OPEN is sent as soon as there is a connection.
 //! - A transport that closes does not lead to Idle but to Active, so that a neighbour that
-//!   restarts is let in at once; IdleHoldTime (8.1.1) follows NOTIFICATIONs only.
+//!   restarts is let in at once; IdleHoldTime (8.1.1) follows NOTIFICATIONs only, and of these not
+//!   "Hold Timer Expired" on a session that was up.
 //! - A collision is resolved as soon as one OPEN has been read, whether the other link is in
 //!   OpenSent or OpenConfirm: both sides know both identifiers then (6.8 allows it).
 
@@ -491,6 +492,12 @@ impl Session {
             return;
         }
         match &down {
+            // Silence on a session that was up says that the way was cut, not that the two do not
+            // understand each other: no reason to keep the neighbour out when it is back.
+            Down::Sent(why) | Down::Received(why) if was_up && why.is_hold_timer_expired() => {
+                self.rest = Rest::Passive;
+                self.retry_after(now, QUICK_RETRY);
+            }
             Down::Sent(_) | Down::Received(_) => {
                 let wait = IDLE_HOLD_FIRST
                     .saturating_mul(1 << self.failures.min(16))

@@ -176,6 +176,11 @@ impl Notification {
         Self::new(HOLD_TIMER_EXPIRED, 0)
     }
 
+    /// Whether this says that the hold timer expired.
+    pub fn is_hold_timer_expired(&self) -> bool {
+        self.code == HOLD_TIMER_EXPIRED
+    }
+
     /// Finite State Machine Error (RFC 6608); data by [`Self::with_data`]: the message's type.
     pub const fn fsm_error(error: FsmError) -> Self {
         Self::new(FSM_ERROR, error as u8)
