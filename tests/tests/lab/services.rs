@@ -150,6 +150,13 @@ fn a_service_whose_container_ended_while_no_agent_ran_is_not_there_after_the_sta
         one.agent.kill()?;
         drop(serves.0);
         a.vanish()?;
+        // The kernel takes an interface away some time after the namespace it was in.
+        lab.until(CONVERGED, "one container's interface to be left", || {
+            let links = one.host.run(["ip", "-o", "link"])?;
+            let left = links.lines().filter(|line| line.contains(": way")).count();
+            ensure!(left == 1, "{left}: {links}");
+            Ok(())
+        })?;
         one.agent.start_again()?;
         let left: BTreeSet<IpAddr> = stays.addresses()?.into_iter().collect();
         resolves_to(lab, other, &client, &left)?;
