@@ -65,8 +65,8 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-/// A walk through the table fills its buffer with every step here: whatever the socket takes at once
-/// has to lead to the next step, for nothing else will happen.
+/// A walk through the table fills its buffer with every step here. That what the socket takes at once
+/// leads to the next step is shown, without a clock, by the core's own test.
 #[test]
 fn a_late_joiner_gets_a_table_of_many_attribute_sets_without_a_pause() {
     let runtime = runtime();
@@ -89,13 +89,10 @@ fn a_late_joiner_gets_a_table_of_many_attribute_sets_without_a_pause() {
         assert!(Instant::now() < deadline, "it got nothing");
         thread::sleep(Duration::from_millis(5));
     }
-    // Keepalives, half a minute apart, would wake the speaker too.
-    let begun = Instant::now();
     while accepted() != ROUTES {
-        let taken = begun.elapsed();
         assert!(
-            taken < Duration::from_secs(12),
-            "{} of {ROUTES} routes after {taken:?}",
+            Instant::now() < deadline,
+            "{} of {ROUTES} routes",
             accepted()
         );
         thread::sleep(Duration::from_millis(20));

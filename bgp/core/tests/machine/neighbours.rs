@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use wayleave_bgp_core::{
-    Asn, ConnInfo, Family, LargeCommunity, Prefix, RouterId, Speaker, Time,
-    config::Policy,
+    Asn, ConnId, ConnInfo, Family, LargeCommunity, Limits, Prefix, RouterId, Speaker, Time,
+    config::{PeerConfig, Policy},
+    feed::Origination,
     view::{RibKind, RouteQuery},
     wire::{Capabilities, Open, keepalive},
 };
@@ -193,41 +194,88 @@ fn update(path: &[u32]) -> Vec<u8> {
     message
 }
 
+/// A speaker with one passive neighbour in AS 65002, whose session has come up.
+fn with_neighbour(
+    change: impl FnOnce(&mut PeerConfig),
+    limits: Limits,
+    routes: Vec<Origination>,
+) -> (Speaker, ConnId) {
+    let mut config = config(0, 65_001);
+    let mut neighbour = peer(1, 65_002);
+    neighbour.passive = true;
+    change(&mut neighbour);
+    config.peers.push(neighbour);
+    let mut speaker = Speaker::with_limits(Time(0), config, limits);
+    speaker.originate(Time(0), routes);
+    let info = ConnInfo {
+        remote: (address(1), 40_000).into(),
+        local: (address(0), 179).into(),
+        own_v4: None,
+        own_v6: None,
+        link_local: None,
+        interface: None,
+    };
+    let conn = speaker.accepted(Time(0), info).unwrap();
+    let mut open = Vec::new();
+    let capabilities = Capabilities {
+        families: vec![(1, 1)],
+        as4: Some(Asn(65_002)),
+        ..Capabilities::default()
+    };
+    Open {
+        asn: Asn(65_002),
+        hold_time: 0,
+        router_id: RouterId::from(2),
+        capabilities,
+    }
+    .encode(&mut open);
+    open.extend(keepalive());
+    speaker.received(Time(0), conn, &open);
+    (speaker, conn)
+}
+
+/// A transport that takes everything at once says nothing more: what the walk waited for has to lead
+/// to the next turn.
+#[test]
+fn a_walk_goes_on_when_all_that_was_unwritten_has_been_taken() {
+    let limits = Limits {
+        walk: 1,
+        unwritten: 1,
+        ..Limits::default()
+    };
+    let routes = (0..10).map(|n| {
+        let mut route = own(&format!("10.1.{n}.0/24"));
+        route.large_communities = vec![mark(n)];
+        route
+    });
+    let (mut speaker, conn) = with_neighbour(|_| {}, limits, routes.collect());
+    loop {
+        let mut more = speaker.turn(Time(0));
+        loop {
+            let mut slices = Vec::new();
+            speaker.output(conn, 64, &mut slices);
+            let count = slices.iter().map(|slice| slice.len()).sum();
+            if count == 0 {
+                break;
+            }
+            speaker.written(Time(0), conn, count);
+        }
+        more |= speaker.wants_turn();
+        if !more {
+            break;
+        }
+    }
+    // One for each route, and the End-of-RIB.
+    assert_eq!(speaker.peer_views(Time(0))[0].sent.update, 11);
+}
+
 /// RFC 4271, 6.3: "the local system MAY check whether the leftmost AS in the AS_PATH attribute is
 /// equal to the autonomous system number of the peer that sent the message".
 #[test]
 fn a_path_that_does_not_begin_with_the_neighbours_as_is_refused_unless_told_otherwise() {
     for enforced in [true, false] {
-        let mut config = config(0, 65_001);
-        let mut neighbour = peer(1, 65_002);
-        neighbour.enforce_first_as = enforced;
-        neighbour.passive = true;
-        config.peers.push(neighbour);
-        let mut speaker = Speaker::new(Time(0), config);
-        let info = ConnInfo {
-            remote: (address(1), 40_000).into(),
-            local: (address(0), 179).into(),
-            own_v4: None,
-            own_v6: None,
-            link_local: None,
-            interface: None,
-        };
-        let conn = speaker.accepted(Time(0), info).unwrap();
-        let mut open = Vec::new();
-        let capabilities = Capabilities {
-            families: vec![(1, 1)],
-            as4: Some(Asn(65_002)),
-            ..Capabilities::default()
-        };
-        Open {
-            asn: Asn(65_002),
-            hold_time: 0,
-            router_id: RouterId::from(2),
-            capabilities,
-        }
-        .encode(&mut open);
-        open.extend(keepalive());
-        speaker.received(Time(0), conn, &open);
+        let enforce = |peer: &mut PeerConfig| peer.enforce_first_as = enforced;
+        let (mut speaker, conn) = with_neighbour(enforce, Limits::default(), Vec::new());
         for (path, honest) in [
             (&[65_002, 65_009][..], true),
             (&[65_009, 65_002][..], false),
