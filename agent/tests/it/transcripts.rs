@@ -1,7 +1,7 @@
 //! What owners answer, to people and to machines: conversations with a real agent, held against
 //! those in `tests/data/transcripts`. `UPDATE_GOLDENS=1` writes them anew, for a person to read.
 
-use std::{fs, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, thread};
 
 use serde_json::{Value, json};
 use wayleave_agent::cli::{Client, ClientError};
@@ -441,7 +441,11 @@ fn a_watch_waits_for_a_change_and_leaves_room_for_others() {
             .agent
             .run(&["register", "other", "--address", "10.1.7.4"]);
         assert!(other.status.success());
-        thread::sleep(Duration::from_millis(300));
+        // Who waits for that one hears of it: from here on the other had its chance to be woken.
+        let heard = world
+            .get("/v1/watch?index=0&service=other&wait=25")
+            .unwrap();
+        assert_eq!(heard["changed"], true);
         assert!(!waiting.is_finished(), "another service is no news");
         assert!(
             world
@@ -452,7 +456,7 @@ fn a_watch_waits_for_a_change_and_leaves_room_for_others() {
         );
         let answer = waiting.join().unwrap().unwrap();
         assert_eq!(answer["changed"], true);
-        assert!(index(&answer) > 0);
+        assert!(index(&answer) > index(&heard), "{answer} after {heard}");
 
         let nobody = world.get("/v1/watch?service=nobody").unwrap();
         let path = format!("/v1/watch?index={}&service=nobody&wait=8", index(&nobody));
