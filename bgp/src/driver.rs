@@ -14,7 +14,9 @@ use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::LocalSet,
 };
-use wayleave_bgp_core::{Action, ConnId, FeedId, Speaker as Machine, Time, config::SpeakerConfig};
+use wayleave_bgp_core::{
+    Action, ConnId, FeedId, Speaker as Machine, Time, config::SpeakerConfig, feed::FeedEvent,
+};
 
 use crate::{
     connection::{self, Connection},
@@ -347,12 +349,8 @@ impl Driver {
             Command::Reconfigure(config, answer) => {
                 drop(answer.send(self.reconfigure(*config).await));
             }
-            Command::Subscribe(events) => {
-                let id = machine().subscribe();
-                let wake = Rc::new(Notify::new());
-                self.feeds.borrow_mut().push(Rc::clone(&wake));
-                tokio::task::spawn_local(feed::run(Rc::clone(self), id, wake, events));
-            }
+            Command::Subscribe(events) => self.feed(Machine::poll_feed, events),
+            Command::SubscribeForwarding(events) => self.feed(Machine::poll_forwarding, events),
             Command::Shutdown(why, done) => {
                 let text = match &why {
                     Shutdown::Restart => None,
@@ -366,6 +364,14 @@ impl Driver {
             }
         }
         None
+    }
+
+    /// Starts to hand best routes to a subscriber.
+    fn feed<R: 'static>(self: &Rc<Self>, poll: feed::Poll<R>, events: mpsc::Sender<FeedEvent<R>>) {
+        let id = self.machine.borrow_mut().subscribe();
+        let wake = Rc::new(Notify::new());
+        self.feeds.borrow_mut().push(Rc::clone(&wake));
+        tokio::task::spawn_local(feed::run(Rc::clone(self), id, wake, poll, events));
     }
 
     /// Puts a configuration in force, or nothing of it.

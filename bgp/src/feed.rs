@@ -4,18 +4,22 @@
 use std::rc::Rc;
 
 use tokio::sync::{Notify, mpsc};
-use wayleave_bgp_core::{FeedId, feed::FeedEvent};
+use wayleave_bgp_core::{FeedId, Speaker, Time, feed::FeedEvent};
 
 use crate::driver::Driver;
 
 /// Changes in one event.
 const CHANGES: usize = 4_096;
 
-pub(crate) async fn run(
+/// How the machine is asked for the next event, which depends on how much it tells of a route.
+pub(crate) type Poll<R> = fn(&mut Speaker, Time, FeedId, usize) -> Option<FeedEvent<R>>;
+
+pub(crate) async fn run<R>(
     driver: Rc<Driver>,
     id: FeedId,
     wake: Rc<Notify>,
-    events: mpsc::Sender<FeedEvent>,
+    poll: Poll<R>,
+    events: mpsc::Sender<FeedEvent<R>>,
 ) {
     // Room first: what is taken from the speaker is then the latest state.
     while let Ok(room) = events.reserve().await {
@@ -24,7 +28,7 @@ pub(crate) async fn run(
                 break None;
             }
             let now = driver.now();
-            let event = driver.machine.borrow_mut().poll_feed(now, id, CHANGES);
+            let event = poll(&mut driver.machine.borrow_mut(), now, id, CHANGES);
             if let Some(event) = event {
                 break Some(event);
             }

@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 use wayleave_bgp_core::{
     Prefix, QueryError,
     config::SpeakerConfig,
-    feed::{FeedEvent, Origination},
+    feed::{FeedEvent, Forwarding, Origination},
     view::{PeerView, RoutePage, RouteQuery, SpeakerView},
 };
 
@@ -37,6 +37,7 @@ pub(crate) enum Command {
         oneshot::Sender<Result<Vec<String>, StartError>>,
     ),
     Subscribe(mpsc::Sender<FeedEvent>),
+    SubscribeForwarding(mpsc::Sender<FeedEvent<Forwarding>>),
     Shutdown(Shutdown, oneshot::Sender<()>),
 }
 
@@ -128,6 +129,13 @@ impl SpeakerHandle {
     pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<FeedEvent> {
         let (events, receiver) = mpsc::channel(capacity);
         let _ = self.commands.send(Command::Subscribe(events));
+        receiver
+    }
+
+    /// As [`subscribe`](Self::subscribe), with nothing of a route but where its packets go.
+    pub fn subscribe_forwarding(&self, capacity: usize) -> mpsc::Receiver<FeedEvent<Forwarding>> {
+        let (events, receiver) = mpsc::channel(capacity);
+        let _ = self.commands.send(Command::SubscribeForwarding(events));
         receiver
     }
 

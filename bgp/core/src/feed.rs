@@ -45,21 +45,31 @@ pub struct FeedRoute {
     pub stale: bool,
 }
 
-/// A prefix now has this best route, or none.
+/// Where the packets of the best route to a prefix go, and nothing else of it: what a kernel
+/// wants to know of a table of a million routes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RouteChange {
+pub struct Forwarding {
+    /// The best path first, then its equals up to the multipath limit; never empty. Routes that go
+    /// the same way mostly share one allocation: see [`Arc::ptr_eq`].
+    pub paths: Arc<[FeedPath]>,
+}
+
+/// A prefix now has this best route, or none. `R` is what the subscriber is told of it:
+/// [`FeedRoute`] or [`Forwarding`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouteChange<R = FeedRoute> {
     /// The prefix.
     pub prefix: Prefix,
     /// Its best route; `None`: gone.
-    pub route: Option<FeedRoute>,
+    pub route: Option<R>,
 }
 
 /// What a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FeedEvent {
+pub enum FeedEvent<R = FeedRoute> {
     /// Prefixes whose best route changed, at most a few thousand at a time.
-    Changes(Vec<RouteChange>),
+    Changes(Vec<RouteChange<R>>),
     /// Everything known when the subscription was made, and everything the peers sent before
     /// their End-of-RIB (or failed to send in time), has been handed over for this family.
     /// Before this nothing may be deleted for want of a route.

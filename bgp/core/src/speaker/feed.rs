@@ -4,8 +4,15 @@ use std::sync::Arc;
 
 use super::Speaker;
 use crate::{
-    feed::{FeedEvent, FeedPath, FeedRoute, RouteChange, RouteSource},
-    rib::{bits::Bits, key::PrefixKey, source::Slot, table::Table},
+    attributes::{Attributes, NextHop},
+    feed::{FeedEvent, FeedPath, FeedRoute, Forwarding, RouteChange, RouteSource},
+    rib::{
+        attr::AttrId,
+        bits::Bits,
+        key::PrefixKey,
+        source::Slot,
+        table::{Path, Table},
+    },
     types::{Family, Time},
     view::State,
     wire::decode_canonical,
@@ -82,12 +89,33 @@ impl Speaker {
 
     /// The next event of a subscription, with at most `most` changes; `None`: nothing now.
     pub fn poll_feed(&mut self, now: Time, id: FeedId, most: usize) -> Option<FeedEvent> {
+        self.poll(now, id, most, &mut Routes::default())
+    }
+
+    /// As [`poll_feed`](Self::poll_feed), for a subscriber that only forwards: no attributes are
+    /// decoded for it. A subscription is polled one way or the other.
+    pub fn poll_forwarding(
+        &mut self,
+        now: Time,
+        id: FeedId,
+        most: usize,
+    ) -> Option<FeedEvent<Forwarding>> {
+        self.poll(now, id, most, &mut Ways::default())
+    }
+
+    fn poll<D: Detail>(
+        &mut self,
+        now: Time,
+        id: FeedId,
+        most: usize,
+        detail: &mut D,
+    ) -> Option<FeedEvent<D::Record>> {
         let mut feed = self.feeds.get_mut(id.0)?.take()?;
         let event = Family::ALL.into_iter().find_map(|family| {
             let part = &mut feed.families[family.index()];
             let changes = match family {
-                Family::Ipv4Unicast => self.changes(&self.tables.v4, part, most),
-                Family::Ipv6Unicast => self.changes(&self.tables.v6, part, most),
+                Family::Ipv4Unicast => self.changes(&self.tables.v4, part, most, detail),
+                Family::Ipv6Unicast => self.changes(&self.tables.v6, part, most, detail),
             };
             if !changes.is_empty() {
                 return Some(FeedEvent::Changes(changes));
@@ -131,29 +159,37 @@ impl Speaker {
         quiet && self.slots().into_iter().all(settled)
     }
 
-    fn changes<P: PrefixKey>(
+    fn changes<P: PrefixKey, D: Detail>(
         &self,
         table: &Table<P>,
         part: &mut FeedFamily,
         most: usize,
-    ) -> Vec<RouteChange> {
+        detail: &mut D,
+    ) -> Vec<RouteChange<D::Record>> {
         let mut changes = Vec::new();
+        let mut paths = Vec::new();
+        let mut record = |dest: u32| {
+            let best = table.best(dest)?;
+            self.shared
+                .sources()
+                .multipath(table, dest, self.config.multipath, &mut paths);
+            let paths = paths.iter().map(|id| *table.path(*id));
+            Some(detail.record(self, *best, paths))
+        };
         while changes.len() < most
             && let Some(dest) = part.behind.pop_first()
         {
             if table.is_live(dest) {
                 let prefix = table.prefix(dest).into();
-                changes.push(RouteChange {
-                    prefix,
-                    route: self.feed_route(table, dest),
-                });
+                let route = record(dest);
+                changes.push(RouteChange { prefix, route });
             }
         }
         while changes.len() < most && part.position < table.dest_bound() {
             let dest = part.position;
             part.position += 1;
             if table.is_live(dest)
-                && let Some(route) = self.feed_route(table, dest)
+                && let Some(route) = record(dest)
             {
                 let prefix = table.prefix(dest).into();
                 changes.push(RouteChange {
@@ -165,40 +201,111 @@ impl Speaker {
         changes
     }
 
-    fn feed_route<P: PrefixKey>(&self, table: &Table<P>, dest: u32) -> Option<FeedRoute> {
-        let best = table.best(dest)?;
-        let mut ids = Vec::new();
-        self.shared
-            .sources()
-            .multipath(table, dest, self.config.multipath, &mut ids);
-        let attributes = Arc::new(decode_canonical(self.shared.attrs.bytes(best.attr)));
-        let paths = ids.into_iter().map(|id| {
-            let path = table.path(id);
-            let peer = self.peer(path.peer);
-            let unspecified = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-            FeedPath {
-                source: match peer {
-                    Some(peer) => RouteSource::Peer(peer.name.clone()),
-                    None => RouteSource::Local,
-                },
-                next_hop: self
-                    .shared
-                    .attrs
-                    .next_hop(path.attr)
-                    .unwrap_or(unspecified.into()),
-                interface: peer.and_then(|peer| peer.interface.clone()),
-            }
-        });
-        Some(FeedRoute {
-            attributes,
-            paths: paths.collect(),
-            stale: false,
-        })
+    fn next_hop(&self, path: &Path) -> NextHop {
+        let unspecified = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        let next_hop = self.shared.attrs.next_hop(path.attr);
+        next_hop.unwrap_or(unspecified.into())
+    }
+
+    fn feed_path(&self, peer: Slot, next_hop: NextHop) -> FeedPath {
+        let peer = self.peer(peer);
+        FeedPath {
+            source: match peer {
+                Some(peer) => RouteSource::Peer(peer.name.clone()),
+                None => RouteSource::Local,
+            },
+            next_hop,
+            interface: peer.and_then(|peer| peer.interface.clone()),
+        }
     }
 
     /// How many peers are Established.
     pub(super) fn established(&self) -> usize {
         let up = |peer: &&super::Peer| peer.session.state() == State::Established;
         self.peers.iter().flatten().filter(up).count()
+    }
+}
+
+/// How much a subscriber is told of a route.
+trait Detail {
+    type Record;
+
+    /// What is told of a route with this best path and these multipath ones, the best among them.
+    fn record(
+        &mut self,
+        speaker: &Speaker,
+        best: Path,
+        paths: impl Iterator<Item = Path>,
+    ) -> Self::Record;
+}
+
+/// Everything. Routes of one event that have the same attributes share them.
+#[derive(Default)]
+struct Routes {
+    decoded: hashbrown::HashMap<AttrId, Arc<Attributes>>,
+}
+
+impl Detail for Routes {
+    type Record = FeedRoute;
+
+    fn record(
+        &mut self,
+        speaker: &Speaker,
+        best: Path,
+        paths: impl Iterator<Item = Path>,
+    ) -> FeedRoute {
+        let decode = || Arc::new(decode_canonical(speaker.shared.attrs.bytes(best.attr)));
+        let attributes = self.decoded.entry(best.attr).or_insert_with(decode);
+        FeedRoute {
+            attributes: Arc::clone(attributes),
+            paths: paths
+                .map(|path| speaker.feed_path(path.peer, speaker.next_hop(&path)))
+                .collect(),
+            stale: false,
+        }
+    }
+}
+
+/// Where packets go. Few of the ways of a million routes differ, and those of neighbours hardly.
+#[derive(Default)]
+struct Ways {
+    key: Vec<(Slot, NextHop)>,
+    recent: Vec<(Vec<(Slot, NextHop)>, Arc<[FeedPath]>)>,
+    oldest: usize,
+}
+
+impl Ways {
+    /// So many are remembered within one event.
+    const RECENT: usize = 16;
+}
+
+impl Detail for Ways {
+    type Record = Forwarding;
+
+    fn record(
+        &mut self,
+        speaker: &Speaker,
+        _best: Path,
+        paths: impl Iterator<Item = Path>,
+    ) -> Forwarding {
+        self.key.clear();
+        self.key
+            .extend(paths.map(|path| (path.peer, speaker.next_hop(&path))));
+        if let Some((_, paths)) = self.recent.iter().find(|(key, _)| *key == self.key) {
+            let paths = Arc::clone(paths);
+            return Forwarding { paths };
+        }
+        let hops = self.key.iter();
+        let paths: Arc<[FeedPath]> = hops
+            .map(|(peer, next_hop)| speaker.feed_path(*peer, *next_hop))
+            .collect();
+        let remembered = (self.key.clone(), Arc::clone(&paths));
+        if self.recent.len() < Self::RECENT {
+            self.recent.push(remembered);
+        } else {
+            self.recent[self.oldest] = remembered;
+            self.oldest = (self.oldest + 1) % Self::RECENT;
+        }
+        Forwarding { paths }
     }
 }

@@ -313,6 +313,47 @@ fn a_feed_gives_the_whole_picture_then_changes_and_says_when_it_is_in_sync() {
 }
 
 #[test]
+fn whoever_only_forwards_hears_the_same_paths_and_those_that_go_one_way_share_them() {
+    let mut net = Net::graph(
+        13,
+        &[65_001, 65_002, 65_002, 65_004],
+        &[(0, 1), (0, 2), (1, 3), (2, 3)],
+    );
+    let mut config = net.speakers[3].config().clone();
+    config.multipath = 8;
+    let now = net.now;
+    net.speakers[3].reconfigure(now, config);
+    let (whole, forwarding) = (net.speakers[3].subscribe(), net.speakers[3].subscribe());
+    net.raise();
+    originate(&mut net, 0, &["10.1.0.0/24", "10.2.0.0/24"]);
+    originate(&mut net, 1, &["10.3.0.0/24"]);
+    originate(&mut net, 3, &["10.4.0.0/24"]);
+    net.settle();
+    let now = net.now;
+    let mut expected = std::collections::BTreeMap::new();
+    let mut heard = std::collections::BTreeMap::new();
+    while let Some(event) = net.speakers[3].poll_feed(now, whole, 100) {
+        if let FeedEvent::Changes(changes) = event {
+            expected.extend(changes.into_iter().map(|c| (c.prefix, c.route.unwrap())));
+        }
+    }
+    while let Some(event) = net.speakers[3].poll_forwarding(now, forwarding, 100) {
+        if let FeedEvent::Changes(changes) = event {
+            heard.extend(changes.into_iter().map(|c| (c.prefix, c.route.unwrap())));
+        }
+    }
+    assert_eq!(heard.len(), 4);
+    for (prefix, route) in &expected {
+        assert_eq!(*route.paths, *heard[prefix].paths, "{prefix}");
+    }
+    let [one, two, three] = ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"]
+        .map(|prefix| &heard[&prefix.parse().unwrap()].paths);
+    assert_eq!(one.len(), 2);
+    assert!(std::sync::Arc::ptr_eq(one, two));
+    assert!(!std::sync::Arc::ptr_eq(one, three));
+}
+
+#[test]
 fn multipath_hands_over_equal_paths_and_drops_one_that_goes() {
     let mut net = Net::graph(
         11,
