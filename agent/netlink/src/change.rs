@@ -21,7 +21,9 @@ pub enum Change {
     RouteReplace(Route),
     /// Delete a route, if it is of that protocol; `ESRCH` if there is none.
     RouteDelete(RouteKey),
-    /// Add or change a nexthop object; routes that use it follow at once.
+    /// Add a nexthop object; `EEXIST` if the id is taken, by whomever.
+    NexthopAdd(Nexthop),
+    /// Add or change a nexthop object, **whoever's it is**; routes that use it follow at once.
     NexthopReplace(Nexthop),
     /// Delete a nexthop object **and every route that uses it**; `ENOENT` if there is none.
     NexthopDelete(NexthopId),
@@ -76,6 +78,7 @@ impl fmt::Display for Change {
             Self::RouteAdd(route) => write!(f, "add route {route}"),
             Self::RouteReplace(route) => write!(f, "replace route {route}"),
             Self::RouteDelete(key) => write!(f, "delete route {key}"),
+            Self::NexthopAdd(nexthop) => write!(f, "add nexthop {nexthop}"),
             Self::NexthopReplace(nexthop) => write!(f, "replace nexthop {nexthop}"),
             Self::NexthopDelete(id) => write!(f, "delete nexthop id {id}"),
             Self::LinkAdd(link) => match &**link {

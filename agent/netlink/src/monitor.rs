@@ -11,7 +11,7 @@ use crate::{
     error::{KernelError, SocketOperation},
     object::Event,
     socket::{adopt::register, bound_port, force_receive_buffer},
-    wire::{self, Messages, RTM_DELROUTE, RTM_NEWROUTE},
+    wire::{self, Messages, RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_NEWROUTE},
 };
 
 /// Receive buffer in bytes. 200,000 route events take about 150 MiB of kernel accounting, so no
@@ -45,13 +45,14 @@ pub enum Group {
     Nexthops = 32,
 }
 
-/// The groups that decide where packets go: interfaces, addresses, routes.
-pub const FORWARDING: [Group; 5] = [
+/// The groups that decide where packets go: interfaces, addresses, routes, nexthop objects.
+pub const FORWARDING: [Group; 6] = [
     Group::Links,
     Group::AddressesV4,
     Group::AddressesV6,
     Group::RoutesV4,
     Group::RoutesV6,
+    Group::Nexthops,
 ];
 
 /// Hears events of multicast groups in the namespace it was opened in.
@@ -91,9 +92,9 @@ impl Monitor {
         })
     }
 
-    /// Does not hear the route events that are the echo of one socket's own changes: the filter
-    /// drops them in the kernel, before they take room in the buffer. Link and address events are
-    /// heard whoever caused them.
+    /// Does not hear the events of routes and nexthop objects that are the echo of one socket's own
+    /// changes: the filter drops them in the kernel, before they take room in the buffer. Link and
+    /// address events are heard whoever caused them.
     ///
     /// # Errors
     /// [`KernelError::Socket`].
@@ -212,11 +213,12 @@ fn decode(datagram: &[u8], into: &mut Vec<Event>) {
     }
 }
 
-/// Classic BPF over the `nlmsghdr`: accept all but routes whose author has this port.
+/// Classic BPF over the `nlmsghdr`: accept all but routes and nexthop objects whose author has
+/// this port.
 ///
 /// The machine loads words in network order, the header is in that of the host; the constants are
 /// turned round accordingly.
-fn echo_filter(port: u32) -> [SockFilter; 7] {
+fn echo_filter(port: u32) -> [SockFilter; 9] {
     const LOAD_HALF: u16 = 0x28; // BPF_LD | BPF_H | BPF_ABS
     const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
     const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
@@ -226,8 +228,10 @@ fn echo_filter(port: u32) -> [SockFilter; 7] {
     let kind = |kind: u16| u32::from(kind.to_be());
     [
         SockFilter::new(LOAD_HALF, 0, 0, TYPE),
-        SockFilter::new(JUMP_EQUAL, 1, 0, kind(RTM_NEWROUTE)),
-        SockFilter::new(JUMP_EQUAL, 0, 2, kind(RTM_DELROUTE)),
+        SockFilter::new(JUMP_EQUAL, 3, 0, kind(RTM_NEWROUTE)),
+        SockFilter::new(JUMP_EQUAL, 2, 0, kind(RTM_DELROUTE)),
+        SockFilter::new(JUMP_EQUAL, 1, 0, kind(RTM_NEWNEXTHOP)),
+        SockFilter::new(JUMP_EQUAL, 0, 2, kind(RTM_DELNEXTHOP)),
         SockFilter::new(LOAD_WORD, 0, 0, PORT),
         SockFilter::new(JUMP_EQUAL, 1, 0, port.to_be()),
         SockFilter::new(RETURN, 0, 0, u32::MAX),

@@ -80,6 +80,9 @@ pub struct Installed {
     /// Where packets go; none for a blackhole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next_hops: Vec<NextHopView>,
+    /// The nexthop object it goes through (`ip nexthop`); the next hops are those of the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nexthop: Option<u32>,
     /// Preferred source address of packets of this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
@@ -262,33 +265,15 @@ async fn page(
 
 /// All slots of a prefix.
 async fn at(fib: &FibHandle, prefix: Prefix) -> Result<Vec<Status>, ApiError> {
-    let mut found = ask(fib, before(prefix.addr()), SLOTS_OF_AN_ADDRESS).await?;
-    found.retain(|status| status.slot.prefix == prefix);
-    Ok(found)
+    answered(fib.status_at(vec![prefix]).await)
 }
 
 /// All slots of the longest prefix that covers an address.
 async fn covering(fib: &FibHandle, address: IpAddr) -> Result<Vec<Status>, ApiError> {
-    let mut asked = None;
-    for len in (0..=Prefix::host(address).len()).rev() {
-        let start = Prefix::new(address, len)
-            .expect("invariant: no longer than the address")
-            .addr();
-        // Where the next bit is zero the shorter prefix starts at the same address.
-        if asked.replace(start) == Some(start) {
-            continue;
-        }
-        let mut found = ask(fib, before(start), SLOTS_OF_AN_ADDRESS).await?;
-        found.retain(|status| {
-            let prefix = status.slot.prefix;
-            prefix.addr() == start && prefix.contains(address)
-        });
-        if let Some(longest) = found.iter().map(|status| status.slot.prefix.len()).max() {
-            found.retain(|status| status.slot.prefix.len() == longest);
-            return Ok(found);
-        }
-    }
-    Ok(Vec::new())
+    let lengths = (0..=Prefix::host(address).len()).rev();
+    let prefixes = lengths
+        .map(|len| Prefix::new(address, len).expect("invariant: no longer than the address"));
+    answered(fib.status_at(prefixes.collect()).await)
 }
 
 /// A place in the order of routes directly before everything that starts at an address.
@@ -307,7 +292,11 @@ fn before(address: IpAddr) -> Option<Slot> {
 }
 
 async fn ask(fib: &FibHandle, after: Option<Slot>, limit: usize) -> Result<Vec<Status>, ApiError> {
-    fib.status(after, limit).await.ok_or_else(|| {
+    answered(fib.status(after, limit).await)
+}
+
+fn answered(statuses: Option<Vec<Status>>) -> Result<Vec<Status>, ApiError> {
+    statuses.ok_or_else(|| {
         ApiError::new(
             Code::Unavailable,
             "the routes of the kernel are no longer kept",
@@ -348,6 +337,7 @@ impl Interfaces {
                     weight: hop.weight,
                 })
                 .collect(),
+            nexthop: content.nexthop.map(|id| id.0),
             source: content.source,
             mtu: content.mtu.map(std::num::NonZeroU32::get),
         });

@@ -99,6 +99,9 @@ fn row(route: &FibRoute, wide: bool) -> Vec<String> {
         row.extend([
             of(installed.map(|has| has.kind.clone())),
             of(installed
+                .and_then(|has| has.nexthop)
+                .map(|id| id.to_string())),
+            of(installed
                 .and_then(|has| has.source)
                 .map(|source| source.to_string())),
             of(installed.and_then(|has| has.mtu).map(|mtu| mtu.to_string())),

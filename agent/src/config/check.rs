@@ -296,6 +296,7 @@ impl Check<'_> {
             table: self.setting(raw.table, 254),
             metric: self.setting(raw.metric, 50),
             protocol: self.setting(raw.protocol, 201),
+            nexthop_objects: self.setting(raw.nexthop_objects, true),
         }
     }
 

@@ -252,6 +252,8 @@ settings! {
         metric: u32 => NeedsRestart,
         /// The protocol number our routes carry.
         protocol: u8 => NeedsRestart,
+        /// Whether learned routes go through nexthop objects.
+        nexthop_objects: bool => NeedsRestart,
     }
 }
 

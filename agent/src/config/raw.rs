@@ -168,6 +168,7 @@ tables! {
         table: u32,
         metric: u32,
         protocol: u8,
+        nexthop_objects: bool,
     }
     RawDns = "dns" {
         listen: Vec<Found<SocketAddr>>,

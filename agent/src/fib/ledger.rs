@@ -1,4 +1,4 @@
-//! What is to be done with which slot, and when.
+//! Which slots are not to be touched for a while, and why: failures and quarrels.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,15 +18,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Two disturbances of a slot within this time are one quarrel.
 const QUARREL: Duration = Duration::from_secs(10);
 
-/// Work by slot: at most one piece each.
+/// Pauses and quarrels by slot: few, so that what they take is of no account.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    installs: BTreeSet<Slot>,
-    removals: BTreeSet<Slot>,
     /// Slots that wait after a failure, by time and by slot.
     pauses: BTreeSet<(Time, Slot)>,
     paused: BTreeMap<Slot, Pause>,
     disturbed: BTreeMap<Slot, (Time, u32)>,
+    /// Before this no quarrel ends.
+    settling: Option<Time>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,48 +35,14 @@ struct Pause {
     failures: u32,
 }
 
-/// What is to be done with a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
-    None,
-    Install,
-    Remove,
-}
-
 impl Ledger {
-    /// Notes what is to be done with a slot; a pause it is in stays.
-    pub(super) fn note(&mut self, slot: Slot, work: Work) {
-        let paused = self
-            .paused
-            .get(&slot)
-            .is_some_and(|pause| pause.until > Time(0));
-        let waiting = paused && self.pauses.contains(&(self.paused[&slot].until, slot));
-        self.installs.remove(&slot);
-        self.removals.remove(&slot);
-        match work {
-            Work::None => self.forgive(&slot),
-            Work::Install | Work::Remove if waiting => {}
-            Work::Install => drop(self.installs.insert(slot)),
-            Work::Remove => drop(self.removals.insert(slot)),
-        }
-    }
-
-    /// The next slots to work on: removals in reverse order, because the kernel is ten times
-    /// slower in the order of adding, and installs, neither starving the other.
-    pub(super) fn take(&mut self, max: usize) -> Vec<Slot> {
-        let removals = self
-            .removals
-            .len()
-            .min(max - self.installs.len().min(max / 2));
-        let installs = self.installs.len().min(max - removals);
-        let mut slots = Vec::with_capacity(removals + installs);
-        for _ in 0..removals {
-            slots.extend(self.removals.pop_last());
-        }
-        for _ in 0..installs {
-            slots.extend(self.installs.pop_first());
-        }
-        slots
+    /// Whether a slot is not to be touched yet.
+    pub(super) fn waits(&self, slot: &Slot) -> bool {
+        !self.pauses.is_empty()
+            && self
+                .paused
+                .get(slot)
+                .is_some_and(|pause| self.pauses.contains(&(pause.until, *slot)))
     }
 
     /// A change failed: the slot waits, longer each time.
@@ -107,6 +73,8 @@ impl Ledger {
             _ => 1,
         };
         self.disturbed.insert(slot, (now, times));
+        let ends = ends(now, times);
+        self.settling = Some(self.settling.map_or(ends, |first| first.min(ends)));
         if times > 1 {
             self.pause(slot, now + doubled(FIRST_TRUCE, times - 2), 0);
         }
@@ -133,9 +101,11 @@ impl Ledger {
 
     /// Forgets quarrels that have ended; returns their slots.
     pub(super) fn settle(&mut self, now: Time) -> Vec<Slot> {
-        let ended = |(last, times): &(Time, u32)| {
-            now.since(*last) >= QUARREL + doubled(FIRST_TRUCE, *times)
-        };
+        // A whole table may have been flushed: it is not gone through after every batch.
+        if self.settling.is_none_or(|first| now < first) {
+            return Vec::new();
+        }
+        let ended = |(last, times): &(Time, u32)| now >= ends(*last, *times);
         let over: Vec<_> = self
             .disturbed
             .iter()
@@ -145,6 +115,8 @@ impl Ledger {
         for slot in &over {
             self.disturbed.remove(slot);
         }
+        let rest = self.disturbed.values();
+        self.settling = rest.map(|(last, times)| ends(*last, *times)).min();
         over
     }
 
@@ -153,26 +125,24 @@ impl Ledger {
         self.pauses.first().map(|(until, _)| *until)
     }
 
-    /// Whether something can be done now.
-    pub(super) fn has_work(&self) -> bool {
-        !self.installs.is_empty() || !self.removals.is_empty()
-    }
-
-    /// How many slots are to be worked on, now or after a pause.
+    /// How many slots wait.
     pub(super) fn len(&self) -> usize {
-        self.installs.len() + self.removals.len() + self.pauses.len()
+        self.pauses.len()
     }
 
     fn pause(&mut self, slot: Slot, until: Time, failures: u32) {
         self.forgive(&slot);
-        self.installs.remove(&slot);
-        self.removals.remove(&slot);
         self.pauses.insert((until, slot));
         self.paused.insert(slot, Pause { until, failures });
     }
 }
 
-fn doubled(first: Duration, times: u32) -> Duration {
+/// When a slot disturbed so often, last at that time, is at peace again.
+fn ends(last: Time, times: u32) -> Time {
+    last + QUARREL + doubled(FIRST_TRUCE, times)
+}
+
+pub(super) fn doubled(first: Duration, times: u32) -> Duration {
     first
         .saturating_mul(1_u32.checked_shl(times.min(16)).unwrap_or(u32::MAX))
         .min(LONGEST_PAUSE)
@@ -192,19 +162,6 @@ mod tests {
     }
 
     #[test]
-    fn installs_go_in_order_removals_in_reverse_and_neither_starves_the_other() {
-        let mut ledger = Ledger::default();
-        for host in 0..10 {
-            ledger.note(slot(host), Work::Install);
-            ledger.note(slot(100 + host), Work::Remove);
-        }
-        let hosts: Vec<_> = ledger.take(4);
-        assert_eq!(hosts, [slot(109), slot(108), slot(0), slot(1)]);
-        assert_eq!(ledger.take(100).len(), 16);
-        assert!(!ledger.has_work());
-    }
-
-    #[test]
     fn failures_wait_longer_each_time_and_a_success_forgives_them() {
         let mut ledger = Ledger::default();
         let mut now = at(0);
@@ -214,12 +171,10 @@ mod tests {
                 ledger.next_due(),
                 Some(now + Duration::from_millis(expected))
             );
-            ledger.note(slot(1), Work::Install);
-            assert!(!ledger.has_work(), "it waits");
+            assert!(ledger.waits(&slot(1)));
             now = now + Duration::from_millis(expected);
             assert_eq!(ledger.due(now), [slot(1)]);
-            ledger.note(slot(1), Work::Install);
-            assert_eq!(ledger.take(10), [slot(1)]);
+            assert!(!ledger.waits(&slot(1)));
         }
         for _ in 0..40 {
             ledger.failed(slot(1), now);
@@ -235,8 +190,7 @@ mod tests {
     fn a_route_disturbed_twice_in_a_row_waits_a_second_and_then_longer() {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.disturbed(slot(1), at(0)), 1);
-        ledger.note(slot(1), Work::Install);
-        assert_eq!(ledger.take(10), [slot(1)], "the first time at once");
+        assert!(!ledger.waits(&slot(1)), "the first time at once");
         assert_eq!(ledger.disturbed(slot(1), at(5)), 2);
         assert_eq!(ledger.next_due(), Some(at(1_005)));
         assert_eq!(ledger.due(at(1_005)), [slot(1)]);

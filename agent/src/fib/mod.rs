@@ -9,9 +9,12 @@
 //!                        links, addresses
 //! ```
 //!
+//! Learned routes go through nexthop objects, one for each way, which the machine owns alike: a
+//! next hop that moves costs one message however many routes it has.
+//!
 //! [`Fib`] is the machine: pure, told everything, asked what to do next. [`Reconciler`] joins it
 //! to a [`Kernel`](wayleave_netlink::Kernel), one bounded piece of work per call. [`start`] runs
-//! that as a task.
+//! that on a thread.
 //!
 //! # Ownership
 //! A slot of the kernel's FIB is (prefix, table, metric). Ours are the routes with our protocol
@@ -25,7 +28,8 @@
 //!
 //! # Races that have bitten others
 //! - A link that goes down takes its IPv4 routes along without a word, and so does the last IPv4
-//!   address of an interface: after either, what was there counts as unknown and is replaced.
+//!   address of an interface: after either, what was there counts as unknown and is replaced. Lost
+//!   carrier takes nexthop objects along, and whatever goes through them, as silently.
 //! - An event can be older than what we did since. A slot believed empty is therefore *added* to,
 //!   never replaced; `EEXIST` then means that the belief was wrong, and everything is listed anew.
 //! - A lost answer, an overrun, an interrupted listing: done or not done, nobody knows. Believing
@@ -35,25 +39,27 @@
 //! # What it does not do yet
 //! - A BGP next hop must be on a connected network; it is not resolved through other routes
 //!   (RFC 4271 section 9.1.2.1 allows both). Such routes are listed as not installed.
-//! - Routes carry their next hops; nexthop objects, which repoint many routes by one message, are
-//!   not used.
 //! - Weights of multipath routes are equal.
 
+mod contents;
 mod feed;
 mod ledger;
 mod machine;
+mod objects;
 mod reconciler;
+mod slots;
 mod task;
 #[cfg(test)]
 mod tests;
 mod topology;
 mod trouble;
 mod way;
+mod ways;
 
 pub use self::{
     machine::{Fib, Settings, Slot, Status},
     reconciler::{Reconciler, Turn},
-    task::{FibHandle, StartError, start},
+    task::{FibHandle, Learned, Lost, StartError, start},
     trouble::Trouble,
     way::{Gateway, Owner, Unresolved, Wish},
 };

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use nix::errno::Errno;
 use wayleave_bgp_core::Time;
-use wayleave_netlink::{Dump, Event, Family, Kernel, KernelError, Progress, RouteFilter};
+use wayleave_netlink::{Dump, Event, Family, Kernel, KernelError, Object, Progress, RouteFilter};
 
 use super::{machine::Fib, trouble};
 use crate::problem::Problem;
@@ -22,11 +23,14 @@ pub struct Reconciler<K> {
     listing: Option<Stages>,
     failures: u32,
     listing_problem: Option<KernelError>,
+    /// Part of a listing, kept for its room.
+    objects: Vec<Object>,
 }
 
 /// What is still to be listed.
 #[derive(Debug)]
 struct Stages {
+    under_way: Option<Dump>,
     rest: std::vec::IntoIter<Dump>,
 }
 
@@ -48,6 +52,7 @@ impl<K: Kernel> Reconciler<K> {
             listing: None,
             failures: 0,
             listing_problem: None,
+            objects: Vec::new(),
         }
     }
 
@@ -115,11 +120,13 @@ impl<K: Kernel> Reconciler<K> {
         let stages = vec![
             Dump::Links,
             Dump::Addresses { ifindex: None },
+            Dump::Nexthops,
             routes(Family::V4),
             routes(Family::V6),
         ];
         self.fib.listing_begins();
         self.listing = Some(Stages {
+            under_way: None,
             rest: stages.into_iter(),
         });
         self.next_stage(now);
@@ -129,7 +136,8 @@ impl<K: Kernel> Reconciler<K> {
         let Some(stages) = &mut self.listing else {
             return;
         };
-        match stages.rest.next() {
+        stages.under_way = stages.rest.next();
+        match stages.under_way {
             Some(what) => {
                 if let Err(error) = self.kernel.begin_dump(&what) {
                     self.listing_failed(error, now);
@@ -147,16 +155,28 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     fn list(&mut self, now: Time) {
-        let mut objects = Vec::new();
-        match self.kernel.next_dump(&mut objects) {
+        self.objects.clear();
+        match self.kernel.next_dump(&mut self.objects) {
             Ok(progress) => {
-                self.fib.listed(objects);
+                self.fib.listed(&mut self.objects, now);
                 if progress == Progress::Done {
                     self.next_stage(now);
                 }
             }
+            Err(error) if error.is(Errno::EOPNOTSUPP) && self.lists_objects() => {
+                tracing::info!(
+                    "this kernel knows no nexthop objects: routes carry their next hops"
+                );
+                self.fib.has_no_objects();
+                self.next_stage(now);
+            }
             Err(error) => self.listing_failed(error, now),
         }
+    }
+
+    fn lists_objects(&self) -> bool {
+        let stages = self.listing.as_ref();
+        stages.is_some_and(|stages| stages.under_way == Some(Dump::Nexthops))
     }
 
     fn listing_failed(&mut self, error: KernelError, now: Time) {

@@ -1,15 +1,24 @@
-//! The task: feeds, desires and events in; one turn after the other; problems out.
+//! The thread: feeds, desires and events in; one turn after the other; problems out.
+//!
+//! It has a thread of its own because the kernel works changes off within the system call: a table
+//! of a million routes is seconds of that, which nobody else on the thread would survive.
 
-use std::time::{Duration, Instant};
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{mpsc, oneshot};
-use wayleave_bgp_core::{Time, feed::FeedEvent};
+use wayleave_bgp_core::{
+    self as bgp, Time,
+    feed::{FeedEvent, Forwarding},
+};
 use wayleave_netlink::{
     AsyncMonitor, FORWARDING, Family, KernelError, Monitor, Netlink, Prefix, Route,
 };
 
 use super::{
-    feed,
+    feed::{self, Wishes},
     machine::{Fib, Settings, Slot, Status},
     reconciler::{Reconciler, Turn},
     trouble::{KEYS, Trouble},
@@ -25,7 +34,7 @@ const COMMANDS: usize = 256;
 /// Parts of the feed worked off before the kernel has its turn.
 const FEED_PARTS: usize = 4;
 /// Stretches of the kernel's events read before the kernel has its turn: a storm of them must not
-/// hold up whoever else is on this thread.
+/// hold up desires.
 const EVENT_READS: usize = 8;
 /// How often problems are counted anew while there is much to do.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -36,6 +45,32 @@ pub enum StartError {
     /// No socket.
     #[error("cannot reach the kernel's routing: {0}")]
     Netlink(#[from] KernelError),
+    /// No thread.
+    #[error("cannot start the thread that keeps the kernel's routes: {0}")]
+    Thread(io::Error),
+}
+
+/// Why the routes of the kernel are kept no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// The socket that hears of changes has failed for good.
+    #[error(transparent)]
+    Netlink(#[from] KernelError),
+    /// The system calls of the thread cannot be waited for.
+    #[error("cannot wait for the kernel's routing: {0}")]
+    Runtime(io::Error),
+    /// The thread is gone, and has not said why.
+    #[error("the thread that keeps the kernel's routes is gone")]
+    Thread,
+}
+
+/// The best routes of the speaker, and which of them are none.
+#[derive(Debug)]
+pub struct Learned {
+    /// What the speaker says.
+    pub feed: mpsc::Receiver<FeedEvent<Forwarding>>,
+    /// The carriers of the fabric, if there are any: they say something and lead nowhere.
+    pub carriers: Option<bgp::Prefix>,
 }
 
 /// How the other owners reach the task; cheap to clone.
@@ -52,6 +87,7 @@ enum Command {
     InSync(Owner, Family),
     Settled(Vec<Slot>, oneshot::Sender<Vec<Result<(), Trouble>>>),
     Status(Option<Slot>, usize, oneshot::Sender<Vec<Status>>),
+    StatusAt(Vec<Prefix>, oneshot::Sender<Vec<Status>>),
 }
 
 impl FibHandle {
@@ -102,6 +138,14 @@ impl FibHandle {
         answered.await.ok()
     }
 
+    /// What is desired and installed at the first of these prefixes that has something; `None` when
+    /// the task has ended.
+    pub async fn status_at(&self, prefixes: Vec<Prefix>) -> Option<Vec<Status>> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::StatusAt(prefixes, answer));
+        answered.await.ok()
+    }
+
     fn send(&self, command: Command) {
         // A task that has ended keeps no routes; its end is reported elsewhere.
         let _ = self.commands.send(command);
@@ -110,51 +154,60 @@ impl FibHandle {
 
 /// Starts to keep the kernel's routes, in the network namespace of the calling thread.
 ///
-/// `feed` has the best routes of the speaker. `claimants` are the owners that will say
-/// [`in_sync`](FibHandle::in_sync); the speaker does by the feed. Reports to `progress` once the
-/// kernel was listed and everything known by then is installed. The future ends when the handle
-/// and the feed are gone; routes stay in the kernel.
+/// `claimants` are the owners that will say [`in_sync`](FibHandle::in_sync); the speaker does by the
+/// feed. Reports to `progress` once the kernel was listed and everything known by then is
+/// installed. The future waits for the end, which comes when the handle and the feed are gone;
+/// routes stay in the kernel.
 ///
 /// # Errors
-/// When there is no netlink socket to be had.
-///
-/// # Panics
-/// Outside of a tokio runtime with IO enabled.
+/// When there is no netlink socket or thread to be had.
 pub fn start(
     settings: Settings,
     claimants: &[Owner],
-    feed: mpsc::Receiver<FeedEvent>,
+    learned: Learned,
     problems: Problems,
     progress: Progress,
-) -> Result<
-    (
-        FibHandle,
-        impl Future<Output = Result<(), KernelError>> + Send,
-    ),
-    StartError,
-> {
+) -> Result<(FibHandle, impl Future<Output = Result<(), Lost>> + Send), StartError> {
+    // Here, not on the thread: errors are for the caller.
     let kernel = Netlink::open()?;
     let monitor = Monitor::open(&FORWARDING)?;
     monitor.ignore_routes_of(kernel.port())?;
-    let events = monitor.into_async()?;
     progress.expect(
         event::Owner::Fib,
         "the kernel's routes to be listed and brought in line",
     );
     let (commands, received) = mpsc::unbounded_channel();
     let fib = Fib::new(settings, claimants, Time(0));
-    let task = Task {
-        reconciler: Reconciler::new(fib, kernel),
-        events,
-        feed: Some(feed),
-        commands: received,
-        problems,
-        progress: Some(progress),
-        waiting: Vec::new(),
-        origin: Instant::now(),
-        reported: Time(0),
+    let (ended, end) = oneshot::channel();
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Lost::Runtime)?;
+        runtime.block_on(async {
+            let task = Task {
+                reconciler: Reconciler::new(fib, kernel),
+                events: monitor.into_async()?,
+                feed: Some(learned.feed),
+                carriers: learned.carriers,
+                wishes: Wishes::default(),
+                commands: received,
+                problems,
+                progress: Some(progress),
+                waiting: Vec::new(),
+                origin: Instant::now(),
+                reported: Time(0),
+            };
+            Ok(task.run().await?)
+        })
     };
-    Ok((FibHandle { commands }, task.run()))
+    thread::Builder::new()
+        .name("fib".to_owned())
+        // Who waited for the end may be gone.
+        .spawn(move || drop(ended.send(run())))
+        .map_err(StartError::Thread)?;
+    let end = async { end.await.unwrap_or(Err(Lost::Thread)) };
+    Ok((FibHandle { commands }, end))
 }
 
 /// Somebody waits for these slots.
@@ -163,7 +216,9 @@ type Waiter = (Vec<Slot>, oneshot::Sender<Vec<Result<(), Trouble>>>);
 struct Task {
     reconciler: Reconciler<Netlink>,
     events: AsyncMonitor,
-    feed: Option<mpsc::Receiver<FeedEvent>>,
+    feed: Option<mpsc::Receiver<FeedEvent<Forwarding>>>,
+    carriers: Option<bgp::Prefix>,
+    wishes: Wishes,
     commands: mpsc::UnboundedReceiver<Command>,
     problems: Problems,
     progress: Option<Progress>,
@@ -241,26 +296,34 @@ impl Task {
         let now = self.now();
         let fib = self.reconciler.fib();
         match command {
-            Command::Desire(owner, slot, wish) => fib.desire(owner, slot, wish.as_ref()),
-            Command::Renounce(owner, prefix) => fib.renounce(owner, prefix),
+            Command::Desire(owner, slot, wish) => fib.desire(owner, slot, wish.as_ref(), now),
+            Command::Renounce(owner, prefix) => fib.renounce(owner, prefix, now),
             Command::InSync(owner, family) => fib.in_sync(owner, family, now),
             Command::Settled(slots, answer) => self.waiting.push((slots, answer)),
             Command::Status(after, limit, answer) => {
                 // Whoever asked may have gone away.
-                let _ = answer.send(fib.status(after).take(limit).collect());
+                let _ = answer.send(fib.status(after, limit));
+            }
+            Command::StatusAt(prefixes, answer) => {
+                let mut found = prefixes.into_iter().map(|prefix| fib.status_at(prefix));
+                let _ = answer.send(found.find(|at| !at.is_empty()).unwrap_or_default());
             }
         }
     }
 
-    fn learn(&mut self, event: FeedEvent) {
+    fn learn(&mut self, event: FeedEvent<Forwarding>) {
         let now = self.now();
         let fib = self.reconciler.fib();
         let metric = fib.settings().metric;
         match event {
             FeedEvent::Changes(changes) => {
                 for change in &changes {
-                    let (prefix, wish) = feed::desire(change);
-                    fib.desire(Owner::Bgp, Slot::new(prefix, metric), wish.as_ref());
+                    if self.carriers.is_some_and(|all| all.contains(change.prefix)) {
+                        continue;
+                    }
+                    let slot = Slot::new(feed::prefix(change.prefix), metric);
+                    let wish = self.wishes.of(change.route.as_ref());
+                    fib.desire(Owner::Bgp, slot, wish, now);
                 }
             }
             FeedEvent::InSync(family) => fib.in_sync(Owner::Bgp, feed::family(family), now),
@@ -301,7 +364,9 @@ impl Task {
 }
 
 /// The next part of a feed; never, if there is none.
-async fn next(feed: &mut Option<mpsc::Receiver<FeedEvent>>) -> Option<FeedEvent> {
+async fn next(
+    feed: &mut Option<mpsc::Receiver<FeedEvent<Forwarding>>>,
+) -> Option<FeedEvent<Forwarding>> {
     match feed {
         Some(feed) => feed.recv().await,
         None => std::future::pending().await,

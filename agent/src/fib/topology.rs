@@ -33,7 +33,9 @@ pub(super) enum Consequence {
     /// Next hops may lead elsewhere.
     Resolve,
     /// And the kernel may have dropped IPv4 routes through this interface without a word.
-    Lost(u32),
+    RoutesLost(u32),
+    /// And the nexthop objects on it too, with everything that goes through them.
+    LinkLost(u32),
 }
 
 impl Topology {
@@ -47,10 +49,13 @@ impl Topology {
         if before == Some(&interface) {
             return Consequence::None;
         }
-        let goes_down = before.is_some_and(|before| before.up && !interface.up);
+        // Without carrier IPv4 routes stay, and objects do not.
+        let goes_down = before.is_some_and(|before| {
+            before.up && !interface.up || before.running && !interface.running
+        });
         self.links.insert(link.ifindex, interface);
         if goes_down {
-            Consequence::Lost(link.ifindex)
+            Consequence::LinkLost(link.ifindex)
         } else {
             Consequence::Resolve
         }
@@ -59,7 +64,7 @@ impl Topology {
     pub(super) fn link_is_gone(&mut self, ifindex: u32) -> Consequence {
         self.addresses.retain(|(on, ..)| *on != ifindex);
         match self.links.remove(&ifindex) {
-            Some(_) => Consequence::Lost(ifindex),
+            Some(_) => Consequence::LinkLost(ifindex),
             None => Consequence::None,
         }
     }
@@ -77,7 +82,7 @@ impl Topology {
     pub(super) fn address_is_gone(&mut self, address: &Address) -> Consequence {
         let key = (address.ifindex, address.local, address.connected());
         match self.addresses.remove(&key) {
-            true => Consequence::Lost(address.ifindex),
+            true => Consequence::RoutesLost(address.ifindex),
             false => Consequence::None,
         }
     }
@@ -140,7 +145,8 @@ impl Topology {
         }
     }
 
-    fn next_hop(&self, gateway: &Gateway, ipv6: bool) -> Result<NextHop, Unresolved> {
+    /// Where a router is, for a route of a family.
+    pub(super) fn next_hop(&self, gateway: &Gateway, ipv6: bool) -> Result<NextHop, Unresolved> {
         let addr = gateway.addr;
         if ipv6 && addr.is_ipv4() {
             return Err(Unresolved::WrongFamily(addr));
@@ -357,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn only_up_and_down_and_lost_addresses_lose_routes() {
+    fn links_that_go_down_or_lose_carrier_and_lost_addresses_lose_routes() {
         let mut host = host();
         assert_eq!(
             host.link_is(&link(2, "eth0", true, true)),
@@ -365,11 +371,11 @@ mod tests {
         );
         assert_eq!(
             host.link_is(&link(2, "eth0", true, false)),
-            Consequence::Resolve
+            Consequence::LinkLost(2)
         );
         assert_eq!(
             host.link_is(&link(2, "eth0", false, false)),
-            Consequence::Lost(2)
+            Consequence::LinkLost(2)
         );
         assert_eq!(
             host.link_is(&link(2, "eth0", true, true)),
@@ -381,8 +387,8 @@ mod tests {
         );
         let address = Address::new(2, ip("192.0.2.1"), 24);
         assert_eq!(host.address_is(&address), Consequence::None);
-        assert_eq!(host.address_is_gone(&address), Consequence::Lost(2));
+        assert_eq!(host.address_is_gone(&address), Consequence::RoutesLost(2));
         assert_eq!(host.address_is_gone(&address), Consequence::None);
-        assert_eq!(host.link_is_gone(9), Consequence::Lost(9));
+        assert_eq!(host.link_is_gone(9), Consequence::LinkLost(9));
     }
 }

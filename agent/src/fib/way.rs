@@ -1,16 +1,13 @@
-//! What owners desire, and where it leads once resolved.
+//! What owners desire, and what a route does.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
 
 use serde::Serialize;
-use wayleave_netlink::{NextHops, Route, RouteKind};
-
-use super::topology::Topology;
+use wayleave_netlink::{NextHops, NexthopId, Route, RouteKind};
 
 /// Who desires a route. For one slot the first of this order wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -92,8 +89,8 @@ pub struct Content {
     pub source: Option<IpAddr>,
     /// Path MTU.
     pub mtu: Option<std::num::NonZeroU32>,
-    /// A nexthop object; never in what we desire, perhaps in what we find.
-    pub nexthop: Option<wayleave_netlink::NexthopId>,
+    /// The nexthop object packets go through. In a status the next hops are its own, spelled out.
+    pub nexthop: Option<NexthopId>,
 }
 
 impl Content {
@@ -124,6 +121,13 @@ impl Content {
             source: None,
             mtu: None,
             nexthop: None,
+        }
+    }
+
+    pub(super) fn through(nexthop: NexthopId) -> Self {
+        Self {
+            nexthop: Some(nexthop),
+            ..Self::forwarding(NextHops::NONE)
         }
     }
 
@@ -167,102 +171,6 @@ pub enum Unresolved {
     Empty,
 }
 
-/// The number of a way in use.
+/// The number of a way in use: a wish of one or more slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct WayId(std::num::NonZeroU32);
-
-/// All wishes in use, each kept and resolved once: 200,000 routes have a handful.
-#[derive(Debug, Default)]
-pub(super) struct Ways {
-    numbers: BTreeMap<(Arc<Wish>, bool), WayId>,
-    /// By number, less one.
-    ways: Vec<Option<Way>>,
-    free: Vec<WayId>,
-}
-
-#[derive(Debug)]
-struct Way {
-    wish: Arc<Wish>,
-    ipv6: bool,
-    users: u32,
-    outcome: Result<Arc<Content>, Unresolved>,
-}
-
-impl Ways {
-    /// Takes a wish into use for routes of a family, once more.
-    pub(super) fn claim(&mut self, wish: &Wish, ipv6: bool, topology: &Topology) -> WayId {
-        // The common case is the wish of the route before.
-        let wish = Arc::new(wish.clone());
-        if let Some(id) = self.numbers.get(&(Arc::clone(&wish), ipv6)).copied() {
-            self.way_mut(id).users += 1;
-            return id;
-        }
-        let outcome = topology.resolve(&wish, ipv6).map(Arc::new);
-        let way = Way {
-            wish: Arc::clone(&wish),
-            ipv6,
-            users: 1,
-            outcome,
-        };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.ways[index(id)] = Some(way);
-                id
-            }
-            None => {
-                self.ways.push(Some(way));
-                let number = u32::try_from(self.ways.len())
-                    .ok()
-                    .and_then(std::num::NonZeroU32::new);
-                WayId(number.expect("invariant: there are fewer ways than routes"))
-            }
-        };
-        self.numbers.insert((wish, ipv6), id);
-        id
-    }
-
-    /// Gives a way up, once.
-    pub(super) fn release(&mut self, id: WayId) {
-        let way = self.way_mut(id);
-        way.users -= 1;
-        if way.users > 0 {
-            return;
-        }
-        if let Some(way) = self.ways[index(id)].take() {
-            self.numbers.remove(&(way.wish, way.ipv6));
-        }
-        self.free.push(id);
-    }
-
-    /// Where it leads, or why nowhere.
-    pub(super) fn outcome(&self, id: WayId) -> Result<&Arc<Content>, &Unresolved> {
-        match &self.ways[index(id)] {
-            Some(way) => way.outcome.as_ref(),
-            None => Err(&Unresolved::Empty),
-        }
-    }
-
-    /// Resolves all anew. Returns those that lead elsewhere than before.
-    pub(super) fn resolve_again(&mut self, topology: &Topology) -> Vec<WayId> {
-        let mut changed = Vec::new();
-        for (number, way) in (1..).zip(&mut self.ways) {
-            let Some(way) = way else { continue };
-            let outcome = topology.resolve(&way.wish, way.ipv6).map(Arc::new);
-            if way.outcome != outcome {
-                way.outcome = outcome;
-                changed.extend(std::num::NonZeroU32::new(number).map(WayId));
-            }
-        }
-        changed
-    }
-
-    fn way_mut(&mut self, id: WayId) -> &mut Way {
-        self.ways[index(id)]
-            .as_mut()
-            .expect("invariant: a way in use is kept")
-    }
-}
-
-fn index(id: WayId) -> usize {
-    id.0.get() as usize - 1
-}
+pub(super) struct WayId(pub(super) std::num::NonZeroU32);

@@ -27,8 +27,9 @@ use crate::{
     error::KernelError,
     kernel::Kernel,
     link::{Link, LinkId},
+    nexthop::Nexthop,
     object::{Dump, Event, Object, Progress},
-    route::{Protocol, Route},
+    route::{NextHops, Protocol, Route},
 };
 
 /// Objects in one part of a listing.
@@ -125,7 +126,8 @@ impl FakeKernel {
         inner.hear(events);
     }
 
-    /// The events since the last call, less the echo of route changes made through [`Kernel`].
+    /// The events since the last call, less the echo of changes of routes and nexthop objects made
+    /// through [`Kernel`].
     #[must_use]
     pub fn take_events(&self) -> Vec<Event> {
         std::mem::take(&mut self.inner().events)
@@ -141,6 +143,21 @@ impl FakeKernel {
     #[must_use]
     pub fn routes(&self) -> Vec<Route> {
         self.inner().state.routes().cloned().collect()
+    }
+
+    /// The nexthop objects in it, in order of their ids.
+    #[must_use]
+    pub fn nexthops(&self) -> Vec<Nexthop> {
+        self.inner().state.nexthops().cloned().collect()
+    }
+
+    /// The next hops of a route, those of its nexthop object spelled out.
+    #[must_use]
+    pub fn next_hops(&self, route: &Route) -> NextHops {
+        match route.nexthop {
+            Some(id) => self.inner().state.hops_of(id).into_iter().collect(),
+            None => route.next_hops.clone(),
+        }
     }
 
     /// The routes of a protocol.
@@ -316,7 +333,9 @@ impl Inner {
                 self.others(&Change::RouteReplace(hole));
             }
             (Fault::LinkGoesDown, Change::RouteAdd(route) | Change::RouteReplace(route)) => {
-                if let Some(hop) = route.next_hops.first() {
+                let through = route.nexthop.map(|id| self.state.hops_of(id));
+                let hops = through.unwrap_or_else(|| route.next_hops.to_vec());
+                if let Some(hop) = hops.first() {
                     let down = crate::link::LinkChange::of(hop.ifindex).up(false);
                     self.others(&down.into());
                 }
@@ -330,7 +349,12 @@ impl Inner {
         let mut events = self.state.apply(change)?;
         if matches!(
             change,
-            Change::RouteAdd(_) | Change::RouteReplace(_) | Change::RouteDelete(_)
+            Change::RouteAdd(_)
+                | Change::RouteReplace(_)
+                | Change::RouteDelete(_)
+                | Change::NexthopAdd(_)
+                | Change::NexthopReplace(_)
+                | Change::NexthopDelete(_)
         ) {
             events.clear();
         }

@@ -62,7 +62,12 @@ impl State {
             Change::RouteAdd(route) => self.install(route, false),
             Change::RouteReplace(route) => self.install(route, true),
             Change::RouteDelete(key) => self.delete_route(key),
-            Change::NexthopReplace(nexthop) => self.install_nexthop(nexthop),
+            Change::NexthopAdd(nexthop) if self.nexthops.contains_key(&nexthop.id) => {
+                refuse(Errno::EEXIST)
+            }
+            Change::NexthopAdd(nexthop) | Change::NexthopReplace(nexthop) => {
+                self.install_nexthop(nexthop)
+            }
             Change::NexthopDelete(id) => match self.nexthops.contains_key(id) {
                 true => Ok(self.drop_nexthop(*id)),
                 false => refuse(Errno::ENOENT),
@@ -137,6 +142,25 @@ impl State {
 
     pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.values()
+    }
+
+    pub(super) fn nexthops(&self) -> impl Iterator<Item = &Nexthop> {
+        self.nexthops.values()
+    }
+
+    /// Where an object leads.
+    pub(super) fn hops_of(&self, id: NexthopId) -> Vec<NextHop> {
+        match self.nexthops.get(&id).map(|nexthop| &nexthop.to) {
+            Some(NexthopTarget::Via {
+                gateway, ifindex, ..
+            }) => vec![NextHop::via(*gateway, *ifindex)],
+            Some(NexthopTarget::Dev { ifindex, .. }) => vec![NextHop::dev(*ifindex)],
+            Some(NexthopTarget::Group(members) | NexthopTarget::Resilient { members, .. }) => {
+                let hops = members.iter().flat_map(|member| self.hops_of(member.id));
+                hops.collect()
+            }
+            Some(NexthopTarget::Blackhole { .. }) | None => Vec::new(),
+        }
     }
 
     pub(super) fn list(&self, what: &Dump) -> Vec<Object> {
@@ -319,6 +343,16 @@ impl State {
                     return refuse(Errno::EINVAL);
                 }
             }
+        }
+        let group = |to: &NexthopTarget| {
+            matches!(
+                to,
+                NexthopTarget::Group(_) | NexthopTarget::Resilient { .. }
+            )
+        };
+        let before = self.nexthops.get(&nexthop.id);
+        if before.is_some_and(|before| group(&before.to) != group(&nexthop.to)) {
+            return refuse(Errno::EINVAL);
         }
         self.nexthops.insert(nexthop.id, nexthop.clone());
         Ok(vec![Event::New(Object::Nexthop(nexthop.clone()))])

@@ -33,9 +33,14 @@ pub(crate) fn change(out: &mut Vec<u8>, change: &Change, sequence: u32) -> Resul
             route::write_key(&mut w, key);
             w
         }
-        Change::NexthopReplace(nexthop) => {
+        Change::NexthopAdd(nexthop) | Change::NexthopReplace(nexthop) => {
             nexthop::check(nexthop)?;
-            let mut w = Writer::begin(out, RTM_NEWNEXTHOP, REPLACE, sequence);
+            let flags = if matches!(change, Change::NexthopAdd(_)) {
+                ADD
+            } else {
+                REPLACE
+            };
+            let mut w = Writer::begin(out, RTM_NEWNEXTHOP, flags, sequence);
             nexthop::write(&mut w, nexthop);
             w
         }

@@ -25,7 +25,6 @@ use axum::Router;
 use tokio::sync::{mpsc, watch};
 use wayleave_bgp::SpeakerHandle;
 use wayleave_discovery::codec::NodeKey;
-use wayleave_netlink::KernelError;
 
 use crate::{
     attach,
@@ -70,7 +69,7 @@ pub enum OwnerError {
         "routes in the kernel can no longer be kept up to date: {0}; wayleaved ends, for a whole one \
          to be started in its place, which takes over what is there"
     )]
-    FibLost(KernelError),
+    FibLost(fib::Lost),
     /// Containers' interfaces.
     #[error("containers cannot be attached: {0}")]
     Attach(#[from] attach::OpenError),

@@ -1,13 +1,12 @@
 //! Routes into the kernel.
 
 use tokio::sync::mpsc;
-use wayleave_bgp_core::{Prefix, feed::FeedEvent};
-use wayleave_netlink::{KernelError, Protocol};
+use wayleave_netlink::Protocol;
 
 use super::{Dependencies, OwnerError};
 use crate::{
     config::{self, Config},
-    fib::{self, FibHandle, Owner},
+    fib::{self, FibHandle, Learned, Lost, Owner},
 };
 
 /// Parts of the feed on their way.
@@ -26,20 +25,21 @@ pub(super) fn start(
     } else {
         &[Owner::Attach, Owner::Block]
     };
-    let learned = if config.fib.install.value {
-        let learned = dependencies.speaker.subscribe(FEED);
-        match config::carriers(config) {
-            Some(carriers) => without(carriers, learned),
-            None => learned,
-        }
+    let feed = if config.fib.install.value {
+        dependencies.speaker.subscribe_forwarding(FEED)
     } else {
         // A feed that ends at once: nothing is learned, and what an earlier run learned goes.
         mpsc::channel(1).1
+    };
+    let learned = Learned {
+        feed,
+        carriers: config::carriers(config),
     };
     let settings = fib::Settings {
         table: config.fib.table.value,
         metric: config.fib.metric.value,
         protocol: Protocol(config.fib.protocol.value),
+        nexthop_objects: config.fib.nexthop_objects.value,
     };
     let (handle, task) = fib::start(
         settings,
@@ -54,44 +54,24 @@ pub(super) fn start(
 
 /// Runs the reconciler. When it cannot go on, neither can the agent: what peers are told would no
 /// longer be what the kernel does.
-async fn watch_over(
-    task: impl Future<Output = Result<(), KernelError>>,
-    lost: mpsc::Sender<OwnerError>,
-) {
+async fn watch_over(task: impl Future<Output = Result<(), Lost>>, lost: mpsc::Sender<OwnerError>) {
     if let Err(error) = task.await {
         // One loss ends the agent; of others nobody needs to hear.
         let _ = lost.try_send(OwnerError::FibLost(error));
     }
 }
 
-/// The feed without the routes inside `prefix`: carriers say something and lead nowhere.
-fn without(prefix: Prefix, mut feed: mpsc::Receiver<FeedEvent>) -> mpsc::Receiver<FeedEvent> {
-    let (events, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        while let Some(mut event) = feed.recv().await {
-            if let FeedEvent::Changes(changes) = &mut event {
-                changes.retain(|change| !prefix.contains(change.prefix));
-                if changes.is_empty() {
-                    continue;
-                }
-            }
-            if events.send(event).await.is_err() {
-                break;
-            }
-        }
-    });
-    receiver
-}
-
 #[cfg(test)]
 mod tests {
+    use wayleave_netlink::KernelError;
+
     use super::*;
 
     #[tokio::test]
     async fn a_reconciler_that_cannot_go_on_is_a_loss_and_one_that_is_done_is_none() {
         let (lost, mut losses) = mpsc::channel(1);
         let broken = KernelError::Malformed("half a message".to_owned());
-        watch_over(async { Err(broken) }, lost.clone()).await;
+        watch_over(async { Err(broken.into()) }, lost.clone()).await;
         let loss = losses.try_recv().unwrap().to_string();
         assert!(
             loss.starts_with("routes in the kernel can no longer be kept up to date: "),

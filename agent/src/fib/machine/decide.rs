@@ -1,43 +1,74 @@
 //! What is to be done, and what became of it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use nix::errno::Errno;
 use wayleave_bgp_core::Time;
-use wayleave_netlink::{Change, KernelError, Prefix, Protocol, Route};
+use wayleave_netlink::{Change, KernelError, NexthopId, Prefix, Protocol, Route};
 
 use super::{
     super::{
-        ledger::Work,
+        contents::ContentId,
+        objects::Fate,
+        slots::{Actual, SlotId, Work},
         trouble::Trouble,
-        way::{Content, Owner, WayId},
+        way::{Content, Owner, Unresolved},
+        ways::Outcome,
     },
-    Actual, Entry, Fib, QUIET, Sent, Settings, Slot,
+    Fib, QUIET, Sent, Settings, Slot,
 };
 
+/// What is to be in a slot.
+enum Aim<'a> {
+    /// Nothing: nobody desires it, or a stronger one has the prefix.
+    Nothing,
+    /// Nothing: this host is connected to that network.
+    Connected,
+    /// Something that leads nowhere.
+    Unresolved(&'a Unresolved),
+    /// Something through an object that the kernel refuses.
+    Blocked(&'a KernelError),
+    /// This.
+    To(ContentId),
+}
+
 impl Fib {
-    /// The changes to make now, at most `max`. [`acked`](Self::acked) tells what became of them
-    /// before anything else is asked.
+    /// The changes to make now: those of nexthop objects, then at most `max` of routes.
+    /// [`acked`](Self::acked) tells what became of them before anything else is asked.
     pub fn step(&mut self, now: Time, max: usize) -> Vec<Change> {
         // Changes whose results never came: nobody knows.
-        for (slot, _) in std::mem::take(&mut self.sent) {
-            self.doubt(slot);
+        for sent in std::mem::take(&mut self.sent) {
+            match sent {
+                Sent::Install(id, content) => {
+                    self.ways.contents.release(content);
+                    self.doubt(id);
+                }
+                Sent::Remove(id) => self.doubt(id),
+                Sent::Object(id, _) => self.ways.objects.doubt(id),
+            }
         }
         if !self.listed || self.listing.is_some() {
             return Vec::new();
         }
         self.sweep(now);
         for slot in self.ledger.due(now) {
-            self.review(slot);
+            self.review_slot(&slot);
         }
         for slot in self.ledger.settle(now) {
-            self.review(slot);
+            self.review_slot(&slot);
         }
         let mut changes = Vec::new();
-        for slot in self.ledger.take(max) {
-            let (change, sent) = self.change(slot);
+        let contents = &self.ways.contents;
+        let in_use = |object| contents.find(&Content::through(object)).is_some();
+        let objects = self.ways.objects.step(now, self.settings.protocol, in_use);
+        for (id, sent, change) in objects {
             changes.push(change);
-            self.sent.push((slot, sent));
+            self.sent.push(Sent::Object(id, sent));
+        }
+        for id in self.slots.take(max) {
+            let (change, sent) = self.change(id);
+            changes.push(change);
+            self.sent.push(sent);
         }
         changes
     }
@@ -49,8 +80,21 @@ impl Fib {
         let results = results
             .into_iter()
             .chain((0..missing).map(|_| Err(KernelError::Overrun)));
-        for ((slot, sent), result) in sent.into_iter().zip(results) {
-            self.result(slot, sent, result, now);
+        for (sent, result) in sent.into_iter().zip(results) {
+            match sent {
+                Sent::Install(id, content) => self.installed(id, content, result, now),
+                Sent::Remove(id) => self.removed(id, result, now),
+                Sent::Object(id, sent) => {
+                    if result.as_ref().is_err_and(|error| error.is(Errno::EEXIST)) {
+                        // The id is taken after all: by whom, only a listing tells.
+                        self.list_soon(now);
+                    }
+                    let before = self.ways.objects.refusal(id).is_some();
+                    let fate = self.ways.objects.result(id, sent, result, now);
+                    let refused = self.ways.objects.refusal(id).is_some();
+                    self.routes_of_object(id, fate, before != refused);
+                }
+            }
         }
     }
 
@@ -58,124 +102,181 @@ impl Fib {
     /// IPv6 turns metric 0 into 1024, so the metric alone would let a learned route win over the
     /// container that is here. Nor does anybody lead us to a network we are connected to: IPv6 gives
     /// connected routes metric 256, and the learned one would win.
-    pub(super) fn way(&self, slot: &Slot) -> Option<WayId> {
-        let strongest = |entry: &Entry| entry.wishes.iter().position(Option::is_some);
-        let (owner, entry) = {
-            let entry = self.slots.get(slot)?;
-            (strongest(entry)?, entry)
+    fn aim(&self, id: SlotId) -> Aim<'_> {
+        let entry = self.slots.get(id);
+        let Some(owner) = entry.strongest() else {
+            return Aim::Nothing;
         };
-        let outranked = self.of_prefix(slot.prefix).any(|(other, entry)| {
-            other != slot && strongest(entry).is_some_and(|stronger| stronger < owner)
+        let prefix = entry.slot().prefix;
+        let outranked = self.of_prefix(prefix).any(|other| {
+            let stronger = || self.slots.get(other).strongest();
+            other != id && stronger().is_some_and(|stronger| stronger < owner)
         });
-        let connected = owner == Owner::Bgp as usize && self.topology.is_connected(slot.prefix);
-        if outranked || connected {
-            None
-        } else {
-            entry.wishes[owner]
+        if outranked {
+            return Aim::Nothing;
+        }
+        if owner == Owner::Bgp as usize && self.topology.is_connected(prefix) {
+            return Aim::Connected;
+        }
+        let Some(way) = entry.wishes[owner] else {
+            return Aim::Nothing;
+        };
+        match self.ways.outcome(way) {
+            Outcome::To(content) => Aim::To(content),
+            Outcome::Unresolved(why) => Aim::Unresolved(why),
+            Outcome::Blocked(error) => Aim::Blocked(error),
         }
     }
 
     /// All slots of a prefix, whatever the metric.
-    pub(super) fn of_prefix(&self, prefix: Prefix) -> impl Iterator<Item = (&Slot, &Entry)> {
-        self.slots.range(
-            Slot { prefix, metric: 0 }..=Slot {
-                prefix,
-                metric: u32::MAX,
-            },
-        )
+    pub(super) fn of_prefix(&self, prefix: Prefix) -> impl Iterator<Item = SlotId> {
+        self.slots.of_prefix(prefix, self.settings.metric)
     }
 
     /// What is to be in a slot: desired, and resolved.
-    pub(super) fn target(&self, slot: &Slot) -> Option<Arc<Content>> {
-        self.ways.outcome(self.way(slot)?).ok().map(Arc::clone)
+    pub(super) fn target(&self, id: SlotId) -> Option<ContentId> {
+        match self.aim(id) {
+            Aim::To(content) => Some(content),
+            Aim::Nothing | Aim::Connected | Aim::Unresolved(_) | Aim::Blocked(_) => None,
+        }
     }
 
-    pub(super) fn differs(&self, slot: &Slot) -> bool {
-        let actual = self.slots.get(slot).map(|entry| &entry.actual);
-        match (self.target(slot), actual) {
-            (Some(target), Some(Actual::Is(content))) => *content != target,
-            (None, None | Some(Actual::Absent)) => false,
+    /// Whether a route that was installed so is there: its nexthop object may have gone with it.
+    pub(super) fn is_certain(&self, content: ContentId) -> bool {
+        match self.ways.contents.get(content).nexthop {
+            Some(object) => self.ways.objects.is_there(object),
+            None => true,
+        }
+    }
+
+    pub(super) fn differs(&self, id: SlotId) -> bool {
+        match (self.target(id), self.slots.get(id).actual) {
+            (Some(target), Actual::Is(content)) => content != target,
+            (None, Actual::Absent) => false,
             _ => true,
         }
     }
 
     /// All slots of a prefix: a foreign route at one metric bears on ours at another.
     pub(super) fn review_prefix(&mut self, prefix: Prefix) {
-        let slots: Vec<_> = self.of_prefix(prefix).map(|(slot, _)| *slot).collect();
-        for slot in slots {
-            self.review(slot);
+        let slots: [Option<SlotId>; 2] = {
+            let mut of = self.of_prefix(prefix);
+            [of.next(), of.next()]
+        };
+        for id in slots.into_iter().flatten() {
+            self.review(id);
+        }
+    }
+
+    fn review_slot(&mut self, slot: &Slot) {
+        if let Some(id) = self.slots.find(slot) {
+            self.review(id);
+        }
+    }
+
+    /// Has the kernel something else of ours, or nothing: notes who uses which content.
+    pub(super) fn set_actual(&mut self, id: SlotId, actual: Actual) {
+        if let Actual::Is(content) = actual {
+            self.ways.contents.again(content);
+        }
+        let entry = self.slots.get_mut(id);
+        if let Actual::Is(before) = std::mem::replace(&mut entry.actual, actual) {
+            self.let_go(before);
+        }
+    }
+
+    /// One user less of a content; an object that nobody uses may go.
+    pub(super) fn let_go(&mut self, content: ContentId) {
+        let through = self.ways.contents.get(content).nexthop;
+        self.ways.contents.release(content);
+        if let Some(object) = through
+            && self.ways.contents.find(&Content::through(object)).is_none()
+        {
+            self.ways.objects.touch(object);
         }
     }
 
     /// Decides what is to be done with a slot, and what is wrong with it.
-    pub(super) fn review(&mut self, slot: Slot) {
-        let target = self.target(&slot);
-        let Some(entry) = self.slots.get(&slot) else {
-            return;
-        };
-        let desired = entry.wishes.iter().any(Option::is_some);
+    pub(super) fn review(&mut self, id: SlotId) {
+        let aim = self.aim(id);
+        let entry = self.slots.get(id);
+        let slot = entry.slot();
+        let desired = entry.is_desired();
         let occupied = self.foreign.get(&slot).copied();
-        let work = match (&target, &entry.actual) {
-            (Some(target), Actual::Is(content)) if content == target => Work::None,
-            (Some(_), Actual::Absent) if occupied.is_some() => Work::None,
-            (Some(_), _) => Work::Install,
-            (None, Actual::Is(_) | Actual::Unknown) if !entry.adopted => Work::Remove,
-            (None, _) => Work::None,
+        let going = |content| {
+            let through = self.ways.contents.get(content).nexthop;
+            through.is_some_and(|object| self.ways.objects.is_going(object))
         };
-        let idle = work == Work::None && !desired && !entry.adopted;
-        if idle && matches!(entry.actual, Actual::Absent | Actual::Taken) {
-            self.slots.remove(&slot);
+        let work = match (&aim, entry.actual) {
+            (Aim::To(target), Actual::Is(content)) if content == *target => Work::None,
+            (Aim::To(_), Actual::Absent) if occupied.is_some() => Work::None,
+            (Aim::To(_), _) => Work::Install,
+            // What is there is better than nothing.
+            (Aim::Blocked(_), _) => Work::None,
+            // It goes with its object, in one message for all.
+            (_, Actual::Is(content)) if going(content) => Work::None,
+            (_, Actual::Is(_) | Actual::Unknown) if !entry.is_adopted() => Work::Remove,
+            _ => Work::None,
+        };
+        let trouble = self.judge(slot, desired, &aim, occupied, work);
+        let idle = work == Work::None && !desired && !entry.is_adopted();
+        let nothing = idle && matches!(entry.actual, Actual::Absent | Actual::Taken);
+        self.set_trouble(slot, trouble);
+        if nothing {
+            self.ledger.forgive(&slot);
+            self.slots.remove(id);
+        } else if work == Work::None {
+            self.ledger.forgive(&slot);
+            self.slots.set_work(id, Work::None);
+        } else if self.ledger.waits(&slot) {
+            self.slots.set_work(id, Work::None);
+        } else {
+            self.slots.set_work(id, work);
         }
-        self.ledger.note(slot, work);
-        self.judge(slot, desired, target.is_some(), occupied, work);
     }
 
     fn judge(
-        &mut self,
+        &self,
         slot: Slot,
         desired: bool,
-        resolved: bool,
+        aim: &Aim<'_>,
         occupied: Option<Protocol>,
         work: Work,
-    ) {
-        let better = Slot { metric: 0, ..slot }..slot;
+    ) -> Option<Trouble> {
+        if !desired {
+            return None;
+        }
+        match (aim, occupied, work) {
+            (Aim::Nothing, ..) => return None,
+            (Aim::Connected, ..) => return Some(Trouble::Connected),
+            (Aim::Unresolved(why), ..) => return Some(Trouble::Unresolved((*why).clone())),
+            (Aim::Blocked(error), ..) => return Some(Trouble::Refused((*error).clone())),
+            (Aim::To(_), Some(protocol), Work::None) => return Some(Trouble::Occupied(protocol)),
+            (Aim::To(_), ..) => {}
+        }
+        let times = self.ledger.quarrel(&slot);
+        if times > 1 {
+            return Some(Trouble::Contested { times });
+        }
         // The kernel's own are connected networks, which are better by right.
         let mut shadows = self
             .foreign
-            .range(better)
+            .range(Slot { metric: 0, ..slot }..slot)
             .filter(|(_, by)| **by != Protocol::KERNEL);
-        let shadow = shadows.next();
-        let times = self.ledger.quarrel(&slot);
-        let trouble = if !desired {
-            None
-        } else if !resolved {
-            let way = self.way(&slot);
-            match way.map(|way| self.ways.outcome(way)) {
-                Some(outcome) => outcome.err().map(|why| Trouble::Unresolved(why.clone())),
-                None => self
-                    .topology
-                    .is_connected(slot.prefix)
-                    .then_some(Trouble::Connected),
-            }
-        } else if let (Some(protocol), Work::None) = (occupied, work) {
-            Some(Trouble::Occupied(protocol))
-        } else if times > 1 {
-            Some(Trouble::Contested { times })
-        } else if let Some((Slot { metric, .. }, protocol)) = shadow {
-            Some(Trouble::Shadowed {
+        if let Some((Slot { metric, .. }, protocol)) = shadows.next() {
+            return Some(Trouble::Shadowed {
                 protocol: *protocol,
                 metric: *metric,
-            })
-        } else if work == Work::Install {
-            // A refusal stands until it is done, or until something else is wrong.
-            match self.troubles.get(&slot) {
-                Some(refused @ Trouble::Refused(_)) => Some(refused.clone()),
-                _ => None,
-            }
-        } else {
-            None
-        };
-        self.set_trouble(slot, trouble);
+            });
+        }
+        if work != Work::Install {
+            return None;
+        }
+        // A refusal stands until it is done, or until something else is wrong.
+        match self.troubles.get(&slot) {
+            Some(refused @ Trouble::Refused(_)) => Some(refused.clone()),
+            _ => None,
+        }
     }
 
     fn set_trouble(&mut self, slot: Slot, trouble: Option<Trouble>) {
@@ -190,14 +291,17 @@ impl Fib {
         self.troubles_changed |= changed;
     }
 
-    fn change(&self, slot: Slot) -> (Change, Sent) {
+    fn change(&mut self, id: SlotId) -> (Change, Sent) {
         let Settings {
             table, protocol, ..
         } = self.settings;
-        let Some(content) = self.target(&slot) else {
-            let route = Route::blackhole(slot.prefix, protocol);
-            let key = route.in_table(table).with_metric(slot.metric).key();
-            return (Change::RouteDelete(key), Sent::Remove);
+        let target = self.target(id);
+        let entry = self.slots.get(id);
+        let Slot { prefix, metric } = entry.slot();
+        let Some(target) = target else {
+            let route = Route::blackhole(prefix, protocol);
+            let key = route.in_table(table).with_metric(metric).key();
+            return (Change::RouteDelete(key), Sent::Remove(id));
         };
         let Content {
             kind,
@@ -205,8 +309,7 @@ impl Fib {
             source,
             mtu,
             nexthop,
-        } = Content::clone(&content);
-        let Slot { prefix, metric } = slot;
+        } = self.ways.contents.get(target).clone();
         let route = Route {
             prefix,
             table,
@@ -218,54 +321,97 @@ impl Fib {
             source,
             mtu,
         };
-        let empty = self
-            .slots
-            .get(&slot)
-            .is_none_or(|entry| entry.actual == Actual::Absent);
         // What we believe to be empty is never taken over: the belief may be wrong.
-        let change = if empty {
+        let change = if entry.actual == Actual::Absent {
             Change::RouteAdd(route)
         } else {
             Change::RouteReplace(route)
         };
-        (change, Sent::Install(content))
+        self.ways.contents.again(target);
+        (change, Sent::Install(id, target))
     }
 
-    fn result(&mut self, slot: Slot, sent: Sent, result: Result<(), KernelError>, now: Time) {
-        let Some(entry) = self.slots.get_mut(&slot) else {
-            return;
-        };
-        match (sent, result) {
-            (Sent::Install(content), Ok(())) => {
-                entry.actual = Actual::Is(content);
+    fn installed(
+        &mut self,
+        id: SlotId,
+        content: ContentId,
+        result: Result<(), KernelError>,
+        now: Time,
+    ) {
+        let slot = self.slots.get(id).slot();
+        match result {
+            Ok(()) => {
+                self.set_actual(id, Actual::Is(content));
                 self.foreign.remove(&slot);
                 self.ledger.forgive(&slot);
                 if matches!(self.troubles.get(&slot), Some(Trouble::Refused(_))) {
                     self.set_trouble(slot, None);
                 }
             }
-            (Sent::Remove, Ok(())) => {
-                entry.actual = Actual::Absent;
-                self.ledger.forgive(&slot);
-            }
-            // Gone already, perhaps with its interface.
-            (Sent::Remove, Err(error)) if error.is(Errno::ESRCH) || error.is(Errno::ENODEV) => {
-                entry.actual = Actual::Absent;
-                self.ledger.forgive(&slot);
-            }
-            (Sent::Install(_), Err(error)) if error.is(Errno::EEXIST) => {
+            Err(error) if error.is(Errno::EEXIST) => {
                 // There is one after all: whose, only a listing tells.
                 self.refused(slot, error, now);
-                self.listing_due = self.listing_due.map(|due| due.min(now + QUIET));
+                self.list_soon(now);
             }
-            (_, Err(error)) => {
+            // Its object was refused before it, which is the reason; or it has gone meanwhile,
+            // which an event or a listing tells.
+            Err(error) if error.errno().is_some() && !self.is_certain(content) => {
+                self.refused(slot, error, now);
+                self.list_soon(now);
+            }
+            Err(error) => {
                 if error.errno().is_none() {
-                    entry.actual = Actual::Unknown;
+                    self.set_actual(id, Actual::Unknown);
                 }
                 self.refused(slot, error, now);
             }
         }
-        self.review(slot);
+        self.let_go(content);
+        self.review(id);
+    }
+
+    fn removed(&mut self, id: SlotId, result: Result<(), KernelError>, now: Time) {
+        let slot = self.slots.get(id).slot();
+        match result {
+            Err(error) if !error.is(Errno::ESRCH) && !error.is(Errno::ENODEV) => {
+                if error.errno().is_none() {
+                    self.set_actual(id, Actual::Unknown);
+                }
+                self.refused(slot, error, now);
+            }
+            // Gone; perhaps before, with its interface.
+            _ => {
+                self.set_actual(id, Actual::Absent);
+                self.ledger.forgive(&slot);
+            }
+        }
+        self.review(id);
+    }
+
+    /// An object was changed, or refused: what that means for the routes through it.
+    pub(super) fn routes_of_object(&mut self, object: NexthopId, fate: Fate, verdict: bool) {
+        if verdict {
+            self.ways.regroup(&self.topology);
+        }
+        if fate == Fate::Untouched && !verdict {
+            return;
+        }
+        let through = self.ways.contents.find(&Content::through(object));
+        let mut touched = Vec::new();
+        for (id, entry) in self.slots.iter() {
+            let goes = through.is_some_and(|content| entry.actual == Actual::Is(content));
+            if goes || verdict && entry.is_desired() {
+                touched.push((id, goes));
+            }
+        }
+        for (id, goes) in touched {
+            match fate {
+                Fate::Gone if goes => self.set_actual(id, Actual::Absent),
+                Fate::Unknown if goes => self.set_actual(id, Actual::Unknown),
+                Fate::Gone | Fate::Unknown | Fate::Untouched => {}
+            }
+            self.review(id);
+        }
     }
 
     fn refused(&mut self, slot: Slot, error: KernelError, now: Time) {
@@ -273,11 +419,14 @@ impl Fib {
         self.set_trouble(slot, Some(Trouble::Refused(error)));
     }
 
-    fn doubt(&mut self, slot: Slot) {
-        if let Some(entry) = self.slots.get_mut(&slot) {
-            entry.actual = Actual::Unknown;
-        }
-        self.review(slot);
+    /// Lists everything before long, as the audit does anyway some time.
+    fn list_soon(&mut self, now: Time) {
+        self.listing_due = self.listing_due.map(|due| due.min(now + QUIET));
+    }
+
+    fn doubt(&mut self, id: SlotId) {
+        self.set_actual(id, Actual::Unknown);
+        self.review(id);
     }
 
     /// Removes what was found, is ours, and nobody wants, in the families where everybody has
@@ -288,15 +437,18 @@ impl Fib {
         }
         self.sweep_due = None;
         let waiting: BTreeSet<_> = self.unclaimed.iter().map(|(_, family)| *family).collect();
+        if waiting.is_empty() {
+            self.ways.objects.sweep();
+        }
         let mut strays = Vec::new();
-        for (slot, entry) in &mut self.slots {
-            if entry.adopted && !waiting.contains(&slot.prefix.family()) {
-                entry.adopted = false;
-                strays.push(*slot);
+        for (id, entry) in self.slots.iter_mut() {
+            if entry.is_adopted() && !waiting.contains(&entry.slot().prefix.family()) {
+                entry.set_adopted(false);
+                strays.push(id);
             }
         }
-        for slot in strays {
-            self.review(slot);
+        for id in strays {
+            self.review(id);
         }
     }
 }

@@ -1,13 +1,18 @@
 //! What the kernel tells: listings and events.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use wayleave_bgp_core::Time;
 use wayleave_netlink::{Event, Object, Prefix, Route};
 
 use super::{
-    super::{topology::Consequence, way::Content},
-    AUDIT, Actual, Entry, Fib, GRACE, Listing, QUIET, SPACING, Slot, UNQUIET,
+    super::{
+        objects::Fate,
+        slots::{Actual, SlotId},
+        topology::Consequence,
+        way::{Content, WayId},
+    },
+    AUDIT, Fib, GRACE, Listing, QUIET, SPACING, Slot, UNQUIET,
 };
 
 impl Fib {
@@ -29,9 +34,12 @@ impl Fib {
                 self.follow(consequence, now);
                 self.review_networks(consequence, vec![address.connected()]);
             }
-            Event::Gone(
-                Object::Route(_) | Object::Neighbor(_) | Object::Rule(_) | Object::Nexthop(_),
-            ) => {}
+            Event::Gone(Object::Nexthop(nexthop)) => {
+                if self.ways.objects.vanished(nexthop.id, now) {
+                    self.routes_of_object(nexthop.id, Fate::Gone, false);
+                }
+            }
+            Event::Gone(Object::Route(_) | Object::Neighbor(_) | Object::Rule(_)) => {}
         }
     }
 
@@ -42,42 +50,65 @@ impl Fib {
         self.listing.is_none() && due.is_some_and(|due| due <= now)
     }
 
-    /// A listing begins: interfaces, addresses, then routes of both families in our table.
+    /// A listing begins: interfaces, addresses, nexthop objects, then routes of both families in
+    /// our table.
     pub fn listing_begins(&mut self) {
-        for entry in self.slots.values_mut() {
-            entry.seen = false;
+        for (_, entry) in self.slots.iter_mut() {
+            entry.set_seen(false);
         }
+        self.ways.objects.listing_begins();
         self.listing = Some(Listing::default());
     }
 
     /// A part of it.
-    pub fn listed(&mut self, objects: Vec<Object>) {
+    pub fn listed(&mut self, objects: &mut Vec<Object>, now: Time) {
         let Some(mut listing) = self.listing.take() else {
             return;
         };
-        for object in objects {
+        for object in objects.drain(..) {
             match object {
                 Object::Link(link) => drop(listing.topology.link_is(&link)),
                 Object::Address(address) => drop(listing.topology.address_is(&address)),
+                Object::Nexthop(nexthop) => {
+                    let ours = self.settings.protocol;
+                    self.ways.objects.listed(nexthop, ours, now);
+                }
                 Object::Route(route) if self.is_ours(&route) => {
-                    let slot = Slot::of(&route);
-                    let entry = self.slots.entry(slot).or_insert_with(|| Entry {
-                        adopted: true,
-                        ..Entry::default()
-                    });
-                    let found = Content::of(&route);
-                    if !matches!(&entry.actual, Actual::Is(content) if **content == found) {
-                        entry.actual = Actual::Is(Arc::new(found));
-                    }
-                    entry.seen = true;
+                    let id = match self.slots.find(&Slot::of(&route)) {
+                        Some(id) => id,
+                        None => {
+                            let id = self.slots.make(Slot::of(&route));
+                            self.slots.get_mut(id).set_adopted(true);
+                            id
+                        }
+                    };
+                    self.slots.get_mut(id).set_seen(true);
+                    self.found(id, &Content::of(&route));
                 }
                 Object::Route(route) if self.concerns(&route) => {
                     listing.foreign.insert(Slot::of(&route), route.protocol);
                 }
-                Object::Route(_) | Object::Neighbor(_) | Object::Rule(_) | Object::Nexthop(_) => {}
+                Object::Route(_) | Object::Neighbor(_) | Object::Rule(_) => {}
             }
         }
         self.listing = Some(listing);
+    }
+
+    /// The kernel knows no nexthop objects.
+    pub fn has_no_objects(&mut self) {
+        self.ways.without_objects(&self.topology);
+    }
+
+    /// The kernel has this of ours in a slot.
+    fn found(&mut self, id: SlotId, content: &Content) {
+        if let Actual::Is(before) = self.slots.get(id).actual
+            && self.ways.contents.get(before) == content
+        {
+            return;
+        }
+        let content = self.ways.contents.claim(content);
+        self.set_actual(id, Actual::Is(content));
+        self.let_go(content);
     }
 
     /// It is complete: what was not in it is not there.
@@ -85,19 +116,21 @@ impl Fib {
         let Some(listing) = self.listing.take() else {
             return;
         };
-        for (slot, entry) in &mut self.slots {
-            if entry.seen {
-                continue;
-            }
-            let was_ours = matches!(
-                entry.actual,
-                Actual::Is(_) | Actual::Unknown | Actual::Taken
-            );
-            let taken = self.listed && was_ours && listing.foreign.contains_key(slot);
-            entry.actual = if taken { Actual::Taken } else { Actual::Absent };
+        let unseen: Vec<_> = self.slots.iter().filter(|(_, e)| !e.is_seen()).collect();
+        let unseen: Vec<_> = unseen
+            .into_iter()
+            .map(|(id, entry)| (id, entry.slot(), entry.actual))
+            .collect();
+        for (id, slot, actual) in unseen {
+            let was_ours = matches!(actual, Actual::Is(_) | Actual::Unknown | Actual::Taken);
+            let taken = self.listed && was_ours && listing.foreign.contains_key(&slot);
+            let actual = if taken { Actual::Taken } else { Actual::Absent };
+            self.set_actual(id, actual);
         }
         self.foreign = listing.foreign;
         self.topology = listing.topology;
+        let taken = self.ways.objects.listing_ends();
+        self.ways.renumber(&taken, &self.topology);
         self.ways.resolve_again(&self.topology);
         self.listed = true;
         self.last_listed = now;
@@ -105,9 +138,8 @@ impl Fib {
         self.unquiet_due = None;
         self.unquiet_since = None;
         self.sweep_due = Some(now);
-        let slots: Vec<_> = self.slots.keys().copied().collect();
-        for slot in slots {
-            self.review(slot);
+        for id in self.slots.ids() {
+            self.review(id);
         }
     }
 
@@ -137,23 +169,15 @@ impl Fib {
             Object::Route(route) if self.is_ours(route) => self.ours_appeared(route, now),
             Object::Route(route) if self.concerns(route) => {
                 let slot = Slot::of(route);
-                let was_ours = self
-                    .slots
-                    .get(&slot)
-                    .is_some_and(|entry| matches!(entry.actual, Actual::Is(_) | Actual::Unknown));
-                if replaced && was_ours {
-                    if let Some(entry) = self.slots.get_mut(&slot) {
-                        entry.actual = Actual::Taken;
+                let known = self.slots.find(&slot);
+                let actual = known.map(|id| self.slots.get(id).actual);
+                match (known, actual) {
+                    (Some(id), Some(Actual::Is(_) | Actual::Unknown)) if replaced => {
+                        self.set_actual(id, Actual::Taken);
+                        self.disturbed(id, now);
                     }
-                    self.disturbed(slot, now);
-                } else if !matches!(
-                    self.slots.get(&slot),
-                    Some(Entry {
-                        actual: Actual::Taken,
-                        ..
-                    })
-                ) {
-                    self.foreign.insert(slot, route.protocol);
+                    (_, Some(Actual::Taken)) => {}
+                    _ => drop(self.foreign.insert(slot, route.protocol)),
                 }
                 self.review_prefix(route.prefix);
             }
@@ -167,7 +191,17 @@ impl Fib {
                 self.follow(consequence, now);
                 self.review_networks(consequence, vec![address.connected()]);
             }
-            Object::Route(_) | Object::Neighbor(_) | Object::Rule(_) | Object::Nexthop(_) => {}
+            Object::Nexthop(nexthop) => {
+                let ours = self.settings.protocol;
+                let refused = self.ways.objects.refusal(nexthop.id).is_some();
+                if self.ways.objects.appeared(nexthop, ours, now) {
+                    // Routes through it are where they were; where it leads is mended.
+                    tracing::warn!(%nexthop, "somebody changed a nexthop object of ours");
+                }
+                let still = self.ways.objects.refusal(nexthop.id).is_some();
+                self.routes_of_object(nexthop.id, Fate::Untouched, refused != still);
+            }
+            Object::Route(_) | Object::Neighbor(_) | Object::Rule(_) => {}
         }
     }
 
@@ -175,40 +209,40 @@ impl Fib {
     /// himself, a second agent with the same protocol, or somebody by hand.
     fn ours_appeared(&mut self, route: &Route, now: Time) {
         let slot = Slot::of(route);
-        let found = Content::of(route);
         self.foreign.remove(&slot);
-        let entry = self.slots.entry(slot).or_default();
-        let before = std::mem::replace(&mut entry.actual, Actual::Is(Arc::new(found)));
-        let desired = entry.wishes.iter().any(Option::is_some);
-        if !desired {
-            entry.adopted = true;
+        let id = self.slots.make(slot);
+        let before = self.slots.get(id).actual;
+        self.found(id, &Content::of(route));
+        if !self.slots.get(id).is_desired() {
+            self.slots.get_mut(id).set_adopted(true);
             let grace = now + GRACE;
             self.sweep_due = Some(self.sweep_due.map_or(grace, |due| due.max(grace)));
-        } else if matches!(before, Actual::Is(_)) && self.differs(&slot) {
-            self.disturbed(slot, now);
+        } else if matches!(before, Actual::Is(_)) && self.differs(id) {
+            self.disturbed(id, now);
         }
-        self.review(slot);
+        self.review(id);
     }
 
     fn vanished(&mut self, route: &Route, now: Time) {
         let slot = Slot::of(route);
+        let known = self.slots.find(&slot);
         if self.is_ours(route) {
-            let Some(entry) = self.slots.get_mut(&slot) else {
+            let Some(id) = known else {
                 return;
             };
             // Of something taken over by others this is old news.
-            if entry.actual != Actual::Taken {
-                entry.actual = Actual::Absent;
+            if self.slots.get(id).actual != Actual::Taken {
+                self.set_actual(id, Actual::Absent);
             }
-            if self.target(&slot).is_some() {
-                self.disturbed(slot, now);
+            if self.target(id).is_some() {
+                self.disturbed(id, now);
             }
         } else {
             self.foreign.remove(&slot);
-            if let Some(entry) = self.slots.get_mut(&slot)
-                && entry.actual == Actual::Taken
+            if let Some(id) = known
+                && self.slots.get(id).actual == Actual::Taken
             {
-                entry.actual = Actual::Absent;
+                self.set_actual(id, Actual::Absent);
             }
         }
         self.ledger_forgive_unless_quarrel(slot);
@@ -221,10 +255,11 @@ impl Fib {
         }
     }
 
-    fn disturbed(&mut self, slot: Slot, now: Time) {
-        if self.target(&slot).is_none() {
+    fn disturbed(&mut self, id: SlotId, now: Time) {
+        if self.target(id).is_none() {
             return;
         }
+        let slot = self.slots.get(id).slot();
         let times = self.ledger.disturbed(slot, now);
         if times > 1 {
             tracing::warn!(prefix = %slot.prefix, times, "our route was deleted or replaced again");
@@ -242,44 +277,46 @@ impl Fib {
 
     /// Interfaces or addresses have changed: next hops may lead elsewhere, routes may be lost.
     fn follow(&mut self, consequence: Consequence, now: Time) {
+        let blocked = self.ways.blocked();
         let lost = match consequence {
             Consequence::None => return,
             Consequence::Resolve => None,
-            Consequence::Lost(ifindex) => Some(ifindex),
+            Consequence::RoutesLost(ifindex) => Some(ifindex),
+            Consequence::LinkLost(ifindex) => {
+                self.ways.objects.lost(ifindex);
+                Some(ifindex)
+            }
         };
-        let changed: BTreeSet<_> = self
-            .ways
-            .resolve_again(&self.topology)
-            .into_iter()
-            .collect();
+        let mut changed: BTreeSet<WayId> = self.ways.resolve_again(&self.topology);
+        // What was refused is tried again in other circumstances.
+        changed.extend(blocked.symmetric_difference(&self.ways.blocked()));
         if lost.is_none() && changed.is_empty() {
             return;
         }
+        let lost = lost.map(|ifindex| self.ways.over(ifindex));
         let mut touched = Vec::new();
-        for (slot, entry) in &mut self.slots {
-            let loses = |ifindex| match &entry.actual {
-                Actual::Is(content) => content.uses(ifindex),
-                Actual::Absent | Actual::Unknown | Actual::Taken => false,
-            };
-            let loses = lost.is_some_and(loses);
-            if loses {
-                entry.actual = Actual::Unknown;
-            }
+        for (id, entry) in self.slots.iter() {
+            let loses = matches!((&lost, entry.actual), (Some(lost), Actual::Is(content))
+                if lost.contains(&content));
             let leads_elsewhere = entry
                 .wishes
                 .iter()
                 .flatten()
                 .any(|way| changed.contains(way));
             if loses || leads_elsewhere {
-                touched.push(*slot);
+                touched.push((id, loses));
             }
         }
         if !touched.is_empty() {
             self.list_when_quiet(now);
         }
-        for slot in touched {
+        for (id, loses) in touched {
+            if loses {
+                self.set_actual(id, Actual::Unknown);
+            }
+            let slot = self.slots.get(id).slot();
             self.ledger_forgive_unless_quarrel(slot);
-            self.review(slot);
+            self.review(id);
         }
     }
 

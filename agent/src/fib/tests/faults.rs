@@ -90,7 +90,8 @@ fn check(name: &str, host: &mut Host, expected: &[String]) {
     assert_eq!(host.kernel.routes_of(Protocol::BIRD), [theirs()], "{name}");
     let stuck: Vec<_> = host
         .fib()
-        .status(None)
+        .status(None, usize::MAX)
+        .into_iter()
         .filter(|s| s.trouble.is_some())
         .collect();
     assert!(stuck.is_empty(), "{name}: {stuck:#?}");

@@ -60,12 +60,11 @@ fn act(host: &mut Host, desires: &mut Desires, act: &Act) {
     match act {
         Act::Desire(owner, number, wish) => {
             desires.insert((*owner, *number), *wish);
-            host.fib()
-                .desire(*owner, slot(&text(*number)), Some(&via(ROUTERS[*wish])));
+            host.desires(*owner, slot(&text(*number)), Some(&via(ROUTERS[*wish])));
         }
         Act::Renounce(owner, number) => {
             desires.remove(&(*owner, *number));
-            host.fib().desire(*owner, slot(&text(*number)), None);
+            host.desires(*owner, slot(&text(*number)), None);
         }
         Act::Delete(number) => {
             let key = route(&text(*number), OURS, "192.0.2.2", ETH0).key();
@@ -101,11 +100,11 @@ fn act(host: &mut Host, desires: &mut Desires, act: &Act) {
             // Killed and started: a new machine on the kernel as it is, told the same desires.
             let kernel = host.kernel.clone();
             let now = host.now;
-            *host = Host::with(kernel, &[Owner::Bgp]);
+            let settings = *host.reconciler.view().settings();
+            *host = Host::set_up(settings, kernel, &[Owner::Bgp]);
             host.now = now + Duration::from_secs(1);
             for ((owner, number), wish) in desires.iter() {
-                host.fib()
-                    .desire(*owner, slot(&text(*number)), Some(&via(ROUTERS[*wish])));
+                host.desires(*owner, slot(&text(*number)), Some(&via(ROUTERS[*wish])));
             }
             host.in_sync(Owner::Bgp);
         }
@@ -139,8 +138,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_kernel_ends_with_what_is_desired(history in vec(acts(), 1..80)) {
-        let mut host = Host::new(&[Owner::Bgp]);
+    fn whatever_happens_the_kernel_ends_with_what_is_desired(
+        history in vec(acts(), 1..80),
+        settings in select(&[SETTINGS, INLINE][..]),
+    ) {
+        let mut host = Host::set_up(settings, kernel(), &[Owner::Bgp]);
         let mut desires = Desires::new();
         host.in_sync(Owner::Bgp);
         for step in &history {
@@ -165,7 +167,23 @@ proptest! {
             .filter(|route| !occupied.contains(&route.prefix))
             .collect();
         routes.sort();
-        prop_assert_eq!(host.kernel.routes_of(OURS), routes);
+        prop_assert_eq!(host.our_routes(), routes);
+        // Of objects, those that routes go through and no others, once the rest has lingered.
+        host.pass(Duration::from_secs(40));
+        host.settle();
+        let used: std::collections::BTreeSet<_> =
+            host.kernel.routes_of(OURS).iter().filter_map(|route| route.nexthop).collect();
+        let mut kept = used.clone();
+        for nexthop in host.kernel.nexthops() {
+            if let wayleave_netlink::NexthopTarget::Group(members) = &nexthop.to {
+                kept.extend(members.iter().map(|member| member.id));
+            }
+        }
+        let there: std::collections::BTreeSet<_> =
+            host.kernel.nexthops().iter().map(|nexthop| nexthop.id).collect();
+        let wanted = desires.values().filter(|wish| **wish != 4).count();
+        prop_assert!(kept.is_subset(&there));
+        prop_assert!(there.len() <= wanted * 3, "{there:?}");
         // Others' routes in our places stay only where the machine cannot have known that the
         // place was its own: after a restart, or when it wants nothing there.
         if !history.iter().any(|step| matches!(step, Act::Restart)) {

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::sync::mpsc;
 use wayleave_bgp_core::{
-    attributes::{self, Attributes},
-    feed::{FeedEvent, FeedPath, FeedRoute, RouteChange, RouteSource},
+    attributes,
+    feed::{FeedEvent, FeedPath, Forwarding, RouteChange, RouteSource},
 };
 use wayleave_netlink::{Kernel, RouteFilter, Socket};
 
@@ -77,25 +77,19 @@ fn uplink(socket: &mut Socket) {
     );
 }
 
-fn learned(text: &str, router: Option<&str>) -> RouteChange {
+fn learned(text: &str, router: Option<&str>) -> RouteChange<Forwarding> {
     let prefix = prefix(text);
-    let route = router.map(|router| FeedRoute {
-        attributes: Arc::new(attributes()),
-        paths: vec![FeedPath {
+    let route = router.map(|router| Forwarding {
+        paths: Arc::new([FeedPath {
             source: RouteSource::Peer("tor".into()),
             next_hop: attributes::NextHop::from(ip(router)),
             interface: None,
-        }],
-        stale: false,
+        }]),
     });
     RouteChange {
         prefix: wayleave_bgp_core::Prefix::new(prefix.addr(), prefix.len()),
         route,
     }
-}
-
-fn attributes() -> Attributes {
-    Attributes::default()
 }
 
 fn ours(socket: &mut Socket) -> Vec<Route> {
@@ -122,9 +116,9 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
 
 /// An agent's FIB on the kernel of this namespace.
 struct Running {
-    feed: mpsc::Sender<FeedEvent>,
+    feed: mpsc::Sender<FeedEvent<Forwarding>>,
     handle: fib::FibHandle,
-    task: tokio::task::JoinHandle<Result<(), wayleave_netlink::KernelError>>,
+    task: tokio::task::JoinHandle<Result<(), fib::Lost>>,
     progress: Progress,
     problems: Problems,
 }
@@ -135,7 +129,10 @@ fn run() -> Running {
     let (handle, task) = fib::start(
         SETTINGS,
         &[Owner::Bgp],
-        received,
+        fib::Learned {
+            feed: received,
+            carriers: None,
+        },
         problems.clone(),
         progress.clone(),
     )
@@ -150,7 +147,7 @@ fn run() -> Running {
 }
 
 impl Running {
-    async fn learn(&self, changes: Vec<RouteChange>) {
+    async fn learn(&self, changes: Vec<RouteChange<Forwarding>>) {
         self.feed
             .send(FeedEvent::Changes(changes))
             .await

@@ -116,8 +116,7 @@ fn a_container_route_waits_for_its_interface_and_is_forgotten_with_it() {
     let veth = 40;
     let local = Route::unicast(prefix("10.9.0.1/32"), OURS, NextHop::dev(veth));
     let at = Slot::new(local.prefix, 0);
-    host.fib()
-        .desire(Owner::Attach, at, Some(&Wish::exactly(&local)));
+    host.desires(Owner::Attach, at, Some(&Wish::exactly(&local)));
     host.settle();
     assert_eq!(host.ours(), [""; 0]);
     let end = NewEnd {
@@ -129,7 +128,7 @@ fn a_container_route_waits_for_its_interface_and_is_forgotten_with_it() {
     host.settle_at_once();
     assert_eq!(host.ours(), ["10.9.0.1/32 dev if40 proto wayleave"]);
     host.others(Change::LinkDelete(veth.into()));
-    host.fib().renounce(Owner::Attach, local.prefix);
+    host.renounces(Owner::Attach, local.prefix);
     host.settle();
     assert_eq!(host.ours(), [""; 0]);
     assert_eq!(host.fib().counts(), (0, 0, 0));
@@ -180,7 +179,8 @@ fn nobody_leads_us_to_a_network_we_are_connected_to_while_we_are() {
     );
     let listed: Vec<_> = host
         .fib()
-        .status(None)
+        .status(None, usize::MAX)
+        .into_iter()
         .filter_map(|status| status.trouble)
         .collect();
     assert_eq!(listed, [Trouble::Connected, Trouble::Connected]);

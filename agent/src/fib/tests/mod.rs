@@ -28,6 +28,12 @@ const SETTINGS: Settings = Settings {
     table: 254,
     metric: METRIC,
     protocol: OURS,
+    nexthop_objects: true,
+};
+/// As on a kernel without nexthop objects.
+const INLINE: Settings = Settings {
+    nexthop_objects: false,
+    ..SETTINGS
 };
 const ETH0: u32 = 2;
 const ETH1: u32 = 3;
@@ -47,10 +53,14 @@ impl Host {
 
     /// An agent that starts on a kernel as it is.
     fn with(kernel: FakeKernel, claimants: &[Owner]) -> Self {
+        Self::set_up(SETTINGS, kernel, claimants)
+    }
+
+    fn set_up(settings: Settings, kernel: FakeKernel, claimants: &[Owner]) -> Self {
         let now = Time(1_000_000_000);
         let _old_news = kernel.take_events();
         let _done_before = kernel.take_applied();
-        let fib = Fib::new(SETTINGS, claimants, now);
+        let fib = Fib::new(settings, claimants, now);
         let reconciler = Reconciler::new(fib, kernel.clone());
         Self {
             kernel,
@@ -106,11 +116,21 @@ impl Host {
     }
 
     fn desire(&mut self, prefix: &str, wish: &Wish) {
-        self.fib().desire(Owner::Bgp, slot(prefix), Some(wish));
+        self.desires(Owner::Bgp, slot(prefix), Some(wish));
     }
 
     fn renounce(&mut self, prefix: &str) {
-        self.fib().desire(Owner::Bgp, slot(prefix), None);
+        self.desires(Owner::Bgp, slot(prefix), None);
+    }
+
+    fn desires(&mut self, owner: Owner, slot: Slot, wish: Option<&Wish>) {
+        let now = self.now;
+        self.fib().desire(owner, slot, wish, now);
+    }
+
+    fn renounces(&mut self, owner: Owner, prefix: Prefix) {
+        let now = self.now;
+        self.fib().renounce(owner, prefix, now);
     }
 
     fn in_sync(&mut self, owner: Owner) {
@@ -129,11 +149,18 @@ impl Host {
 
     /// Our routes, as text.
     fn ours(&self) -> Vec<String> {
-        self.kernel
-            .routes_of(OURS)
-            .iter()
-            .map(Route::to_string)
-            .collect()
+        self.our_routes().iter().map(Route::to_string).collect()
+    }
+
+    /// Our routes, with the next hops they lead to, be it through a nexthop object.
+    fn our_routes(&self) -> Vec<Route> {
+        let spelled_out = |route: Route| Route {
+            next_hops: self.kernel.next_hops(&route),
+            nexthop: None,
+            ..route
+        };
+        let routes = self.kernel.routes_of(OURS).into_iter();
+        routes.map(|route| spelled_out(route).canonical()).collect()
     }
 
     fn trouble(&mut self, prefix: &str) -> Option<Trouble> {

@@ -49,11 +49,9 @@ fn a_place_taken_by_another_protocol_is_left_alone_until_it_is_given_up() {
             problems[0].why,
             "10.1.0.0/24 (protocol bird has a route with the same metric)"
         );
-        assert_eq!(
-            host.kernel.take_applied().len(),
-            1,
-            "theirs was never touched"
-        );
+        let mut applied = host.kernel.take_applied();
+        applied.retain(|change| !matches!(change, Change::NexthopAdd(_)));
+        assert_eq!(applied.len(), 1, "theirs was never touched");
 
         host.others(Change::RouteDelete(theirs.key()));
         host.settle_at_once();
@@ -190,7 +188,7 @@ fn a_refused_route_holds_up_no_other_and_is_tried_again() {
     for i in 0..10 {
         host.desire(&format!("10.0.{i}.0/24"), &via(&["192.0.2.2"]));
     }
-    host.kernel.inject(wayleave_netlink::Fault::RefuseEnomem, 4);
+    host.kernel.inject(wayleave_netlink::Fault::RefuseEnomem, 5);
     host.settle_at_once();
     assert_eq!(host.ours().len(), 9);
     let refused = host.trouble("10.0.4.0/24").expect("refused").to_string();
