@@ -35,6 +35,7 @@ pub(super) fn print(
     if out.is_wide() {
         columns.extend([
             ("KIND", Align::Left),
+            ("NHID", Align::Right),
             ("SRC", Align::Left),
             ("MTU", Align::Right),
         ]);

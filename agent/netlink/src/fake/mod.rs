@@ -46,6 +46,7 @@ struct Inner {
     events: Vec<Event>,
     applied: Vec<Change>,
     dump: Option<Listing>,
+    no_nexthops: bool,
 }
 
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl FakeKernel {
             events: Vec::new(),
             applied: Vec::new(),
             dump: None,
+            no_nexthops: false,
         })))
     }
 
@@ -143,6 +145,11 @@ impl FakeKernel {
     #[must_use]
     pub fn routes(&self) -> Vec<Route> {
         self.inner().state.routes().cloned().collect()
+    }
+
+    /// From now on it knows no nexthop objects, as before Linux 5.3.
+    pub fn without_nexthops(&self) {
+        self.inner().no_nexthops = true;
     }
 
     /// The nexthop objects in it, in order of their ids.
@@ -209,6 +216,16 @@ impl Kernel for FakeKernel {
         inner.dump = None;
         if inner.strikes(Fault::DumpRefused) {
             return Err(KernelError::refused(Errno::ENOMEM));
+        }
+        if inner.no_nexthops && *what == Dump::Nexthops {
+            let unknown = KernelError::refused(Errno::EOPNOTSUPP);
+            inner.dump = Some(Listing {
+                rest: Vec::new().into_iter(),
+                part: PART,
+                end: Ok(()),
+                breaks_off: Some(unknown),
+            });
+            return Ok(());
         }
         let interrupted =
             inner.strikes(Fault::DumpInterrupted) || inner.strikes(Fault::DumpInterruptedOften);
@@ -346,6 +363,13 @@ impl Inner {
     }
 
     fn apply_plainly(&mut self, change: &Change) -> Result<(), KernelError> {
+        let of_nexthop = matches!(
+            change,
+            Change::NexthopAdd(_) | Change::NexthopReplace(_) | Change::NexthopDelete(_)
+        );
+        if self.no_nexthops && of_nexthop {
+            return Err(KernelError::refused(Errno::EOPNOTSUPP));
+        }
         let mut events = self.state.apply(change)?;
         if matches!(
             change,

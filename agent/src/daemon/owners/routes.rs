@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Parts of the feed on their way.
-const FEED: usize = 16;
+const FEED: usize = 2;
 
 /// Starts the reconciler where something goes into the kernel: learned routes, or blocks of ours.
 pub(super) fn start(

@@ -5,6 +5,7 @@ mod faults;
 mod histories;
 mod kernel;
 mod links;
+mod objects;
 mod others;
 
 use std::{net::IpAddr, time::Duration};
