@@ -383,6 +383,10 @@ impl Objects {
         match &object.actual {
             Actual::Is(target) if target == want => Need::Nothing,
             Actual::Absent => Need::Now(Sent::Set(want.clone()), Change::NexthopAdd(nexthop)),
+            // The kernel makes no group of a single one, nor the other way round.
+            Actual::Is(target) if is_group(target) != is_group(want) => {
+                Need::Now(Sent::Delete, Change::NexthopDelete(id))
+            }
             Actual::Is(_) | Actual::Unknown => {
                 Need::Now(Sent::Set(want.clone()), Change::NexthopReplace(nexthop))
             }
@@ -553,6 +557,13 @@ impl Object {
         }
         lost
     }
+}
+
+const fn is_group(target: &NexthopTarget) -> bool {
+    matches!(
+        target,
+        NexthopTarget::Group(_) | NexthopTarget::Resilient { .. }
+    )
 }
 
 /// The object of a single next hop.

@@ -63,6 +63,8 @@ const IN_INSTALLS: u8 = 1 << 2;
 const IN_REMOVALS: u8 = 1 << 3;
 /// Removed; its number is free, or will be when the queues let go of it.
 const DEAD: u8 = 1 << 4;
+/// A change of it is with the kernel: it is not to be forgotten before the answer.
+const SENT: u8 = 1 << 5;
 
 impl Entry {
     pub(super) const fn slot(&self) -> Slot {
@@ -95,6 +97,14 @@ impl Entry {
 
     pub(super) const fn set_seen(&mut self, seen: bool) {
         self.set(SEEN, seen);
+    }
+
+    pub(super) const fn is_sent(&self) -> bool {
+        self.flags & SENT != 0
+    }
+
+    pub(super) const fn set_sent(&mut self, sent: bool) {
+        self.set(SENT, sent);
     }
 
     const fn is_live(&self) -> bool {
@@ -194,6 +204,7 @@ impl Slots {
 
     /// Forgets a slot.
     pub(super) fn remove(&mut self, id: SlotId) {
+        debug_assert!(self.get(id).is_live() && !self.get(id).is_sent());
         self.set_work(id, Work::None);
         let slot = self.get(id).slot();
         let table = if is_own(&slot) {

@@ -31,6 +31,8 @@ pub(super) struct Ways {
     pub(super) objects: Objects,
     /// Whether learned routes go through nexthop objects.
     through_objects: bool,
+    /// Whether the objects there are have been listed: before that an id says nothing.
+    listed: bool,
 }
 
 #[derive(Debug)]
@@ -146,6 +148,11 @@ impl Ways {
         }
     }
 
+    /// The objects there are have been listed.
+    pub(super) const fn are_listed(&mut self) {
+        self.listed = true;
+    }
+
     /// Resolves all anew. Returns those that lead elsewhere than before; routes through objects
     /// that were repointed need nothing.
     pub(super) fn resolve_again(&mut self, topology: &Topology) -> BTreeSet<WayId> {
@@ -244,6 +251,7 @@ impl Ways {
             return false;
         };
         let target = match &*way.wish {
+            Wish::Via(_) if self.through_objects && !self.listed => Err(Unresolved::Empty),
             Wish::Via(gateways) if self.through_objects => match &gateways[..] {
                 [one] => match topology.next_hop(one, way.ipv6) {
                     Ok(hop) => Ok(Led::Through(target(&hop))),

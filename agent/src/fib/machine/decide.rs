@@ -67,6 +67,7 @@ impl Fib {
         }
         for id in self.slots.take(max) {
             let (change, sent) = self.change(id);
+            self.slots.get_mut(id).set_sent(true);
             changes.push(change);
             self.sent.push(sent);
         }
@@ -220,7 +221,8 @@ impl Fib {
         };
         let trouble = self.judge(slot, desired, &aim, occupied, work);
         let idle = work == Work::None && !desired && !entry.is_adopted();
-        let nothing = idle && matches!(entry.actual, Actual::Absent | Actual::Taken);
+        let nothing =
+            idle && !entry.is_sent() && matches!(entry.actual, Actual::Absent | Actual::Taken);
         self.set_trouble(slot, trouble);
         if nothing {
             self.ledger.forgive(&slot);
@@ -338,6 +340,7 @@ impl Fib {
         result: Result<(), KernelError>,
         now: Time,
     ) {
+        self.slots.get_mut(id).set_sent(false);
         let slot = self.slots.get(id).slot();
         match result {
             Ok(()) => {
@@ -371,6 +374,7 @@ impl Fib {
     }
 
     fn removed(&mut self, id: SlotId, result: Result<(), KernelError>, now: Time) {
+        self.slots.get_mut(id).set_sent(false);
         let slot = self.slots.get(id).slot();
         match result {
             Err(error) if !error.is(Errno::ESRCH) && !error.is(Errno::ENODEV) => {
@@ -425,6 +429,7 @@ impl Fib {
     }
 
     fn doubt(&mut self, id: SlotId) {
+        self.slots.get_mut(id).set_sent(false);
         self.set_actual(id, Actual::Unknown);
         self.review(id);
     }

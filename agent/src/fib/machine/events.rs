@@ -130,6 +130,7 @@ impl Fib {
         self.foreign = listing.foreign;
         self.topology = listing.topology;
         let taken = self.ways.objects.listing_ends();
+        self.ways.are_listed();
         self.ways.renumber(&taken, &self.topology);
         self.ways.resolve_again(&self.topology);
         self.listed = true;

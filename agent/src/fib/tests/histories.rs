@@ -17,6 +17,8 @@ enum Act {
     Link(u32, bool),
     Carrier(u32, bool),
     Address(bool),
+    DeleteObject(u32),
+    RepointObject(u32),
     Inject(Fault, usize),
     Turn,
     Pass(u64),
@@ -43,6 +45,8 @@ fn acts() -> impl Strategy<Value = Act> {
         2 => (link.clone(), any::<bool>()).prop_map(|(l, up)| Act::Link(l, up)),
         1 => (link, any::<bool>()).prop_map(|(l, up)| Act::Carrier(l, up)),
         1 => any::<bool>().prop_map(Act::Address),
+        1 => (0..4_u32).prop_map(Act::DeleteObject),
+        1 => (0..4_u32).prop_map(Act::RepointObject),
         3 => (select(&Fault::ALL[..]), 0..5_usize).prop_map(|(f, s)| Act::Inject(f, s)),
         6 => Just(Act::Turn),
         2 => (1..3_000_u64).prop_map(Act::Pass),
@@ -93,6 +97,26 @@ fn act(host: &mut Host, desires: &mut Desires, act: &Act) {
             };
             let _there_or_not = host.kernel.by_others(&change(address));
         }
+        Act::DeleteObject(number) => {
+            let id = wayleave_netlink::NexthopId(0x574C_0000 + number);
+            let _there_or_not = host.kernel.by_others(&Change::NexthopDelete(id));
+        }
+        Act::RepointObject(number) => {
+            let nexthops = host.kernel.nexthops();
+            if let Some(nexthop) = nexthops.get(*number as usize) {
+                let to = wayleave_netlink::NexthopTarget::Via {
+                    gateway: ip("192.0.2.66"),
+                    ifindex: ETH0,
+                    onlink: false,
+                };
+                let repointed = wayleave_netlink::Nexthop {
+                    to,
+                    ..nexthop.clone()
+                };
+                // Of a group, the kernel makes no single one.
+                let _done_or_not = host.kernel.by_others(&Change::NexthopReplace(repointed));
+            }
+        }
         Act::Inject(fault, skip) => host.kernel.inject(*fault, *skip),
         Act::Turn => drop(host.turn()),
         Act::Pass(millis) => host.pass(Duration::from_millis(*millis)),
@@ -135,7 +159,7 @@ fn come_to_rest(host: &mut Host) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_kernel_ends_with_what_is_desired(

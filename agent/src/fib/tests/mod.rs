@@ -95,7 +95,7 @@ impl Host {
                 Turn::Wait(_) => return,
             }
         }
-        panic!("it never comes to rest: {:?}", self.reconciler);
+        panic!("it never comes to rest: {:?}", self.reconciler.view());
     }
 
     /// Turns until nothing is to be done at once. Returns after how many; no time passes.
@@ -105,7 +105,7 @@ impl Host {
                 return;
             }
         }
-        panic!("it never comes to rest: {:?}", self.reconciler);
+        panic!("it never comes to rest: {:?}", self.reconciler.view());
     }
 
     fn pass(&mut self, time: Duration) {
