@@ -259,7 +259,9 @@ impl Ways {
                 },
                 _ => self.compose(&way.members).map(Led::Through),
             },
-            wish => topology.resolve(wish, way.ipv6).map(Led::There),
+            wish @ (Wish::Via(_) | Wish::Exactly(_) | Wish::Blackhole) => {
+                topology.resolve(wish, way.ipv6).map(Led::There)
+            }
         };
         let before = way.outcome.clone();
         let object = way.object;

@@ -27,7 +27,7 @@ fn routes_heard(monitor: &mut Monitor) -> Vec<Event> {
         | Event::Replaced(Object::Route(route))
         | Event::Gone(Object::Route(route)) => route.protocol != Protocol::KERNEL,
         Event::Overrun => true,
-        _ => false,
+        Event::New(_) | Event::Replaced(_) | Event::Gone(_) => false,
     });
     events
 }

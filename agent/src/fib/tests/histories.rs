@@ -195,9 +195,8 @@ proptest! {
         // Of objects, those that routes go through and no others, once the rest has lingered.
         host.pass(Duration::from_secs(40));
         host.settle();
-        let used: std::collections::BTreeSet<_> =
+        let mut kept: std::collections::BTreeSet<_> =
             host.kernel.routes_of(OURS).iter().filter_map(|route| route.nexthop).collect();
-        let mut kept = used.clone();
         for nexthop in host.kernel.nexthops() {
             if let wayleave_netlink::NexthopTarget::Group(members) = &nexthop.to {
                 kept.extend(members.iter().map(|member| member.id));

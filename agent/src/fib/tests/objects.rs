@@ -236,7 +236,7 @@ fn where_the_kernel_knows_no_objects_routes_carry_their_next_hops() {
 #[test]
 fn objects_switched_off_leave_none_behind() {
     let host = with_routes(10);
-    let mut again = Host::set_up(INLINE, host.kernel.clone(), &[Owner::Bgp]);
+    let mut again = Host::set_up(INLINE, host.kernel, &[Owner::Bgp]);
     for i in 0..10 {
         again.desire(&format!("10.0.{i}.0/24"), &via(&["192.0.2.2"]));
     }

@@ -269,10 +269,13 @@ impl Detail for Routes {
 /// Where packets go. Few of the ways of a million routes differ, and those of neighbours hardly.
 #[derive(Default)]
 struct Ways {
-    key: Vec<(Slot, NextHop)>,
-    recent: Vec<(Vec<(Slot, NextHop)>, Arc<[FeedPath]>)>,
+    key: Way,
+    recent: Vec<(Way, Arc<[FeedPath]>)>,
     oldest: usize,
 }
+
+/// Whose paths, and their next hops.
+type Way = Vec<(Slot, NextHop)>;
 
 impl Ways {
     /// So many are remembered within one event.
