@@ -349,8 +349,10 @@ impl Driver {
             Command::Reconfigure(config, answer) => {
                 drop(answer.send(self.reconfigure(*config).await));
             }
-            Command::Subscribe(events) => self.feed(Machine::poll_feed, events),
-            Command::SubscribeForwarding(events) => self.feed(Machine::poll_forwarding, events),
+            Command::Subscribe(events) => self.feed(Machine::poll_feed, None, events),
+            Command::SubscribeForwarding(prompt, events) => {
+                self.feed(Machine::poll_forwarding, prompt, events);
+            }
             Command::Shutdown(why, done) => {
                 let text = match &why {
                     Shutdown::Restart => None,
@@ -367,11 +369,17 @@ impl Driver {
     }
 
     /// Starts to hand best routes to a subscriber.
-    fn feed<R: 'static>(self: &Rc<Self>, poll: feed::Poll<R>, events: mpsc::Sender<FeedEvent<R>>) {
+    fn feed<R: 'static>(
+        self: &Rc<Self>,
+        poll: feed::Poll<R>,
+        prompt: Option<feed::Prompt<R>>,
+        events: mpsc::Sender<FeedEvent<R>>,
+    ) {
         let id = self.machine.borrow_mut().subscribe();
         let wake = Rc::new(Notify::new());
         self.feeds.borrow_mut().push(Rc::clone(&wake));
-        tokio::task::spawn_local(feed::run(Rc::clone(self), id, wake, poll, events));
+        let run = feed::run(Rc::clone(self), id, wake, poll, prompt, events);
+        tokio::task::spawn_local(run);
     }
 
     /// Puts a configuration in force, or nothing of it.

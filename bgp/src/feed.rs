@@ -14,11 +14,17 @@ const CHANGES: usize = 4_096;
 /// How the machine is asked for the next event, which depends on how much it tells of a route.
 pub(crate) type Poll<R> = fn(&mut Speaker, Time, FeedId, usize) -> Option<FeedEvent<R>>;
 
+/// Takes an event at once, on the speaker's thread, or gives it back; then it goes through the
+/// channel. For a reader who can do what is to be done faster than another thread is woken. It must
+/// not wait for anything.
+pub type Prompt<R> = Box<dyn FnMut(FeedEvent<R>) -> Option<FeedEvent<R>> + Send>;
+
 pub(crate) async fn run<R>(
     driver: Rc<Driver>,
     id: FeedId,
     wake: Rc<Notify>,
     poll: Poll<R>,
+    mut prompt: Option<Prompt<R>>,
     events: mpsc::Sender<FeedEvent<R>>,
 ) {
     // Room first: what is taken from the speaker is then the latest state.
@@ -30,7 +36,14 @@ pub(crate) async fn run<R>(
             let now = driver.now();
             let event = poll(&mut driver.machine.borrow_mut(), now, id, CHANGES);
             if let Some(event) = event {
-                break Some(event);
+                let left = match &mut prompt {
+                    Some(prompt) => prompt(event),
+                    None => Some(event),
+                };
+                match left {
+                    Some(event) => break Some(event),
+                    None => continue,
+                }
             }
             tokio::select! {
                 () = wake.notified() => {}

@@ -8,7 +8,7 @@ use wayleave_bgp_core::{
     view::{PeerView, RoutePage, RouteQuery, SpeakerView},
 };
 
-use crate::driver::StartError;
+use crate::{driver::StartError, feed::Prompt};
 
 /// The speaker's thread has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +37,10 @@ pub(crate) enum Command {
         oneshot::Sender<Result<Vec<String>, StartError>>,
     ),
     Subscribe(mpsc::Sender<FeedEvent>),
-    SubscribeForwarding(mpsc::Sender<FeedEvent<Forwarding>>),
+    SubscribeForwarding(
+        Option<Prompt<Forwarding>>,
+        mpsc::Sender<FeedEvent<Forwarding>>,
+    ),
     Shutdown(Shutdown, oneshot::Sender<()>),
 }
 
@@ -132,10 +135,16 @@ impl SpeakerHandle {
         receiver
     }
 
-    /// As [`subscribe`](Self::subscribe), with nothing of a route but where its packets go.
-    pub fn subscribe_forwarding(&self, capacity: usize) -> mpsc::Receiver<FeedEvent<Forwarding>> {
+    /// As [`subscribe`](Self::subscribe), with nothing of a route but where its packets go. What
+    /// `prompt` takes does not come through the channel.
+    pub fn subscribe_forwarding(
+        &self,
+        capacity: usize,
+        prompt: Option<Prompt<Forwarding>>,
+    ) -> mpsc::Receiver<FeedEvent<Forwarding>> {
         let (events, receiver) = mpsc::channel(capacity);
-        let _ = self.commands.send(Command::SubscribeForwarding(events));
+        let subscribe = Command::SubscribeForwarding(prompt, events);
+        let _ = self.commands.send(subscribe);
         receiver
     }
 

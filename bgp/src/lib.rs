@@ -18,5 +18,6 @@ pub use wayleave_bgp_core::QueryError;
 
 pub use self::{
     driver::{Speaker, StartError, spawn},
+    feed::Prompt,
     handle::{Gone, Shutdown, SpeakerHandle},
 };

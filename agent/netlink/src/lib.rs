@@ -21,7 +21,7 @@
 //! # Blocking
 //! The kernel works requests off inside the system call, so nothing here waits for a peer or a
 //! timer; a call costs what the kernel's work costs, about 5 us for a route. Only the
-//! [`AsyncMonitor`] waits, as a future.
+//! [`Readiness`] waits, as a future.
 
 mod address;
 mod change;
@@ -49,7 +49,7 @@ pub use self::{
     kernel::{DUMP_ATTEMPTS, Kernel},
     link::{Ipv4Setting, Link, LinkChange, LinkId, Mac, Netns, NewEnd, NewLink, VethPlan},
     lookup::{Lookup, Path},
-    monitor::{AsyncMonitor, FORWARDING, Group, Monitor},
+    monitor::{FORWARDING, Group, Monitor, Readiness},
     netlink::Netlink,
     nexthop::{Member, Nexthop, NexthopId, NexthopTarget},
     object::{Dump, Event, Object, Progress, RouteFilter},

@@ -1,6 +1,6 @@
 //! What others do to the kernel, as it happens.
 
-use std::io;
+use std::{io, os::fd::AsFd};
 
 use netlink_sys::{Socket as RawSocket, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
@@ -10,7 +10,10 @@ use tokio::io::unix::AsyncFd;
 use crate::{
     error::{KernelError, SocketOperation},
     object::Event,
-    socket::{adopt::register, bound_port, force_receive_buffer},
+    socket::{
+        adopt::{adopt, register},
+        bound_port, force_receive_buffer,
+    },
     wire::{self, Messages, RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_NEWROUTE},
 };
 
@@ -124,56 +127,42 @@ impl Monitor {
         read(&self.raw, &mut self.inbox, into)
     }
 
-    /// Goes on as part of a tokio runtime.
+    /// What tells a tokio runtime that something has happened.
     ///
     /// # Errors
     /// [`KernelError::Socket`] when the reactor does not take it.
     ///
     /// # Panics
     /// Outside of a tokio runtime with IO enabled.
-    pub fn into_async(self) -> Result<AsyncMonitor, KernelError> {
-        let Self { raw, inbox } = self;
-        let fd = register(raw)
-            .map_err(|error| KernelError::socket(SocketOperation::Configure, &error))?;
-        Ok(AsyncMonitor { fd, inbox })
+    pub fn readiness(&self) -> Result<Readiness, KernelError> {
+        let fd = self.raw.as_fd().try_clone_to_owned();
+        let fd = fd.and_then(|fd| register(adopt(fd)));
+        let fd = fd.map_err(|error| KernelError::socket(SocketOperation::Configure, &error))?;
+        Ok(Readiness(fd))
     }
 }
 
-/// A [`Monitor`] on a tokio runtime.
+/// Waits for events of a [`Monitor`], which is read elsewhere: by whoever holds it, on whatever
+/// thread.
 #[derive(Debug)]
-pub struct AsyncMonitor {
-    fd: AsyncFd<RawSocket>,
-    inbox: Vec<u8>,
-}
+pub struct Readiness(AsyncFd<RawSocket>);
 
-impl AsyncMonitor {
-    /// Waits until something happened and appends it to `into`: what is there, up to a budget.
-    /// Cancellation loses nothing.
+impl Readiness {
+    /// Waits until something has happened since the last call. There may be nothing to read all
+    /// the same, when somebody has read it meanwhile. Read until there is nothing before waiting
+    /// again. Cancellation loses nothing.
     ///
     /// # Errors
-    /// As [`Monitor::read`].
-    pub async fn next(&mut self, into: &mut Vec<Event>) -> Result<(), KernelError> {
-        let before = into.len();
-        while into.len() == before {
-            let mut guard = self
-                .fd
-                .readable_mut()
-                .await
-                .map_err(|error| KernelError::socket(SocketOperation::Receive, &error))?;
-            // What was there is read; only an empty queue makes the reactor watch again.
-            if !read(guard.get_inner(), &mut self.inbox, into)? {
-                guard.clear_ready();
-            }
-        }
+    /// [`KernelError::Socket`] when the reactor has failed.
+    pub async fn changed(&mut self) -> Result<(), KernelError> {
+        let mut guard = self
+            .0
+            .readable_mut()
+            .await
+            .map_err(|error| KernelError::socket(SocketOperation::Receive, &error))?;
+        // Before it is read: what comes from now on is a change of its own.
+        guard.clear_ready();
         Ok(())
-    }
-
-    /// Appends what has happened since the last call, without waiting, as [`Monitor::read`].
-    ///
-    /// # Errors
-    /// As [`Monitor::read`].
-    pub fn read(&mut self, into: &mut Vec<Event>) -> Result<bool, KernelError> {
-        read(self.fd.get_ref(), &mut self.inbox, into)
     }
 }
 

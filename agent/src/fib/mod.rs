@@ -42,6 +42,7 @@
 //! - Weights of multipath routes are equal.
 
 mod contents;
+mod core;
 mod feed;
 mod ledger;
 mod machine;
@@ -59,7 +60,7 @@ mod ways;
 pub use self::{
     machine::{Fib, Settings, Slot, Status},
     reconciler::{Reconciler, Turn},
-    task::{FibHandle, Learned, Lost, StartError, start},
+    task::{FibHandle, Learned, Lost, StartError, Subscribe, start},
     trouble::Trouble,
     way::{Gateway, Owner, Unresolved, Wish},
 };

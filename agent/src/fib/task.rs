@@ -4,24 +4,29 @@
 //! of a million routes is seconds of that, which nobody else on the thread would survive.
 
 use std::{
-    io, thread,
-    time::{Duration, Instant},
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
+use wayleave_bgp::Prompt;
 use wayleave_bgp_core::{
     self as bgp, Time,
     feed::{FeedEvent, Forwarding},
 };
 use wayleave_netlink::{
-    AsyncMonitor, FORWARDING, Family, KernelError, Monitor, Netlink, Prefix, Route,
+    FORWARDING, Family, KernelError, Monitor, Netlink, Prefix, Readiness, Route,
 };
 
 use super::{
-    feed::{self, Wishes},
+    core::Core,
     machine::{Fib, Settings, Slot, Status},
     reconciler::{Reconciler, Turn},
-    trouble::{KEYS, Trouble},
+    trouble::Trouble,
     way::{Owner, Wish},
 };
 use crate::{
@@ -33,11 +38,6 @@ use crate::{
 const COMMANDS: usize = 256;
 /// Parts of the feed worked off before the kernel has its turn.
 const FEED_PARTS: usize = 4;
-/// Stretches of the kernel's events read before the kernel has its turn: a storm of them must not
-/// hold up desires.
-const EVENT_READS: usize = 8;
-/// How often problems are counted anew while there is much to do.
-const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 /// Why the routes of the kernel cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -65,13 +65,15 @@ pub enum Lost {
 }
 
 /// The best routes of the speaker, and which of them are none.
-#[derive(Debug)]
 pub struct Learned {
-    /// What the speaker says.
-    pub feed: mpsc::Receiver<FeedEvent<Forwarding>>,
+    /// Has the speaker hand over what goes where; called once.
+    pub subscribe: Subscribe,
     /// The carriers of the fabric, if there are any: they say something and lead nowhere.
     pub carriers: Option<bgp::Prefix>,
 }
+
+/// See [`Learned`].
+pub type Subscribe = Box<dyn FnOnce(Prompt<Forwarding>) -> mpsc::Receiver<FeedEvent<Forwarding>>>;
 
 /// How the other owners reach the task; cheap to clone.
 #[derive(Clone, Debug)]
@@ -178,6 +180,15 @@ pub fn start(
     );
     let (commands, received) = mpsc::unbounded_channel();
     let fib = Fib::new(settings, claimants, Time(0));
+    let reconciler = Reconciler::new(fib, kernel);
+    let core = Core::new(reconciler, monitor, learned.carriers, problems, progress);
+    let shared = Arc::new(Shared {
+        core: Mutex::new(core),
+        on_their_way: AtomicUsize::new(0),
+        wake: Notify::new(),
+    });
+    let prompt = Arc::clone(&shared);
+    let feed = (learned.subscribe)(Box::new(move |event| prompt.at_once(event)));
     let (ended, end) = oneshot::channel();
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -185,18 +196,12 @@ pub fn start(
             .build()
             .map_err(Lost::Runtime)?;
         runtime.block_on(async {
+            let readiness = shared.core().monitor().readiness()?;
             let task = Task {
-                reconciler: Reconciler::new(fib, kernel),
-                events: monitor.into_async()?,
-                feed: Some(learned.feed),
-                carriers: learned.carriers,
-                wishes: Wishes::default(),
+                readiness,
+                shared,
+                feed: Some(feed),
                 commands: received,
-                problems,
-                progress: Some(progress),
-                waiting: Vec::new(),
-                origin: Instant::now(),
-                reported: Time(0),
             };
             Ok(task.run().await?)
         })
@@ -210,43 +215,58 @@ pub fn start(
     Ok((FibHandle { commands }, end))
 }
 
-/// Somebody waits for these slots.
-type Waiter = (Vec<Slot>, oneshot::Sender<Vec<Result<(), Trouble>>>);
+/// What the thread and the speaker's prompt have in common.
+struct Shared {
+    core: Mutex<Core>,
+    /// Events the prompt has given back and the thread has not learned yet.
+    on_their_way: AtomicUsize,
+    wake: Notify,
+}
+
+impl Shared {
+    fn core(&self) -> MutexGuard<'_, Core> {
+        // Whoever panicked has ended the agent; in a test, the test.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// On the speaker's thread: does an event at once, or gives it back for the channel.
+    fn at_once(&self, event: FeedEvent<Forwarding>) -> Option<FeedEvent<Forwarding>> {
+        let left = match self.core.try_lock() {
+            Ok(mut core) if self.on_their_way.load(Ordering::Acquire) == 0 => {
+                match core.at_once(event) {
+                    Ok(more) => {
+                        if more {
+                            self.wake.notify_one();
+                        }
+                        return None;
+                    }
+                    Err(event) => event,
+                }
+            }
+            Ok(_) | Err(_) => event,
+        };
+        self.on_their_way.fetch_add(1, Ordering::AcqRel);
+        Some(left)
+    }
+}
 
 struct Task {
-    reconciler: Reconciler<Netlink>,
-    events: AsyncMonitor,
+    shared: Arc<Shared>,
+    readiness: Readiness,
     feed: Option<mpsc::Receiver<FeedEvent<Forwarding>>>,
-    carriers: Option<bgp::Prefix>,
-    wishes: Wishes,
     commands: mpsc::UnboundedReceiver<Command>,
-    problems: Problems,
-    progress: Option<Progress>,
-    waiting: Vec<Waiter>,
-    origin: Instant,
-    reported: Time,
 }
 
 impl Task {
     async fn run(mut self) -> Result<(), KernelError> {
-        let mut heard = Vec::new();
         loop {
-            // Desires that are there already go into the same batch.
-            self.take_what_is_there();
-            for _ in 0..EVENT_READS {
-                if !self.events.read(&mut heard)? {
-                    break;
-                }
-            }
-            let now = self.now();
-            let turn = self.reconciler.turn(now, &mut heard);
-            self.report(turn);
+            let turn = self.turn()?;
             let due = match turn {
                 Turn::Again => {
                     tokio::task::yield_now().await;
                     continue;
                 }
-                Turn::Wait(due) => due,
+                Turn::Wait(due) => due.map(|due| self.shared.core().instant(due)),
             };
             let commands_open = !self.commands.is_closed() || !self.commands.is_empty();
             if self.feed.is_none() && !commands_open {
@@ -254,22 +274,20 @@ impl Task {
             }
             let timer = async {
                 match due {
-                    Some(due) => {
-                        let due = self.origin + Duration::from_nanos(due.0);
-                        tokio::time::sleep_until(due.into()).await;
-                    }
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                result = self.events.next(&mut heard) => result?,
+                result = self.readiness.changed() => result?,
+                () = self.shared.wake.notified() => {}
                 command = self.commands.recv(), if commands_open => {
                     if let Some(command) = command {
-                        self.obey(command);
+                        obey(&mut self.shared.core(), command);
                     }
                 }
                 event = next(&mut self.feed) => match event {
-                    Some(event) => self.learn(event),
+                    Some(event) => self.learn(&mut self.shared.core(), event),
                     None => self.feed = None,
                 },
                 () = timer => {}
@@ -277,89 +295,52 @@ impl Task {
         }
     }
 
-    fn take_what_is_there(&mut self) {
+    /// A turn, with all desires that are there already.
+    fn turn(&mut self) -> Result<Turn, KernelError> {
+        let mut core = self.shared.core();
         for _ in 0..COMMANDS {
             let Ok(command) = self.commands.try_recv() else {
                 break;
             };
-            self.obey(command);
+            obey(&mut core, command);
         }
         for _ in 0..FEED_PARTS {
             let Some(event) = self.feed.as_mut().and_then(|feed| feed.try_recv().ok()) else {
                 break;
             };
-            self.learn(event);
+            self.learn(&mut core, event);
         }
+        core.turn()
     }
 
-    fn obey(&mut self, command: Command) {
-        let now = self.now();
-        let fib = self.reconciler.fib();
-        match command {
-            Command::Desire(owner, slot, wish) => fib.desire(owner, slot, wish.as_ref(), now),
-            Command::Renounce(owner, prefix) => fib.renounce(owner, prefix, now),
-            Command::InSync(owner, family) => fib.in_sync(owner, family, now),
-            Command::Settled(slots, answer) => self.waiting.push((slots, answer)),
-            Command::Status(after, limit, answer) => {
-                // Whoever asked may have gone away.
-                let _ = answer.send(fib.status(after, limit));
-            }
-            Command::StatusAt(prefixes, answer) => {
-                let mut found = prefixes.into_iter().map(|prefix| fib.status_at(prefix));
-                let _ = answer.send(found.find(|at| !at.is_empty()).unwrap_or_default());
-            }
-        }
+    fn learn(&self, core: &mut Core, event: FeedEvent<Forwarding>) {
+        core.learn(event);
+        // In tests events come without the prompt.
+        let _ =
+            self.shared
+                .on_their_way
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                    count.checked_sub(1)
+                });
     }
+}
 
-    fn learn(&mut self, event: FeedEvent<Forwarding>) {
-        let now = self.now();
-        let fib = self.reconciler.fib();
-        let metric = fib.settings().metric;
-        match event {
-            FeedEvent::Changes(changes) => {
-                for change in &changes {
-                    if self.carriers.is_some_and(|all| all.contains(change.prefix)) {
-                        continue;
-                    }
-                    let slot = Slot::new(feed::prefix(change.prefix), metric);
-                    let wish = self.wishes.of(change.route.as_ref());
-                    fib.desire(Owner::Bgp, slot, wish, now);
-                }
-            }
-            FeedEvent::InSync(family) => fib.in_sync(Owner::Bgp, feed::family(family), now),
+fn obey(core: &mut Core, command: Command) {
+    let now = core.now();
+    let fib = core.reconciler.fib();
+    match command {
+        Command::Desire(owner, slot, wish) => fib.desire(owner, slot, wish.as_ref(), now),
+        Command::Renounce(owner, prefix) => fib.renounce(owner, prefix, now),
+        Command::InSync(owner, family) => fib.in_sync(owner, family, now),
+        Command::Settled(slots, answer) => core.waiting.push((slots, answer)),
+        Command::Status(after, limit, answer) => {
+            // Whoever asked may have gone away.
+            let _ = answer.send(fib.status(after, limit));
         }
-    }
-
-    /// Tells the others what has changed.
-    fn report(&mut self, turn: Turn) {
-        // While there is much to do, not after every piece of it.
-        let now = self.now();
-        if matches!(turn, Turn::Wait(_)) || now.since(self.reported) >= REPORT_EVERY {
-            self.reported = now;
-            if let Some(problems) = self.reconciler.changed_problems() {
-                self.problems.replace(KEYS, problems);
-            }
+        Command::StatusAt(prefixes, answer) => {
+            let mut found = prefixes.into_iter().map(|prefix| fib.status_at(prefix));
+            let _ = answer.send(found.find(|at| !at.is_empty()).unwrap_or_default());
         }
-        let fib = self.reconciler.view();
-        if self.progress.is_some()
-            && fib.is_settled()
-            && let Some(progress) = self.progress.take()
-        {
-            progress.in_sync(event::Owner::Fib);
-        }
-        for (slots, answer) in std::mem::take(&mut self.waiting) {
-            let outcomes: Option<Vec<_>> = slots.iter().map(|slot| fib.outcome(slot)).collect();
-            match outcomes {
-                // Whoever asked may have gone away.
-                Some(outcomes) => drop(answer.send(outcomes)),
-                None if answer.is_closed() => {}
-                None => self.waiting.push((slots, answer)),
-            }
-        }
-    }
-
-    fn now(&self) -> Time {
-        Time(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 }
 

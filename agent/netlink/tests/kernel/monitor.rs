@@ -163,21 +163,19 @@ fn a_task_waits_for_events_without_polling() {
         let mut socket = Socket::open().expect("a socket");
         let dev = uplink(&mut socket);
         runtime.block_on(async {
-            let monitor = Monitor::open(&[Group::RoutesV4]).expect("a monitor");
-            let mut monitor = monitor.into_async().expect("a reactor");
-            let mut events = Vec::new();
+            let mut monitor = Monitor::open(&[Group::RoutesV4]).expect("a monitor");
+            let mut readiness = monitor.readiness().expect("a reactor");
             let quiet = Duration::from_millis(20);
-            assert!(
-                tokio::time::timeout(quiet, monitor.next(&mut events))
-                    .await
-                    .is_err()
-            );
-            let mine = route(dev, "10.1.0.0/24");
-            apply(&mut socket, [Change::RouteAdd(mine.clone())]);
+            let early = tokio::time::timeout(quiet, readiness.changed()).await;
+            assert!(early.is_err());
             let soon = Duration::from_secs(5);
-            let heard = tokio::time::timeout(soon, monitor.next(&mut events)).await;
-            heard.expect("in time").expect("readable");
-            assert_eq!(events, [Event::New(Object::Route(mine))]);
+            for text in ["10.1.0.0/24", "10.2.0.0/24"] {
+                let mine = route(dev, text);
+                apply(&mut socket, [Change::RouteAdd(mine.clone())]);
+                let changed = tokio::time::timeout(soon, readiness.changed()).await;
+                changed.expect("in time").expect("a reactor");
+                assert_eq!(heard(&mut monitor), [Event::New(Object::Route(mine))]);
+            }
         });
     });
 }

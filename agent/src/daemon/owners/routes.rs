@@ -25,14 +25,15 @@ pub(super) fn start(
     } else {
         &[Owner::Attach, Owner::Block]
     };
-    let feed = if config.fib.install.value {
-        dependencies.speaker.subscribe_forwarding(FEED)
+    let subscribe: fib::Subscribe = if config.fib.install.value {
+        let speaker = dependencies.speaker.clone();
+        Box::new(move |prompt| speaker.subscribe_forwarding(FEED, Some(prompt)))
     } else {
         // A feed that ends at once: nothing is learned, and what an earlier run learned goes.
-        mpsc::channel(1).1
+        Box::new(|_| mpsc::channel(1).1)
     };
     let learned = Learned {
-        feed,
+        subscribe,
         carriers: config::carriers(config),
     };
     let settings = fib::Settings {

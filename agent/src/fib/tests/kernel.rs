@@ -117,6 +117,8 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
 /// An agent's FIB on the kernel of this namespace.
 struct Running {
     feed: mpsc::Sender<FeedEvent<Forwarding>>,
+    /// What the speaker would ask before it sends.
+    prompt: std::cell::RefCell<wayleave_bgp::Prompt<Forwarding>>,
     handle: fib::FibHandle,
     task: tokio::task::JoinHandle<Result<(), fib::Lost>>,
     progress: Progress,
@@ -126,19 +128,26 @@ struct Running {
 fn run() -> Running {
     let (feed, received) = mpsc::channel(16);
     let (problems, progress) = (Problems::default(), Progress::default());
+    let prompt = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let kept = std::rc::Rc::clone(&prompt);
     let (handle, task) = fib::start(
         SETTINGS,
         &[Owner::Bgp],
         fib::Learned {
-            feed: received,
+            subscribe: Box::new(move |prompt| {
+                *kept.borrow_mut() = Some(prompt);
+                received
+            }),
             carriers: None,
         },
         problems.clone(),
         progress.clone(),
     )
     .expect("netlink sockets");
+    let prompt = prompt.take().expect("it subscribes");
     Running {
         feed,
+        prompt: std::cell::RefCell::new(prompt),
         handle,
         task: tokio::spawn(task),
         progress,
@@ -147,11 +156,12 @@ fn run() -> Running {
 }
 
 impl Running {
-    async fn learn(&self, changes: Vec<RouteChange<Forwarding>>) {
-        self.feed
-            .send(FeedEvent::Changes(changes))
-            .await
-            .expect("the task runs");
+    /// As the speaker does: at once, or through the channel. Whether it was done at once.
+    async fn learn(&self, changes: Vec<RouteChange<Forwarding>>) -> bool {
+        let left = (self.prompt.borrow_mut())(FeedEvent::Changes(changes));
+        let Some(event) = left else { return true };
+        self.feed.send(event).await.expect("the task runs");
+        false
     }
 
     async fn in_sync(&self) {
@@ -452,5 +462,81 @@ fn a_next_hop_that_moves_takes_all_its_routes_along_and_carrier_loss_is_made_goo
         eprintln!("5000 routes were back after a flush of nexthop objects after {took:?}");
         let outcomes = agent.handle.settled(slots).await.expect("the thread runs");
         assert!(outcomes.iter().all(Result::is_ok));
+    });
+}
+
+#[test]
+fn a_few_changes_are_done_at_once_and_never_before_older_ones() {
+    if !inside("fib::tests::kernel::a_few_changes_are_done_at_once_and_never_before_older_ones") {
+        return;
+    }
+    let mut socket = Socket::open().expect("a socket");
+    uplink(&mut socket);
+    runtime().block_on(async {
+        let agent = run();
+        agent.in_sync().await;
+        agent.progress.complete().await;
+        // The thread is asleep, or about to be.
+        let start = Instant::now();
+        while !agent
+            .learn(vec![learned("10.0.0.0/24", Some("192.0.2.2"))])
+            .await
+        {
+            assert!(start.elapsed() < Duration::from_secs(60), "never at once");
+        }
+        assert_eq!(
+            ours(&mut socket).len(),
+            1,
+            "it is there when the call returns"
+        );
+        // A flood, and in its midst single changes of the same prefixes: the last word counts.
+        let mut at_once = 0;
+        for round in 0..50 {
+            let texts: Vec<_> = (0..200).map(|i| format!("10.1.{i}.0/24")).collect();
+            let routers = ["192.0.2.2", "192.0.2.3"];
+            let all = texts
+                .iter()
+                .map(|text| learned(text, Some(routers[round % 2])));
+            agent.learn(all.collect()).await;
+            for text in &texts[..20] {
+                let last = learned(text, Some("192.0.2.9"));
+                at_once += u32::from(agent.learn(vec![last]).await);
+            }
+            if round % 5 == 0 {
+                // The thread comes to rest, and the next change is done at once again.
+                let again = || vec![learned(&texts[19], Some("192.0.2.9"))];
+                while !agent.learn(again()).await {
+                    assert!(start.elapsed() < Duration::from_secs(60), "never at once");
+                    tokio::time::sleep(Duration::from_micros(50)).await;
+                }
+                at_once += 1;
+            }
+            agent.learn(vec![learned(&texts[50], None)]).await;
+        }
+        until("the last change is done", || ours(&mut socket).len() == 200).await;
+        eprintln!("{at_once} of 1010 single changes in a flood were done at once");
+        let there = ours(&mut socket);
+        let nexthops = socket
+            .dump(&wayleave_netlink::Dump::Nexthops)
+            .expect("a listing");
+        let gateway = |route: &Route| {
+            nexthops.iter().find_map(|listed| match listed {
+                wayleave_netlink::Object::Nexthop(nexthop) if Some(nexthop.id) == route.nexthop => {
+                    Some(nexthop.to_string())
+                }
+                wayleave_netlink::Object::Nexthop(_)
+                | wayleave_netlink::Object::Route(_)
+                | wayleave_netlink::Object::Link(_)
+                | wayleave_netlink::Object::Address(_)
+                | wayleave_netlink::Object::Neighbor(_)
+                | wayleave_netlink::Object::Rule(_) => None,
+            })
+        };
+        let through = |router: &str| {
+            let leads = |route: &&Route| gateway(route).is_some_and(|to| to.contains(router));
+            there.iter().filter(leads).count()
+        };
+        assert_eq!(through("via 192.0.2.9 "), 20);
+        assert_eq!(through("via 192.0.2.3 "), 179);
     });
 }
