@@ -76,8 +76,10 @@ pub(crate) fn run(
         asn: SPEAKER_AS,
         hold_time: contender.kind.hold_time(),
         peers: 1,
+        silent: 0,
         relation: Relation::External,
         install: true,
+        tracked: false,
         send_hold: None,
     };
     let mut process = contender.start(fabric, &role)?;
