@@ -166,6 +166,13 @@ impl Process {
         Duration::from_nanos(spent) + other.unwrap_or_default()
     }
 
+    /// All of the daemon's processes, the companion's too.
+    pub(crate) fn everybody(&self) -> Vec<u32> {
+        let mut all = self.members();
+        all.extend(self.companion.iter().flat_map(|other| other.everybody()));
+        all
+    }
+
     /// Every process of the daemon's group: some fork helpers.
     fn members(&self) -> Vec<u32> {
         let group = self.child.id().to_string();
