@@ -203,7 +203,7 @@ impl Bench {
         }
         let families = plan.families.iter().filter(|_| plan.kernel > 0);
         for &family in families.take(if hurry { 1 } else { usize::MAX }) {
-            done(self.kernel(family, hurry)?);
+            done(self.kernel(family)?);
         }
         Ok(())
     }
@@ -276,10 +276,10 @@ impl Bench {
         Ok(section)
     }
 
-    fn kernel(&self, family: Family, hurry: bool) -> Result<Section, Error> {
+    fn kernel(&self, family: Family) -> Result<Section, Error> {
         let routes = self.plan.kernel;
         let (all, half) = (self.table(family, routes), self.table(family, routes / 2));
-        let load = kernel::Load::new(family, &all, &half, hurry)?;
+        let load = kernel::Load::new(family, &all, &half, self.plan.waits)?;
         let mut section = Section {
             title: format!("Into the kernel, {routes} {family} routes"),
             key: format!("kernel-{family}-{routes}").to_lowercase(),

@@ -27,12 +27,19 @@ use crate::{
 const RECEIVE_BUFFER: usize = 1 << 29;
 /// How often the news are taken.
 const TICK: Duration = Duration::from_millis(1);
-/// A table is settled when nothing has changed for so long.
-const QUIET: Duration = Duration::from_millis(300);
 /// Nothing for so long, and nothing more will come.
 const STALLED: Duration = Duration::from_secs(30);
 /// A single change that takes longer is lost.
 const LOST: Duration = Duration::from_secs(10);
+
+/// How long is waited for what should not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// A table is settled when nothing has changed for so long.
+    pub(crate) quiet: Duration,
+    /// Who does not notice something by itself has not noticed after so long.
+    pub(crate) unnoticed: Duration,
+}
 
 /// The routes a kernel should end with.
 #[derive(Clone, Debug)]
@@ -98,6 +105,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Fib<'a> {
     wanted: &'a Wanted,
+    quiet: Duration,
     told: Told<'a>,
     monitor: Netlink,
     kernel: Netlink,
@@ -118,9 +126,10 @@ struct Told<'a> {
 
 impl<'a> Fib<'a> {
     /// Watches the namespace of the calling thread, whose routes should be none at first.
-    pub(crate) fn watch(wanted: &'a Wanted) -> io::Result<Self> {
+    pub(crate) fn watch(wanted: &'a Wanted, waits: Waits) -> io::Result<Self> {
         Ok(Self {
             wanted,
+            quiet: waits.quiet,
             told: Told::nothing(wanted),
             monitor: Netlink::open(ROUTE_NEWS | nexthop::NEWS, RECEIVE_BUFFER)?,
             kernel: Netlink::open(0, 4 << 20)?,
@@ -172,7 +181,7 @@ impl<'a> Fib<'a> {
             }
             let idle = active.elapsed();
             match reached {
-                Some(at) if idle >= QUIET => return Ok(at),
+                Some(at) if idle >= self.quiet => return Ok(at),
                 None if idle >= stalled || broken.load(Ordering::Relaxed) => {
                     return Err(self.fault(goal));
                 }

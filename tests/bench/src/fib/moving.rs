@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     check::Fault,
-    fib::{Fib, Goal, QUIET, STALLED, TICK, Wanted},
+    fib::{Fib, Goal, STALLED, TICK, Wanted},
     netlink::{
         self, News,
         nexthop::{self, Object},
@@ -102,11 +102,11 @@ impl<'a> Fib<'a> {
                 }
             }
             let idle = active.elapsed();
-            if moving.left == 0 && idle >= QUIET {
+            if moving.left == 0 && idle >= self.quiet {
                 self.verify(Goal::Full)?;
                 return Ok(Some(moving.done(Instant::now())));
             }
-            if moving.left > 0 && idle >= QUIET && looked.elapsed() >= LOOK {
+            if moving.left > 0 && idle >= self.quiet && looked.elapsed() >= LOOK {
                 // Perhaps there is no news of it.
                 let Err(fault) = self.verify(Goal::Full) else {
                     return Ok(Some(moving.done(Instant::now())));
@@ -119,7 +119,12 @@ impl<'a> Fib<'a> {
                     return Err(fault);
                 }
             }
-            thread::sleep(TICK);
+            // The first news may be the only one that matters: it is waited for. Those of a whole
+            // table are not: nobody is to be woken for each.
+            match moving.changed {
+                None => drop(self.monitor.wait(TICK).map_err(Fault::Watch)?),
+                Some(_) => thread::sleep(TICK),
+            }
         }
     }
 }

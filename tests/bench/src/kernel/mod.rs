@@ -24,7 +24,7 @@ use crate::{
     encode,
     error::Error,
     fabric::{Fabric, peer_address},
-    fib::{Fib, Goal, Wanted},
+    fib::{Fib, Goal, Waits, Wanted},
     kernel::{keepalives::Listening, resync::Outcome},
     latency::{self, Latency, PAUSE, probe},
     lifecycle::{SPEAKER_AS, Sampling, connect, enough},
@@ -45,17 +45,16 @@ pub(crate) struct Load {
     withdrawal: Vec<u8>,
     wanted: Wanted,
     next_hop: next_hop::Load,
-    hurry: bool,
+    waits: Waits,
 }
 
 impl Load {
-    /// Prepares `table`, and another of half as many routes whose next hop moves. In a hurry
-    /// nobody is waited for who may well be late.
+    /// Prepares `table`, and another of half as many routes whose next hop moves.
     pub(crate) fn new(
         family: Family,
         table: &Table,
         half: &Table,
-        hurry: bool,
+        waits: Waits,
     ) -> Result<Self, Error> {
         let hop = peer_address(family, 0);
         let long = |_| Error::Usage("an attribute set of the table fills a message".to_owned());
@@ -64,8 +63,8 @@ impl Load {
             announcement: table.announcement(family, hop).map_err(long)?,
             withdrawal: table.withdrawal(family),
             wanted: Wanted::new(family, table.prefixes(), hop),
-            next_hop: next_hop::Load::new(family, half)?,
-            hurry,
+            next_hop: next_hop::Load::new(family, half, waits)?,
+            waits,
         })
     }
 }
@@ -79,7 +78,7 @@ pub(crate) fn run(
     out: &mut Vec<Measurement>,
     remarks: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let mut fib = watch(fabric, &load.wanted)?;
+    let mut fib = watch(fabric, &load.wanted, load.waits)?;
     if contender.kind == Kind::Wire {
         bare(fabric, load, &mut fib, sampling, out)?;
     } else {
@@ -114,8 +113,8 @@ pub(crate) fn run(
 }
 
 /// Watches the daemon's namespace once nothing of what came before is left in it.
-fn watch<'a>(fabric: &Fabric, wanted: &'a Wanted) -> Result<Fib<'a>, Error> {
-    let mut fib = open(fabric, wanted)?;
+fn watch<'a>(fabric: &Fabric, wanted: &'a Wanted, waits: Waits) -> Result<Fib<'a>, Error> {
+    let mut fib = open(fabric, wanted, waits)?;
     fib.sweep()
         .map_err(Error::io("remove routes left in the daemon's namespace"))?;
     fabric.flush_nexthops()?;
@@ -123,8 +122,8 @@ fn watch<'a>(fabric: &Fabric, wanted: &'a Wanted) -> Result<Fib<'a>, Error> {
 }
 
 /// Watches it as it is.
-fn open<'a>(fabric: &Fabric, wanted: &'a Wanted) -> Result<Fib<'a>, Error> {
-    let opened = fabric.in_daemons(|| Fib::watch(wanted))?;
+fn open<'a>(fabric: &Fabric, wanted: &'a Wanted, waits: Waits) -> Result<Fib<'a>, Error> {
+    let opened = fabric.in_daemons(|| Fib::watch(wanted, waits))?;
     opened.map_err(Error::io("watch the kernel's routes"))
 }
 
@@ -179,7 +178,7 @@ impl Run<'_, '_> {
         self.note(Metric::KeepaliveGap, longest.as_secs_f64() * 1e3);
         let seconds = self.pass("into the kernel again", &load.announcement, Goal::Full)?;
         self.note(Metric::InstalledAgain, seconds);
-        match resync::run(self.fib, self.kind, process, &self.kernel, load.hurry)? {
+        match resync::run(self.fib, self.kind, process, &self.kernel, load.waits)? {
             Outcome::Restored(taken) => self.note(Metric::Resynced, taken.as_secs_f64()),
             Outcome::Remark(why) => self.remarks.push(why),
         }

@@ -15,7 +15,7 @@ use crate::{
     daemon::{Contender, Kind, Relation, Role},
     error::Error,
     fabric::Fabric,
-    fib::{Goal, Moved, Wanted},
+    fib::{Goal, Moved, Waits, Wanted},
     kernel::{
         detour::{self, Detour},
         exchange, kernel, open, settle, watch,
@@ -38,16 +38,18 @@ pub(super) struct Load {
     family: Family,
     announcement: Vec<u8>,
     wanted: Wanted,
+    waits: Waits,
 }
 
 impl Load {
-    pub(super) fn new(family: Family, table: &Table) -> Result<Self, Error> {
+    pub(super) fn new(family: Family, table: &Table, waits: Waits) -> Result<Self, Error> {
         let hop = detour::next_hop(family);
         let long = |_| Error::Usage("an attribute set of the table fills a message".to_owned());
         Ok(Self {
             family,
             announcement: table.announcement(family, hop).map_err(long)?,
             wanted: Wanted::new(family, table.prefixes(), hop),
+            waits,
         })
     }
 }
@@ -70,7 +72,7 @@ pub(super) fn run(
     }
     let detour = Detour::build(fabric, load.family)?;
     let near = load.wanted.through(detour.near);
-    let mut fib = watch(fabric, &near)?;
+    let mut fib = watch(fabric, &near, load.waits)?;
     let role = Role {
         family: load.family,
         asn: SPEAKER_AS,
@@ -95,7 +97,7 @@ pub(super) fn run(
         let step = "next hop moves";
         let far = load.wanted.through(detour.far);
         let switch = [detour.switch(load.family)];
-        let mut fib = open(fabric, &far)?;
+        let mut fib = open(fabric, &far, load.waits)?;
         let moving = fib.moving().map_err(Error::fault(step))?;
         let socket = kernel(fabric)?;
         exchange(&session, step, &[], |broken| {
@@ -167,7 +169,7 @@ fn bare(
     let [near, far] = interfaces.map(|interface| load.wanted.through(interface));
     let [make, lead] = messages(load, interfaces);
     let socket = kernel(fabric)?;
-    let mut fib = watch(fabric, &near)?;
+    let mut fib = watch(fabric, &near, load.waits)?;
     let mut work = || -> Result<(), Fault> {
         socket.apply(&make).map_err(Fault::Watch)?;
         fib.until(Goal::Full, &AtomicBool::new(false))?;
@@ -175,7 +177,7 @@ fn bare(
     };
     work().map_err(Error::fault("the bare kernel"))?;
     drop(fib);
-    let mut fib = open(fabric, &far)?;
+    let mut fib = open(fabric, &far, load.waits)?;
     let fault = Error::fault("the bare kernel, next hop moves");
     let mut work = || -> Result<_, Fault> {
         let moving = fib.moving()?;

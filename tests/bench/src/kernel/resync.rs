@@ -14,7 +14,7 @@ use crate::{
     check::Fault,
     daemon::Kind,
     error::Error,
-    fib::{Fib, Goal},
+    fib::{Fib, Goal, Waits},
     netlink::{self, Netlink, Route, Way, additions, restorations},
     overrun::dropped,
     prefix::{ByPrefix, Prefix},
@@ -64,16 +64,12 @@ pub(super) fn run(
     kind: Kind,
     process: &Process,
     socket: &Netlink,
-    hurry: bool,
+    waits: Waits,
 ) -> Result<Outcome, Error> {
-    let waits = match coping(kind) {
+    let patience = match coping(kind) {
         Coping::Ends(why) => return Ok(Outcome::Remark(why.to_owned())),
-        Coping::Lists => false,
-        Coping::MayWait => true,
-    };
-    let patience = match waits && hurry {
-        true => PATIENCE / 10,
-        false => PATIENCE,
+        Coping::Lists => PATIENCE,
+        Coping::MayWait => waits.unnoticed,
     };
     let step = "news lost";
     let [begin, end] = netlink::storm(STORM);
@@ -112,7 +108,7 @@ pub(super) fn run(
             check.map_err(Error::fault(step))?;
             Ok(Outcome::Restored(at.duration_since(resumed)))
         }
-        Err(_) if waits && fib.heard() == heard => {
+        Err(_) if coping(kind) == Coping::MayWait && fib.heard() == heard => {
             let mut restore = || {
                 let applied = socket.apply(&restorations(&deleted));
                 applied.map_err(Fault::Watch)?;
