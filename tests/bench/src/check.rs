@@ -298,8 +298,8 @@ pub(crate) enum Fault {
     Silent { longest: Duration, most: Duration },
     /// Routes were written again though only so many were missing.
     Rewritten { written: usize, missing: usize },
-    /// The kernel has dropped no news for the daemon, or not enough to cover what it should miss.
-    Overheard { dropped: u64 },
+    /// So many foreign routes were made, and still the daemon may have heard what it should miss.
+    Overheard { foreign: u32 },
     /// What the kernel has cannot be told.
     Watch(io::Error),
     /// Routes came or went that nobody had announced or withdrawn.
@@ -360,9 +360,9 @@ impl fmt::Display for Fault {
                 f,
                 "{written} routes were written though only {missing} were missing"
             ),
-            Self::Overheard { dropped } => write!(
+            Self::Overheard { foreign } => write!(
                 f,
-                "the kernel dropped only {dropped} news for the daemon: it may have heard everything"
+                "after {foreign} foreign routes the kernel still keeps news for a daemon that stands still"
             ),
             Self::Watch(error) => write!(f, "watching the kernel's routes: {error}"),
             Self::Uncalled => write!(f, "the daemon sent routes though nothing had changed"),

@@ -268,6 +268,10 @@ impl<'a> Fib<'a> {
         })
     }
 
+    pub(crate) fn family(&self) -> Family {
+        self.wanted.family
+    }
+
     /// Every route there is.
     pub(crate) fn listed(&self) -> Result<Vec<Route>, Fault> {
         self.kernel.routes(self.wanted.family).map_err(Fault::Watch)

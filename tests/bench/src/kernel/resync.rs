@@ -15,37 +15,27 @@ use crate::{
     daemon::Kind,
     error::Error,
     fib::{Fib, Goal, Waits},
-    netlink::{self, Netlink, Route, Way, additions, restorations},
-    overrun::dropped,
-    prefix::{ByPrefix, Prefix},
+    netlink::{self, Netlink, Route, Way, additions, restorations, route_news},
+    overrun::{all_lost, drops},
+    prefix::{ByPrefix, Family, Prefix},
     process::Process,
     stopped::Stopped,
 };
 
-/// Foreign routes added and removed: their news take several times what a daemon's buffer does.
-const STORM: u32 = 50_000;
+/// Foreign routes are added by so many until every buffer is full ...
+const GUST: u32 = 5000;
+/// ... but not more than so many: who has room for these hears everything.
+const STORM: u32 = 500_000;
 /// Most routes that are deleted.
 const DELETED: usize = 1000;
 /// A daemon that must notice has lost the routes for good when it has put back none by then.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How a daemon takes it that news were lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coping {
-    /// It lists.
-    Lists,
-    /// It waits for the scan that is due anyway, or lists.
-    MayWait,
-    /// It gives up, with a reason worth a remark.
-    Ends(&'static str),
-}
-
-fn coping(kind: Kind) -> Coping {
+/// Whether it must notice. The others scan the kernel's routes now and then, or never.
+fn must_notice(kind: Kind) -> bool {
     match kind {
-        Kind::Wire | Kind::Wayleaved => Coping::Lists,
-        Kind::Bird => Coping::MayWait,
-        Kind::Frr => Coping::Ends("is not made to lose news"),
-        Kind::Gobgp | Kind::Openbgpd => Coping::Ends("installs nothing"),
+        Kind::Wire | Kind::Wayleaved => true,
+        Kind::Bird | Kind::Frr | Kind::Gobgp | Kind::Openbgpd => false,
     }
 }
 
@@ -66,31 +56,16 @@ pub(super) fn run(
     socket: &Netlink,
     waits: Waits,
 ) -> Result<Outcome, Error> {
-    let patience = match coping(kind) {
-        Coping::Ends(why) => return Ok(Outcome::Remark(why.to_owned())),
-        Coping::Lists => PATIENCE,
-        Coping::MayWait => waits.unnoticed,
+    let patience = if must_notice(kind) {
+        PATIENCE
+    } else {
+        waits.unnoticed
     };
     let step = "news lost";
-    let [begin, end] = netlink::storm(STORM);
     let deleted = spread(&fib.listed().map_err(Error::fault(step))?, DELETED);
-    let removal = netlink::sweep(&deleted);
     let pids = process.everybody();
-    let before = dropped(&pids);
     let stopped = Stopped::all_of(pids.clone()).map_err(Error::io("stop the daemon"))?;
-    let miss = || -> Result<(), Fault> {
-        socket.apply(&begin).map_err(Fault::Watch)?;
-        let full = dropped(&pids);
-        socket.apply(&removal).map_err(Fault::Watch)?;
-        let missed = dropped(&pids).saturating_sub(full);
-        socket.apply(&end).map_err(Fault::Watch)?;
-        // A socket that has overrun takes nothing until it has been read empty.
-        match full > before && missed >= deleted.len() as u64 {
-            true => Ok(()),
-            false => Err(Fault::Overheard { dropped: missed }),
-        }
-    };
-    miss().map_err(Error::fault(step))?;
+    overrun(fib.family(), &pids, &deleted, socket).map_err(Error::fault(step))?;
     let never = AtomicBool::new(false);
     (fib.until(Goal::Lacking(deleted.len()), &never)).map_err(Error::fault(step))?;
     let heard = fib.heard();
@@ -108,7 +83,7 @@ pub(super) fn run(
             check.map_err(Error::fault(step))?;
             Ok(Outcome::Restored(at.duration_since(resumed)))
         }
-        Err(_) if coping(kind) == Coping::MayWait && fib.heard() == heard => {
+        Err(_) if !must_notice(kind) && fib.heard() == heard => {
             let mut restore = || {
                 let applied = socket.apply(&restorations(&deleted));
                 applied.map_err(Fault::Watch)?;
@@ -122,6 +97,30 @@ pub(super) fn run(
         }
         Err(fault) => Err(Error::fault(step)(fault)),
     }
+}
+
+/// Deletes routes while every socket of these processes that listens for routes drops the news.
+fn overrun(family: Family, pids: &[u32], deleted: &[Route], socket: &Netlink) -> Result<(), Fault> {
+    let drops = || drops(pids, route_news(family));
+    let before = drops();
+    let mut foreign = 0;
+    while !all_lost(&before, &drops(), 1) {
+        if foreign >= STORM {
+            return Err(Fault::Overheard { foreign });
+        }
+        let [gust, _] = netlink::storm(family, foreign..foreign + GUST);
+        socket.apply(&gust).map_err(Fault::Watch)?;
+        foreign += GUST;
+    }
+    // A socket that has overrun takes nothing until it has been read empty.
+    let full = drops();
+    let removal = netlink::sweep(deleted);
+    socket.apply(&removal).map_err(Fault::Watch)?;
+    if !all_lost(&full, &drops(), deleted.len() as u64) {
+        return Err(Fault::Overheard { foreign });
+    }
+    let [_, calm] = netlink::storm(family, 0..foreign);
+    socket.apply(&calm).map_err(Fault::Watch)
 }
 
 /// The bench's own routes, by the bench itself: a listing, and what is missing in it.
@@ -159,10 +158,7 @@ fn spread(routes: &[Route], most: usize) -> Vec<Route> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        netlink::{News, tests::added},
-        prefix::Family,
-    };
+    use crate::netlink::{News, tests::added};
 
     #[test]
     fn what_is_deleted_comes_from_all_over_the_table_and_is_half_of_a_small_one() {
@@ -178,12 +174,5 @@ mod tests {
         assert_eq!((chosen[0], chosen[999]), (routes[0], routes[2997]));
         assert_eq!(spread(&routes[..9], 1000).len(), 4);
         assert!(spread(&routes[..1], 1000).is_empty());
-    }
-
-    #[test]
-    fn only_those_that_must_list_fail_when_they_do_not() {
-        assert_eq!(coping(Kind::Wayleaved), Coping::Lists);
-        assert_eq!(coping(Kind::Bird), Coping::MayWait);
-        assert!(matches!(coping(Kind::Frr), Coping::Ends(_)));
     }
 }

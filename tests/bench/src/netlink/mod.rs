@@ -15,6 +15,7 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     time::Duration,
 };
@@ -32,6 +33,15 @@ use crate::prefix::{Family, Prefix};
 
 /// Multicast groups of IPv4 and IPv6 routes.
 pub(crate) const ROUTE_NEWS: u32 = 0x40 | 0x400;
+
+/// The one of a family's.
+pub(crate) fn route_news(family: Family) -> u32 {
+    match family {
+        Family::Ipv4 => 0x40,
+        Family::Ipv6 => 0x400,
+    }
+}
+
 /// The routing table `main`.
 pub(crate) const MAIN: u32 = 254;
 /// A table that no rule leads to.
@@ -270,11 +280,15 @@ pub(crate) fn restorations(routes: &[Route]) -> Vec<Batch> {
     })
 }
 
-/// What makes, and then removes, so many routes in a table that nobody looks into: each is news
-/// for everybody who listens for routes.
-pub(crate) fn storm(routes: u32) -> [Vec<Batch>; 2] {
-    // Blackholes in the block for carriers' own use (RFC 6598).
-    let prefixes = || (0..routes).map(|n| Prefix::v4(Ipv4Addr::from_bits(0x6440_0000 + n), 32));
+/// What makes, and then removes, the routes numbered so in a table that nobody looks into: each is
+/// news for everybody who listens for routes.
+pub(crate) fn storm(family: Family, routes: Range<u32>) -> [Vec<Batch>; 2] {
+    // In the block for carriers' own use (RFC 6598) and the one for discarding (RFC 6666).
+    let prefix = |n| match family {
+        Family::Ipv4 => Prefix::v4(Ipv4Addr::from_bits(0x6440_0000 + n), 32),
+        Family::Ipv6 => Prefix::v6(Ipv6Addr::from_bits((0x0100 << 112) + u128::from(n)), 128),
+    };
+    let prefixes = || routes.clone().map(prefix);
     let one = |kind, flags, prefix, out: &mut Vec<u8>| {
         put(kind, flag::REQUEST | flag::ACK | flags, out, |out| {
             const BLACKHOLE: u8 = 6;
