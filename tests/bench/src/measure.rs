@@ -91,9 +91,9 @@ impl Metric {
             Self::FibPeerDown => "announcing peer gone, all out of the kernel, s",
             Self::KeepaliveGap => "keepalives meanwhile (hold time 3 s), longest gap, ms",
             Self::Resynced => "news lost and routes with them, all restored, s",
-            Self::NextHopMoved => "next hop moves, half as many routes lead there, s",
-            Self::NextHopTold => "the kernel's news of that are out, s",
-            Self::NextHopObject => "the same by replacing one nexthop object, s",
+            Self::NextHopMoved => "next hop moves, half as many routes lead there, ms",
+            Self::NextHopTold => "the kernel has said so of each, ms",
+            Self::NextHopObject => "one nexthop object replaced, all lead there, ms",
         }
     }
 
@@ -117,17 +117,17 @@ impl Metric {
             | Self::Uninstalled
             | Self::InstalledAgain
             | Self::FibPeerDown
-            | Self::Resynced
-            | Self::NextHopMoved
-            | Self::NextHopTold => 3,
-            Self::NextHopObject => 4,
+            | Self::Resynced => 3,
             Self::NodeDown
             | Self::ReflectMemory
             | Self::SlowMemory
             | Self::SlowPeak
             | Self::DeadMemory
             | Self::DeadPeak
-            | Self::DeadDropped => 1,
+            | Self::DeadDropped
+            | Self::NextHopMoved
+            | Self::NextHopTold
+            | Self::NextHopObject => 1,
             Self::BytesPerRoute
             | Self::Redundant
             | Self::LatencyP50

@@ -57,11 +57,15 @@ impl Listening {
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             None => Duration::ZERO,
         };
-        let most = Duration::from_secs(HOLD_TIME.into());
-        match longest < most {
-            true => Ok(longest),
-            false => Err(Fault::Silent { longest, most }),
-        }
+        within_hold_time(longest)
+    }
+}
+
+fn within_hold_time(longest: Duration) -> Result<Duration, Fault> {
+    let most = Duration::from_secs(HOLD_TIME.into());
+    match longest < most {
+        true => Ok(longest),
+        false => Err(Fault::Silent { longest, most }),
     }
 }
 
@@ -159,6 +163,17 @@ mod tests {
         silence.hear(&mut unread, after(2100)).expect("whole");
         assert_eq!(silence.longest(after(2100)), Duration::from_millis(1200));
         assert_eq!(silence.longest(after(3500)), Duration::from_millis(1400));
+    }
+
+    #[test]
+    fn a_silence_as_long_as_the_hold_time_is_a_fault() {
+        let just = Duration::from_millis(2999);
+        assert_eq!(within_hold_time(just).ok(), Some(just));
+        let fault = within_hold_time(Duration::from_secs(3)).expect_err("expired");
+        assert_eq!(
+            fault.to_string(),
+            "no keepalive for 3000 ms at a hold time of 3000 ms"
+        );
     }
 
     #[test]

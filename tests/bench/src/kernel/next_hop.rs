@@ -65,7 +65,7 @@ pub(super) fn run(
         let replaced = bare(fabric, load, each)?;
         note(replaced, out);
         let (begun, moved) = bare(fabric, load, by_object)?;
-        let value = moved.at.duration_since(begun).as_secs_f64();
+        let value = moved.at.duration_since(begun).as_secs_f64() * 1e3;
         let metric = Metric::NextHopObject;
         out.push(Measurement { metric, value });
         return Ok(None);
@@ -124,7 +124,7 @@ fn note((begun, moved): (Instant, Moved), out: &mut Vec<Measurement>) {
         (Metric::NextHopMoved, Some(moved.at)),
         (Metric::NextHopTold, moved.told),
     ] {
-        let value = at.map(|at| at.duration_since(begun).as_secs_f64());
+        let value = at.map(|at| at.duration_since(begun).as_secs_f64() * 1e3);
         out.extend(value.map(|value| Measurement { metric, value }));
     }
 }
