@@ -5,6 +5,7 @@
 //! kernel's copy of each message, and hardly any of the other core.
 
 mod moving;
+mod sentries;
 
 pub(crate) use self::moving::Moved;
 
@@ -108,6 +109,8 @@ pub(crate) struct Fib<'a> {
     quiet: Duration,
     told: Told<'a>,
     monitor: Netlink,
+    /// Hears of nexthop objects only.
+    objects: Netlink,
     kernel: Netlink,
     buffer: Vec<u8>,
 }
@@ -131,7 +134,8 @@ impl<'a> Fib<'a> {
             wanted,
             quiet: waits.quiet,
             told: Told::nothing(wanted),
-            monitor: Netlink::open(ROUTE_NEWS | nexthop::NEWS, RECEIVE_BUFFER)?,
+            monitor: Netlink::open(ROUTE_NEWS, RECEIVE_BUFFER)?,
+            objects: Netlink::open(nexthop::NEWS, 4 << 20)?,
             kernel: Netlink::open(0, 4 << 20)?,
             buffer: vec![0; 64 * 1024],
         })

@@ -7,6 +7,7 @@
 //! `nexthop_compat_mode`), and with that switched off there are none at all.
 
 use std::{
+    io,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -14,11 +15,11 @@ use std::{
 
 use crate::{
     check::Fault,
-    fib::{Fib, Goal, STALLED, TICK, Wanted},
-    netlink::{
-        self, News,
-        nexthop::{self, Object},
+    fib::{
+        Fib, Goal, STALLED, TICK, Wanted,
+        sentries::{self, Seen},
     },
+    netlink::{self, News, nexthop::Object},
 };
 
 /// How often the routes are listed when there is no news.
@@ -78,14 +79,35 @@ impl<'a> Fib<'a> {
         })
     }
 
-    /// Waits until everything has moved and nothing changes any more; `None` when nothing at all
-    /// has moved within `patience`.
+    /// Calls `move_it`, and waits until everything has moved and nothing changes any more; `None`
+    /// when nothing at all has moved within `patience`.
     ///
     /// # Errors
     /// With the routes that do not lead where they should once nothing comes any more.
     pub(crate) fn until_moved(
         &mut self,
+        moving: Moving<'_>,
+        patience: Duration,
+        broken: &AtomicBool,
+        move_it: impl FnOnce() -> io::Result<()>,
+    ) -> Result<Option<Moved>, Fault> {
+        // What was said of objects before is not part of it.
+        while (self.objects.take(&mut self.buffer))
+            .map_err(Fault::Watch)?
+            .is_some()
+        {}
+        let objects = self.objects.share().map_err(Fault::Watch)?;
+        let moved = sentries::posted(&objects, |seen| {
+            move_it().map_err(Fault::Watch)?;
+            self.until_all_moved(moving, seen, patience, broken)
+        });
+        moved.map_err(Fault::Watch)?
+    }
+
+    fn until_all_moved(
+        &mut self,
         mut moving: Moving<'_>,
+        seen: &Seen,
         patience: Duration,
         broken: &AtomicBool,
     ) -> Result<Option<Moved>, Fault> {
@@ -94,12 +116,13 @@ impl<'a> Fib<'a> {
         loop {
             while let Some(len) = self.monitor.take(&mut self.buffer).map_err(Fault::Watch)? {
                 let now = Instant::now();
-                let bytes = &self.buffer[..len];
-                nexthop::news(bytes).for_each(|object| moving.object(object, now));
-                for news in netlink::news(bytes) {
+                for news in netlink::news(&self.buffer[..len]) {
                     moving.route(news, now);
                     active = now;
                 }
+            }
+            for (object, at) in seen.take() {
+                moving.object(object, at);
             }
             let idle = active.elapsed();
             if moving.left == 0 && idle >= self.quiet {
@@ -119,12 +142,7 @@ impl<'a> Fib<'a> {
                     return Err(fault);
                 }
             }
-            // The first news may be the only one that matters: it is waited for. Those of a whole
-            // table are not: nobody is to be woken for each.
-            match moving.changed {
-                None => drop(self.monitor.wait(TICK).map_err(Fault::Watch)?),
-                Some(_) => thread::sleep(TICK),
-            }
+            thread::sleep(TICK);
         }
     }
 }
@@ -153,7 +171,7 @@ impl<'a> Moving<'a> {
         // It names the same object as before: that has changed and not the route.
         let repeated = there && route.nexthop.is_some() && route.nexthop == before.nexthop;
         if !repeated {
-            self.changed = Some(now);
+            self.changed = self.changed.max(Some(now));
         }
         let nexthop = route.nexthop;
         self.routes[number] = Route { there, nexthop };
@@ -162,9 +180,9 @@ impl<'a> Moving<'a> {
         self.told = (self.left == 0).then(|| self.told.unwrap_or(now));
     }
 
-    fn object(&mut self, object: Object, now: Instant) {
+    fn object(&mut self, object: Object, at: Instant) {
         if object.interface.is_some() && object.interface == self.wanted.interface {
-            self.changed = Some(now);
+            self.changed = self.changed.max(Some(at));
         }
     }
 

@@ -101,9 +101,11 @@ pub(super) fn run(
         let moving = fib.moving().map_err(Error::fault(step))?;
         let socket = kernel(fabric)?;
         exchange(&session, step, &[], |broken| {
-            let begun = Instant::now();
-            socket.apply(&switch).map_err(Fault::Watch)?;
-            let moved = fib.until_moved(moving, PATIENCE, broken)?;
+            let mut begun = Instant::now();
+            let moved = fib.until_moved(moving, PATIENCE, broken, || {
+                begun = Instant::now();
+                socket.apply(&switch)
+            })?;
             Ok(moved.map(|moved| (begun, moved)))
         })
     };
@@ -182,16 +184,22 @@ fn bare(
     let mut work = || -> Result<_, Fault> {
         let moving = fib.moving()?;
         let switch = [detour.switch(load.family)];
-        let begun = Instant::now();
+        let (mut begun, never) = (Instant::now(), AtomicBool::new(false));
         thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                socket.apply(&switch)?;
-                socket.apply(&lead)
+            let mut worker = None;
+            let moved = fib.until_moved(moving, PATIENCE, &never, || {
+                begun = Instant::now();
+                worker = Some(scope.spawn(|| {
+                    socket.apply(&switch)?;
+                    socket.apply(&lead)
+                }));
+                Ok(())
             });
-            let moved = fib.until_moved(moving, PATIENCE, &AtomicBool::new(false));
-            let joined = worker.join();
-            let applied = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            applied.map_err(Fault::Watch)?;
+            if let Some(worker) = worker {
+                let joined = worker.join();
+                let applied = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                applied.map_err(Fault::Watch)?;
+            }
             let lost = Fault::Lost {
                 seconds: PATIENCE.as_secs(),
             };

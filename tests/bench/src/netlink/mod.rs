@@ -104,6 +104,11 @@ impl Netlink {
         Ok(Self(fd))
     }
 
+    /// The same socket once more.
+    pub(crate) fn share(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<()> {
         send(self.0.as_raw_fd(), bytes, MsgFlags::empty())?;
         Ok(())
