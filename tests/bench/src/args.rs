@@ -4,7 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use crate::{daemon::Kind, error::Error, lifecycle::Phase, prefix::Family, reflect::Shape};
+use crate::{
+    daemon::Kind, error::Error, fib::Waits, lifecycle::Phase, prefix::Family, reflect::Shape,
+};
 
 /// BGP daemons side by side: the same routes in and out, timed and checked.
 ///
@@ -94,6 +96,7 @@ pub(crate) struct Plan {
     pub(crate) readers: usize,
     /// Routes into the kernel.
     pub(crate) kernel: usize,
+    pub(crate) waits: Waits,
 }
 
 impl Plan {
@@ -124,7 +127,22 @@ impl Args {
                 self.reflect.clone()
             },
             samples: if self.quick { 200 } else { self.samples },
-            latency_budget: Duration::from_secs(if self.quick { 1 } else { self.latency_seconds }),
+            latency_budget: if self.quick {
+                Duration::from_millis(500)
+            } else {
+                Duration::from_secs(self.latency_seconds)
+            },
+            waits: if self.quick {
+                Waits {
+                    quiet: Duration::from_millis(100),
+                    unnoticed: Duration::from_secs(1),
+                }
+            } else {
+                Waits {
+                    quiet: Duration::from_millis(300),
+                    unnoticed: Duration::from_secs(10),
+                }
+            },
         };
         for (name, value, most) in [
             ("routes", plan.routes, 4_000_000),

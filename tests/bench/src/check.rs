@@ -10,7 +10,7 @@ use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr},
     ops::Range,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -294,6 +294,12 @@ pub(crate) enum Fault {
     Lost { seconds: u64 },
     /// A route changed in the kernel that nobody had asked to.
     Restless(Prefix),
+    /// Between two keepalives there was more time than the session allows.
+    Silent { longest: Duration, most: Duration },
+    /// Routes were written again though only so many were missing.
+    Rewritten { written: usize, missing: usize },
+    /// So many foreign routes were made, and still the daemon may have heard what it should miss.
+    Overheard { foreign: u32 },
     /// What the kernel has cannot be told.
     Watch(io::Error),
     /// Routes came or went that nobody had announced or withdrawn.
@@ -344,6 +350,20 @@ impl fmt::Display for Fault {
             }
             Self::Lost { seconds } => write!(f, "a change did not arrive within {seconds} s"),
             Self::Restless(prefix) => write!(f, "the kernel's route to {prefix} changed by itself"),
+            Self::Silent { longest, most } => write!(
+                f,
+                "no keepalive for {} ms at a hold time of {} ms",
+                longest.as_millis(),
+                most.as_millis()
+            ),
+            Self::Rewritten { written, missing } => write!(
+                f,
+                "{written} routes were written though only {missing} were missing"
+            ),
+            Self::Overheard { foreign } => write!(
+                f,
+                "after {foreign} foreign routes the kernel still keeps news for a daemon that stands still"
+            ),
             Self::Watch(error) => write!(f, "watching the kernel's routes: {error}"),
             Self::Uncalled => write!(f, "the daemon sent routes though nothing had changed"),
             Self::Dead { dropped, seconds } => {

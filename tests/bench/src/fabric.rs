@@ -99,15 +99,20 @@ impl Fabric {
         Ok(done)
     }
 
-    /// The number of the daemon's interface.
-    pub(crate) fn interface(&self) -> Result<u32, Error> {
-        let found = self.in_daemons(|| nix::net::if_::if_nametoindex("daemon"))?;
+    /// The number of an interface of the daemon's namespace.
+    pub(crate) fn interface(&self, name: &str) -> Result<u32, Error> {
+        let found = self.in_daemons(|| nix::net::if_::if_nametoindex(name))?;
         Ok(found?)
+    }
+
+    /// Runs `ip` in the daemon's namespace.
+    pub(crate) fn ip_in_daemons(&self, arguments: &str) -> Result<(), Error> {
+        self.in_daemons(|| ip(arguments))?
     }
 
     /// Nexthop objects outlive the daemon that made them: they go.
     pub(crate) fn flush_nexthops(&self) -> Result<(), Error> {
-        self.in_daemons(|| ip("nexthop flush"))?
+        self.ip_in_daemons("nexthop flush")
     }
 
     /// A fresh directory that vanishes with this process.

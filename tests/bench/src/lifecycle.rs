@@ -146,8 +146,10 @@ impl<'a> Life<'a> {
             asn: SPEAKER_AS,
             hold_time: kind.hold_time(),
             peers: 3,
+            silent: 0,
             relation: Relation::External,
             install: false,
+            tracked: false,
             send_hold: None,
         };
         let (process, source, sink) = if kind == Kind::Wire {

@@ -16,6 +16,7 @@ mod latency;
 mod lifecycle;
 mod measure;
 mod netlink;
+mod overrun;
 mod prefix;
 mod preflight;
 mod process;
@@ -26,6 +27,7 @@ mod reflect;
 mod report;
 mod serve;
 mod session;
+mod stopped;
 mod table;
 
 use std::{fs, process::ExitCode, time::Instant};
@@ -276,7 +278,8 @@ impl Bench {
 
     fn kernel(&self, family: Family) -> Result<Section, Error> {
         let routes = self.plan.kernel;
-        let load = kernel::Load::new(family, &self.table(family, routes))?;
+        let (all, half) = (self.table(family, routes), self.table(family, routes / 2));
+        let load = kernel::Load::new(family, &all, &half, self.plan.waits)?;
         let mut section = Section {
             title: format!("Into the kernel, {routes} {family} routes"),
             key: format!("kernel-{family}-{routes}").to_lowercase(),
@@ -286,9 +289,18 @@ impl Bench {
                 .collect(),
             ..Section::default()
         };
+        let mut remarks = Vec::new();
         self.in_turns(&mut section, |contender, measured| {
-            kernel::run(&self.fabric, contender, &load, self.sampling(), measured)
+            let mut said = Vec::new();
+            let (fabric, sampling) = (&self.fabric, self.sampling());
+            let done = kernel::run(fabric, contender, &load, sampling, measured, &mut said);
+            remarks.extend(said.into_iter().map(|why| (contender.kind, why)));
+            done
         });
+        // The runs may say the same.
+        remarks.sort();
+        remarks.dedup();
+        section.remarks = remarks;
         Ok(section)
     }
 

@@ -44,6 +44,11 @@ pub(crate) enum Metric {
     Uninstalled,
     InstalledAgain,
     FibPeerDown,
+    KeepaliveGap,
+    Resynced,
+    NextHopMoved,
+    NextHopTold,
+    NextHopObject,
 }
 
 impl Metric {
@@ -84,6 +89,11 @@ impl Metric {
             Self::Uninstalled => "withdrawn, all out of the kernel, s",
             Self::InstalledAgain => "announced again, all in the kernel, s",
             Self::FibPeerDown => "announcing peer gone, all out of the kernel, s",
+            Self::KeepaliveGap => "keepalives meanwhile (hold time 3 s), longest gap, ms",
+            Self::Resynced => "news lost and routes with them, all restored, s",
+            Self::NextHopMoved => "next hop moves, half as many routes lead there, ms",
+            Self::NextHopTold => "the kernel has said so of each, ms",
+            Self::NextHopObject => "one nexthop object replaced, all lead there, ms",
         }
     }
 
@@ -106,14 +116,18 @@ impl Metric {
             | Self::InstalledCpu
             | Self::Uninstalled
             | Self::InstalledAgain
-            | Self::FibPeerDown => 3,
+            | Self::FibPeerDown
+            | Self::Resynced => 3,
             Self::NodeDown
             | Self::ReflectMemory
             | Self::SlowMemory
             | Self::SlowPeak
             | Self::DeadMemory
             | Self::DeadPeak
-            | Self::DeadDropped => 1,
+            | Self::DeadDropped
+            | Self::NextHopMoved
+            | Self::NextHopTold
+            | Self::NextHopObject => 1,
             Self::BytesPerRoute
             | Self::Redundant
             | Self::LatencyP50
@@ -121,6 +135,7 @@ impl Metric {
             | Self::LatencySamples
             | Self::Echoed
             | Self::InstalledBytes
+            | Self::KeepaliveGap
             | Self::FibP50
             | Self::FibP99
             | Self::FibSamples => 0,
@@ -159,6 +174,8 @@ pub(crate) struct Section {
     /// What ratios are relative to, where it is not what the report says.
     pub(crate) yardstick: Option<Kind>,
     pub(crate) figures: BTreeMap<Metric, BTreeMap<Kind, Vec<f64>>>,
+    /// Figures that are not there though the run is right: whose, and why.
+    pub(crate) remarks: Vec<(Kind, String)>,
     /// Who cannot do this at all, and why.
     pub(crate) absent: Vec<(Kind, String)>,
     /// Runs that failed: whose, and why.

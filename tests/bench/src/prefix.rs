@@ -21,6 +21,13 @@ pub(crate) enum Family {
 }
 
 impl Family {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Ipv4 => Self::Ipv6,
+            Self::Ipv6 => Self::Ipv4,
+        }
+    }
+
     /// Longest prefix length of the family, in bits.
     pub(crate) fn max_len(self) -> u8 {
         match self {

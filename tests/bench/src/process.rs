@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{check::Fault, error::Error};
+use crate::error::Error;
 
 /// Puts this process, and what it starts from now on, before everything else on the machine.
 ///
@@ -96,16 +96,10 @@ impl Process {
         own.or_else(|| self.companion.as_mut().and_then(|other| other.ended()))
     }
 
-    /// A session that broke because the daemon is gone is told as that.
+    /// What went wrong because the daemon is gone is told as that.
     pub(crate) fn explain(&mut self, error: Error) -> Error {
         match (error, self.ended()) {
-            (
-                Error::Fault {
-                    step,
-                    fault: Fault::Session(_),
-                },
-                Some(status),
-            ) => Error::Died {
+            (Error::Fault { step, .. }, Some(status)) => Error::Died {
                 step,
                 status,
                 log: self.log_tail(),
@@ -164,6 +158,13 @@ impl Process {
         }
         let other = self.companion.as_ref().map(|other| other.cpu());
         Duration::from_nanos(spent) + other.unwrap_or_default()
+    }
+
+    /// All of the daemon's processes, the companion's too.
+    pub(crate) fn everybody(&self) -> Vec<u32> {
+        let mut all = self.members();
+        all.extend(self.companion.iter().flat_map(|other| other.everybody()));
+        all
     }
 
     /// Every process of the daemon's group: some fork helpers.

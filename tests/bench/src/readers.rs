@@ -125,8 +125,10 @@ fn once(
         asn: SPEAKER_AS,
         hold_time: contender.kind.hold_time(),
         peers: readers + 2,
+        silent: 0,
         relation: Relation::External,
         install: false,
+        tracked: false,
         send_hold: (send_hold == SendHold::Settable).then_some(SEND_HOLD),
     };
     let mut process = contender.start(fabric, &role)?;

@@ -175,8 +175,10 @@ pub(crate) fn run(
         asn: AS,
         hold_time: contender.kind.hold_time(),
         peers,
+        silent: 0,
         relation: Relation::Client,
         install: false,
+        tracked: false,
         send_hold: None,
     };
     let mut process = contender.start(fabric, &role)?;

@@ -44,7 +44,11 @@ impl Report {
         for (kind, why) in &section.absent {
             let _ = writeln!(text, "- {} is not in this: {why}", kind.name());
         }
-        if !(section.failures.is_empty() && section.absent.is_empty()) {
+        for (kind, why) in &section.remarks {
+            let _ = writeln!(text, "- {}: {why}", kind.name());
+        }
+        let lists = [&section.failures, &section.absent, &section.remarks];
+        if lists.iter().any(|list| !list.is_empty()) {
             text.push('\n');
         }
         text
@@ -123,6 +127,11 @@ impl Report {
                     .iter()
                     .map(|(kind, why)| json!({ "daemon": kind, "why": why }))
                     .collect();
+                let remarks: Vec<_> = section
+                    .remarks
+                    .iter()
+                    .map(|(kind, why)| json!({ "daemon": kind, "why": why }))
+                    .collect();
                 let mut figures = serde_json::Map::new();
                 for (metric, by_kind) in &section.figures {
                     let samples: serde_json::Map<_, _> = by_kind
@@ -132,7 +141,7 @@ impl Report {
                     let name = json!(metric).as_str().unwrap_or_default().to_owned();
                     figures.insert(name, Value::Object(samples));
                 }
-                json!({ "scenario": section.key, "title": section.title, "figures": figures, "failures": failures })
+                json!({ "scenario": section.key, "title": section.title, "figures": figures, "failures": failures, "remarks": remarks })
             })
             .collect();
         let named = |list: &[(Kind, String)]| -> serde_json::Map<String, Value> {

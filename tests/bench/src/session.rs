@@ -43,7 +43,7 @@ impl Session {
             role.peer_as(peer),
             role.hold_time,
             peer_id(peer),
-            role.family,
+            role.carried(peer),
         );
         handshake(&stream, &open)?;
         Ok(Self { stream, connecting })

@@ -76,6 +76,12 @@ fn generator_and_sink_agree_over_a_bare_wire_in_both_families() {
             "{section}"
         );
     }
+    for kernel in &sections[3..] {
+        for figure in ["resynced", "next_hop_moved", "next_hop_object"] {
+            let samples = kernel["figures"][figure]["wire"].as_array();
+            assert_eq!(samples.map(Vec::len), Some(2), "{figure} in {kernel}");
+        }
+    }
 }
 
 #[test]

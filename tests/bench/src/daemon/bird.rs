@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, path::Path, process::Command};
 
 use crate::{
-    daemon::{Relation, Role, write},
+    daemon::{Neighbour, Relation, Role, write},
     error::Error,
     fabric::ROUTER_ID,
     prefix::Family,
@@ -24,10 +24,6 @@ pub(super) fn prepare(program: &Path, role: &Role, scratch: &Path) -> Result<Com
 }
 
 fn configuration(role: &Role) -> String {
-    let channel = match role.family {
-        Family::Ipv4 => "ipv4",
-        Family::Ipv6 => "ipv6",
-    };
     let client = match role.relation {
         Relation::External => String::new(),
         Relation::Client => format!(" direct; rr client; rr cluster id {ROUTER_ID};"),
@@ -35,22 +31,34 @@ fn configuration(role: &Role) -> String {
     let mut text = format!(
         "log stderr {{ warning, error, fatal, bug }};\nrouter id {ROUTER_ID};\nprotocol device {{ }}\n"
     );
+    // Connected networks are what next hops are resolved by; to nobody are they told.
+    let (installed, told, resolve) = if role.tracked {
+        text.push_str("protocol direct { ipv4; ipv6; }\n");
+        ("where source = RTS_BGP", "none", " gateway recursive;")
+    } else {
+        ("all", "all", "")
+    };
     if role.install {
         // The second channel has nothing to do; the scan, by default once a minute, would take its
         // time out of whatever is measured then.
         for channel in ["ipv4", "ipv6"] {
             let _ = writeln!(
                 text,
-                "protocol kernel {{ scan time 3600; {channel} {{ import none; export all; }}; }}"
+                "protocol kernel {{ scan time 3600; {channel} {{ import none; export {installed}; }}; }}"
             );
         }
     }
-    for (number, (address, asn)) in role.neighbours().enumerate() {
+    for (number, neighbour) in role.neighbours().enumerate() {
+        let Neighbour { address, asn, .. } = neighbour;
+        let channel = match neighbour.carried {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
         // A peer that went down may come back at once: the bench reconnects on purpose.
         let _ = writeln!(
             text,
             "protocol bgp p{number} {{ local {} as {}; neighbor {address} as {asn}; passive on; \
-             error wait time 1, 2;{client} {channel} {{ import all; export all; }}; }}",
+             error wait time 1, 2;{client} {channel} {{ import all; export {told};{resolve} }}; }}",
             role.local(),
             role.asn,
         );

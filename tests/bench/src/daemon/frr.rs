@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    daemon::{Relation, Role, write},
+    daemon::{Neighbour, Relation, Role, write},
     error::Error,
     fabric::ROUTER_ID,
     prefix::Family,
@@ -87,27 +87,30 @@ pub(super) fn await_zebra(zebra: &mut Process, scratch: &Path) -> Result<(), Err
 }
 
 fn configuration(role: &Role) -> String {
-    let family = match role.family {
-        Family::Ipv4 => "ipv4",
-        Family::Ipv6 => "ipv6",
-    };
     let mut text = format!(
         "router bgp {}\n bgp router-id {ROUTER_ID}\n bgp cluster-id {ROUTER_ID}\n \
          no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n coalesce-time 0\n",
         role.asn,
     );
-    for (address, asn) in role.neighbours() {
+    for Neighbour { address, asn, .. } in role.neighbours() {
         let _ = writeln!(text, " neighbor {address} remote-as {asn}");
         let _ = writeln!(text, " neighbor {address} passive");
         let _ = writeln!(text, " neighbor {address} advertisement-interval 0");
     }
-    let _ = writeln!(text, " address-family {family} unicast");
-    for (address, _) in role.neighbours() {
+    for Neighbour {
+        address, carried, ..
+    } in role.neighbours()
+    {
+        let family = match carried {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
+        let _ = writeln!(text, " address-family {family} unicast");
         let _ = writeln!(text, "  neighbor {address} activate");
         if role.relation == Relation::Client {
             let _ = writeln!(text, "  neighbor {address} route-reflector-client");
         }
+        text.push_str(" exit-address-family\n");
     }
-    text.push_str(" exit-address-family\n");
     text
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path, process::Command};
 
 use crate::{
-    daemon::{Relation, Role, write},
+    daemon::{Neighbour, Relation, Role, write},
     error::Error,
     fabric::{PORT, ROUTER_ID},
     prefix::Family,
@@ -21,17 +21,22 @@ pub(super) fn prepare(program: &Path, role: &Role, scratch: &Path) -> Result<Com
 }
 
 fn configuration(role: &Role) -> String {
-    let family = match role.family {
-        Family::Ipv4 => "ipv4-unicast",
-        Family::Ipv6 => "ipv6-unicast",
-    };
     let mut text = format!(
         "[global.config]\nas = {}\nrouter-id = \"{ROUTER_ID}\"\nport = {PORT}\n\
          local-address-list = [\"{}\"]\n",
         role.asn,
         role.local(),
     );
-    for (address, asn) in role.neighbours() {
+    for Neighbour {
+        address,
+        asn,
+        carried,
+    } in role.neighbours()
+    {
+        let family = match carried {
+            Family::Ipv4 => "ipv4-unicast",
+            Family::Ipv6 => "ipv6-unicast",
+        };
         let _ = write!(
             text,
             "\n[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{address}\"\npeer-as = {asn}\n\

@@ -204,9 +204,13 @@ pub(crate) struct Role {
     pub(crate) hold_time: u16,
     /// How many peers, all of them opening the session from their side.
     pub(crate) peers: usize,
+    /// How many more there are after these that exchange no routes: theirs is the other family.
+    pub(crate) silent: usize,
     pub(crate) relation: Relation,
     /// Put the routes into the kernel.
     pub(crate) install: bool,
+    /// Their next hop is not the peer, and what network it is on changes.
+    pub(crate) tracked: bool,
     /// Seconds until a peer that reads nothing is let go of, where the daemon can be told.
     pub(crate) send_hold: Option<u16>,
 }
@@ -233,10 +237,32 @@ impl Role {
         daemon_address(self.family)
     }
 
-    /// Address and AS of every peer.
-    fn neighbours(&self) -> impl Iterator<Item = (IpAddr, u32)> + '_ {
-        (0..self.peers).map(|peer| (peer_address(self.family, peer), self.peer_as(peer)))
+    /// Every peer.
+    fn neighbours(&self) -> impl Iterator<Item = Neighbour> + '_ {
+        (0..self.peers + self.silent).map(|peer| Neighbour {
+            address: peer_address(self.family, peer),
+            asn: self.peer_as(peer),
+            carried: self.carried(peer),
+        })
     }
+
+    /// The family of the routes on the session of the peer numbered so.
+    pub(crate) fn carried(&self, peer: usize) -> Family {
+        if peer < self.peers {
+            self.family
+        } else {
+            self.family.other()
+        }
+    }
+}
+
+/// A peer, as a daemon's configuration names it.
+#[derive(Clone, Copy, Debug)]
+struct Neighbour {
+    address: IpAddr,
+    asn: u32,
+    /// The family of the routes on its session.
+    carried: Family,
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

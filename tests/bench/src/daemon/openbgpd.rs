@@ -3,10 +3,9 @@
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use crate::{
-    daemon::{Relation, Role, write},
+    daemon::{Neighbour, Relation, Role, write},
     error::Error,
     fabric::ROUTER_ID,
-    prefix::Family,
 };
 
 /// Where it confines its unprivileged processes; on our own tmpfs.
@@ -22,10 +21,6 @@ pub(super) fn prepare(program: &Path, role: &Role, scratch: &Path) -> Result<Com
 }
 
 fn configuration(role: &Role, scratch: &Path) -> String {
-    let family = match role.family {
-        Family::Ipv4 => "IPv4",
-        Family::Ipv6 => "IPv6",
-    };
     let client = match role.relation {
         Relation::External => String::new(),
         Relation::Client => format!("  route-reflector {ROUTER_ID}\n"),
@@ -36,11 +31,16 @@ fn configuration(role: &Role, scratch: &Path) -> String {
         role.local(),
         scratch.join("control").display(),
     );
-    for (address, asn) in role.neighbours() {
+    for Neighbour {
+        address,
+        asn,
+        carried,
+    } in role.neighbours()
+    {
         let _ = write!(
             text,
             "neighbor {address} {{\n  remote-as {asn}\n  passive\n  announce IPv4 none\n  \
-             announce IPv6 none\n  announce {family} unicast\n{client}}}\n",
+             announce IPv6 none\n  announce {carried} unicast\n{client}}}\n",
         );
     }
     text.push_str("allow from any\nallow to any\n");

@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, path::Path, process::Command};
 
 use crate::{
-    daemon::{Relation, Role, write},
+    daemon::{Neighbour, Relation, Role, write},
     error::Error,
     fabric::{PORT, ROUTER_ID},
     prefix::Family,
@@ -30,10 +30,6 @@ fn configuration(role: &Role, scratch: &Path) -> String {
         role.asn,
         role.install,
     );
-    let family = match role.family {
-        Family::Ipv4 => "ipv4",
-        Family::Ipv6 => "ipv6",
-    };
     let client = match role.relation {
         Relation::External => "",
         Relation::Client => "reflector_client = true\n",
@@ -42,7 +38,12 @@ fn configuration(role: &Role, scratch: &Path) -> String {
         .send_hold
         .map(|seconds| format!("send_hold_time = {seconds}\n"))
         .unwrap_or_default();
-    for (number, (address, asn)) in role.neighbours().enumerate() {
+    for (number, neighbour) in role.neighbours().enumerate() {
+        let Neighbour { address, asn, .. } = neighbour;
+        let family = match neighbour.carried {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
         let _ = write!(
             text,
             "\n[[peer]]\nname = \"p{number}\"\naddress = \"{address}\"\nasn = {asn}\n\

@@ -8,9 +8,14 @@
 //! | length 2 | type 2 | value, padded to 4 | ...                    attributes
 //! ```
 
+pub(crate) mod address;
+pub(crate) mod nexthop;
+
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     time::Duration,
 };
@@ -28,8 +33,19 @@ use crate::prefix::{Family, Prefix};
 
 /// Multicast groups of IPv4 and IPv6 routes.
 pub(crate) const ROUTE_NEWS: u32 = 0x40 | 0x400;
+
+/// The one of a family's.
+pub(crate) fn route_news(family: Family) -> u32 {
+    match family {
+        Family::Ipv4 => 0x40,
+        Family::Ipv6 => 0x400,
+    }
+}
+
 /// The routing table `main`.
 pub(crate) const MAIN: u32 = 254;
+/// A table that no rule leads to.
+const FOREIGN: u32 = 999;
 /// Protocol of what the kernel makes itself, of `ip` at boot, and of router advertisements.
 const NOBODYS: [u8; 3] = [2, 3, 9];
 /// Protocol of the routes the bench makes itself: static.
@@ -40,9 +56,12 @@ const METRIC: u32 = 50;
 mod message {
     pub(super) const ERROR: u16 = 2;
     pub(super) const DONE: u16 = 3;
+    pub(super) const NEW_ADDRESS: u16 = 20;
     pub(super) const NEW_ROUTE: u16 = 24;
     pub(super) const DEL_ROUTE: u16 = 25;
     pub(super) const GET_ROUTE: u16 = 26;
+    pub(super) const NEW_NEXTHOP: u16 = 104;
+    pub(super) const GET_NEXTHOP: u16 = 106;
 }
 
 mod flag {
@@ -53,6 +72,8 @@ mod flag {
     pub(super) const DUMP: u16 = 0x300;
     /// Make it, and refuse where it exists.
     pub(super) const CREATE: u16 = 0x400 | 0x200;
+    /// Make it, whatever is there.
+    pub(super) const REPLACE: u16 = 0x400 | 0x100;
 }
 
 mod attribute {
@@ -61,6 +82,7 @@ mod attribute {
     pub(super) const GATEWAY: u16 = 5;
     pub(super) const PRIORITY: u16 = 6;
     pub(super) const TABLE: u16 = 15;
+    pub(super) const NEXTHOP: u16 = 30;
 }
 
 /// A NETLINK_ROUTE socket of the network namespace it was opened in.
@@ -80,6 +102,11 @@ impl Netlink {
         setsockopt(&fd, sockopt::SndBufForce, &(1 << 20))?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Self(fd))
+    }
+
+    /// The same socket once more.
+    pub(crate) fn share(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<()> {
@@ -108,22 +135,43 @@ impl Netlink {
 
     /// Every route of a family that somebody made, in table main.
     pub(crate) fn routes(&self, family: Family) -> io::Result<Vec<Route>> {
+        let mut head = [0; 12];
+        head[0] = family_number(family);
+        let mut routes = self.list(message::GET_ROUTE, &head, |body| {
+            Route::read(body).filter(Route::counts)
+        })?;
+        // With the sysctl nexthop_compat_mode at 0 a route names its object and nothing else.
+        if routes.iter().any(Route::only_names_its_object) {
+            let objects: HashMap<_, _> = (self.nexthops()?.into_iter())
+                .map(|object| (object.id, object))
+                .collect();
+            for route in routes.iter_mut().filter(|r| r.only_names_its_object()) {
+                if let Some(object) = route.nexthop.and_then(|id| objects.get(&id)) {
+                    (route.gateway, route.interface) = (object.gateway, object.interface);
+                }
+            }
+        }
+        Ok(routes)
+    }
+
+    /// What a listing has that can be read.
+    fn list<T>(
+        &self,
+        kind: u16,
+        head: &[u8],
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
         let mut request = Vec::with_capacity(28);
-        put(
-            message::GET_ROUTE,
-            flag::REQUEST | flag::DUMP,
-            &mut request,
-            |out| {
-                out.extend_from_slice(&[family_number(family), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-            },
-        );
+        put(kind, flag::REQUEST | flag::DUMP, &mut request, |out| {
+            out.extend_from_slice(head);
+        });
         let mut buffer = vec![0; 256 * 1024];
         'again: for _ in 0..10 {
             self.send(&request)?;
-            let (mut routes, mut interrupted) = (Vec::new(), false);
+            let (mut listed, mut interrupted) = (Vec::new(), false);
             loop {
                 if !self.wait(Duration::from_secs(10))? {
-                    return Err(io::Error::other("the kernel does not list its routes"));
+                    return Err(io::Error::other("the kernel does not list what it has"));
                 }
                 let Some(len) = self.take(&mut buffer)? else {
                     continue;
@@ -132,9 +180,9 @@ impl Netlink {
                     interrupted |= message.flags & flag::INTERRUPTED != 0;
                     match message.kind {
                         message::DONE if interrupted => continue 'again,
-                        message::DONE => return Ok(routes),
+                        message::DONE => return Ok(listed),
                         message::ERROR => return Err(refusal(message.body)),
-                        _ => routes.extend(Route::read(message.body).filter(Route::counts)),
+                        _ => listed.extend(read(message.body)),
                     }
                 }
             }
@@ -176,31 +224,92 @@ pub(crate) struct Batch {
 /// Messages in one send: past some dozens nothing is gained.
 const BATCH: usize = 256;
 
-/// What makes routes of the bench's own: each through `gateway` on `interface`.
-pub(crate) fn additions(prefixes: &[Prefix], gateway: IpAddr, interface: u32) -> Vec<Batch> {
-    batches(prefixes.iter().copied(), |prefix, out| {
-        let flags = flag::REQUEST | flag::ACK | flag::CREATE;
-        put(message::NEW_ROUTE, flags, out, |out| {
-            // Scope universe, type unicast.
-            route_head(prefix, STATIC, [0, 1], out);
-            put_attribute(attribute::PRIORITY, &METRIC.to_ne_bytes(), out);
-            match gateway {
-                IpAddr::V4(hop) => put_attribute(attribute::GATEWAY, &hop.octets(), out),
-                IpAddr::V6(hop) => put_attribute(attribute::GATEWAY, &hop.octets(), out),
+/// Where a route leads that the bench makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Via {
+        gateway: IpAddr,
+        interface: u32,
+    },
+    /// A nexthop object says it.
+    Object(u32),
+}
+
+impl Way {
+    fn put(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Via { gateway, interface } => {
+                put_address(attribute::GATEWAY, gateway, out);
+                put_attribute(attribute::INTERFACE, &interface.to_ne_bytes(), out);
             }
-            put_attribute(attribute::INTERFACE, &interface.to_ne_bytes(), out);
-        });
+            Self::Object(id) => put_attribute(attribute::NEXTHOP, &id.to_ne_bytes(), out),
+        }
+    }
+}
+
+/// What makes routes of the bench's own.
+pub(crate) fn additions(prefixes: &[Prefix], way: Way) -> Vec<Batch> {
+    batches(ours(prefixes), |key, out| {
+        key.write(flag::CREATE, out, |out| way.put(out));
+    })
+}
+
+/// What makes them lead elsewhere.
+pub(crate) fn replacements(prefixes: &[Prefix], way: Way) -> Vec<Batch> {
+    batches(ours(prefixes), |key, out| {
+        key.write(flag::REPLACE, out, |out| way.put(out));
     })
 }
 
 /// What removes them, in reverse order: the order of adding is up to ten times slower.
 pub(crate) fn removals(prefixes: &[Prefix]) -> Vec<Batch> {
-    let ours = prefixes.iter().rev().map(|&prefix| Key {
+    batches(ours(prefixes).rev(), Key::remove)
+}
+
+fn ours(prefixes: &[Prefix]) -> impl DoubleEndedIterator<Item = Key> {
+    prefixes.iter().map(|&prefix| Key {
         prefix,
         protocol: STATIC,
         metric: METRIC,
-    });
-    batches(ours, Key::remove)
+    })
+}
+
+/// What puts routes back that were listed, as whose they were.
+pub(crate) fn restorations(routes: &[Route]) -> Vec<Batch> {
+    batches(routes.iter(), |route, out| {
+        route.key.write(flag::CREATE, out, |out| {
+            if let (Some(gateway), Some(interface)) = (route.gateway, route.interface) {
+                Way::Via { gateway, interface }.put(out);
+            }
+        });
+    })
+}
+
+/// What makes, and then removes, the routes numbered so in a table that nobody looks into: each is
+/// news for everybody who listens for routes.
+pub(crate) fn storm(family: Family, routes: Range<u32>) -> [Vec<Batch>; 2] {
+    // In the block for carriers' own use (RFC 6598) and the one for discarding (RFC 6666).
+    let prefix = |n| match family {
+        Family::Ipv4 => Prefix::v4(Ipv4Addr::from_bits(0x6440_0000 + n), 32),
+        Family::Ipv6 => Prefix::v6(Ipv6Addr::from_bits((0x0100 << 112) + u128::from(n)), 128),
+    };
+    let prefixes = || routes.clone().map(prefix);
+    let one = |kind, flags, prefix, out: &mut Vec<u8>| {
+        put(kind, flag::REQUEST | flag::ACK | flags, out, |out| {
+            const BLACKHOLE: u8 = 6;
+            route_head(prefix, 0, STATIC, [0, BLACKHOLE], out);
+            put_attribute(attribute::TABLE, &FOREIGN.to_ne_bytes(), out);
+        });
+    };
+    [
+        // Some may be left of a storm that broke off.
+        batches(prefixes(), |prefix, out| {
+            one(message::NEW_ROUTE, flag::REPLACE, prefix, out);
+        }),
+        batches(prefixes().rev(), |prefix, out| {
+            one(message::DEL_ROUTE, 0, prefix, out);
+        }),
+    ]
 }
 
 /// What removes routes that a daemon left behind.
@@ -233,10 +342,20 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// A route in table main, of scope universe and type unicast.
+    fn write(self, flags: u16, out: &mut Vec<u8>, way: impl FnOnce(&mut Vec<u8>)) {
+        let flags = flag::REQUEST | flag::ACK | flags;
+        put(message::NEW_ROUTE, flags, out, |out| {
+            route_head(self.prefix, MAIN as u8, self.protocol, [0, 1], out);
+            put_attribute(attribute::PRIORITY, &self.metric.to_ne_bytes(), out);
+            way(out);
+        });
+    }
+
     fn remove(self, out: &mut Vec<u8>) {
         put(message::DEL_ROUTE, flag::REQUEST | flag::ACK, out, |out| {
             // Of any scope and type.
-            route_head(self.prefix, self.protocol, [255, 0], out);
+            route_head(self.prefix, MAIN as u8, self.protocol, [255, 0], out);
             if self.metric != 0 {
                 put_attribute(attribute::PRIORITY, &self.metric.to_ne_bytes(), out);
             }
@@ -250,6 +369,9 @@ pub(crate) struct Route {
     pub(crate) key: Key,
     /// Where it leads when it has a single next hop with an address.
     pub(crate) gateway: Option<IpAddr>,
+    pub(crate) interface: Option<u32>,
+    /// The nexthop object it names.
+    pub(crate) nexthop: Option<u32>,
     table: u32,
     /// Forwarding and no cached copy of another.
     unicast: bool,
@@ -260,12 +382,9 @@ impl Route {
         let (&head, mut rest) = body.split_first_chunk::<12>()?;
         let [family, len, _, _, table, protocol, _, kind, ..] = head;
         let flags = u32::from_ne_bytes(*head.last_chunk::<4>()?);
-        let family = match family {
-            2 => Family::Ipv4,
-            10 => Family::Ipv6,
-            _ => return None,
-        };
+        let family = family_of(family)?;
         let (mut destination, mut metric, mut gateway) = ([0; 16], 0, None);
+        let (mut interface, mut nexthop) = (None, None);
         let mut table = u32::from(table);
         while let Some((&[a, b, c, d], _)) = rest.split_first_chunk::<4>() {
             let size = usize::from(u16::from_ne_bytes([a, b]));
@@ -276,12 +395,9 @@ impl Route {
                 }
                 attribute::PRIORITY => metric = u32::from_ne_bytes(*value.first_chunk()?),
                 attribute::TABLE => table = u32::from_ne_bytes(*value.first_chunk()?),
-                attribute::GATEWAY => {
-                    gateway = match family {
-                        Family::Ipv4 => Some(Ipv4Addr::from(*value.first_chunk::<4>()?).into()),
-                        Family::Ipv6 => Some(Ipv6Addr::from(*value.first_chunk::<16>()?).into()),
-                    };
-                }
+                attribute::GATEWAY => gateway = Some(read_address(family, value)?),
+                attribute::INTERFACE => interface = Some(u32::from_ne_bytes(*value.first_chunk()?)),
+                attribute::NEXTHOP => nexthop = Some(u32::from_ne_bytes(*value.first_chunk()?)),
                 _ => {}
             }
             rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
@@ -294,6 +410,8 @@ impl Route {
                 metric,
             },
             gateway,
+            interface,
+            nexthop,
             table,
             unicast: kind == 1 && flags & CLONED == 0,
         })
@@ -303,6 +421,10 @@ impl Route {
     /// without a gateway.
     fn counts(&self) -> bool {
         self.table == MAIN && !NOBODYS.contains(&self.key.protocol)
+    }
+
+    fn only_names_its_object(&self) -> bool {
+        self.nexthop.is_some() && self.gateway.is_none()
     }
 
     /// Where it leads, when it forwards.
@@ -369,18 +491,9 @@ fn put(kind: u16, flags: u16, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)
 }
 
 /// The fixed part and the destination.
-fn route_head(prefix: Prefix, protocol: u8, [scope, kind]: [u8; 2], out: &mut Vec<u8>) {
+fn route_head(prefix: Prefix, table: u8, protocol: u8, [scope, kind]: [u8; 2], out: &mut Vec<u8>) {
     let family = family_number(prefix.family());
-    out.extend_from_slice(&[
-        family,
-        prefix.len(),
-        0,
-        0,
-        MAIN as u8,
-        protocol,
-        scope,
-        kind,
-    ]);
+    out.extend_from_slice(&[family, prefix.len(), 0, 0, table, protocol, scope, kind]);
     out.extend_from_slice(&[0; 4]);
     let bytes = usize::from(prefix.family().max_len() / 8);
     put_attribute(attribute::DESTINATION, &prefix.octets()[..bytes], out);
@@ -391,6 +504,28 @@ fn put_attribute(kind: u16, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(value.len() as u16 + 4).to_ne_bytes());
     out.extend_from_slice(&kind.to_ne_bytes());
     out.extend_from_slice(value);
+}
+
+fn put_address(kind: u16, address: IpAddr, out: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => put_attribute(kind, &address.octets(), out),
+        IpAddr::V6(address) => put_attribute(kind, &address.octets(), out),
+    }
+}
+
+fn read_address(family: Family, value: &[u8]) -> Option<IpAddr> {
+    Some(match family {
+        Family::Ipv4 => Ipv4Addr::from(*value.first_chunk::<4>()?).into(),
+        Family::Ipv6 => Ipv6Addr::from(*value.first_chunk::<16>()?).into(),
+    })
+}
+
+fn family_of(number: u8) -> Option<Family> {
+    match number {
+        2 => Some(Family::Ipv4),
+        10 => Some(Family::Ipv6),
+        _ => None,
+    }
 }
 
 fn family_number(family: Family) -> u8 {
@@ -406,7 +541,13 @@ pub(crate) mod tests {
 
     /// The news that a route was added.
     pub(crate) fn added(prefix: Prefix, gateway: IpAddr) -> News {
-        let written = additions(&[prefix], gateway, 7);
+        let interface = 7;
+        added_on(prefix, Way::Via { gateway, interface })
+    }
+
+    /// The same, with all that there is to say of its way.
+    pub(crate) fn added_on(prefix: Prefix, way: Way) -> News {
+        let written = additions(&[prefix], way);
         news(&written[0].bytes).next().expect("a message")
     }
 
@@ -423,7 +564,8 @@ pub(crate) mod tests {
             let prefixes: Vec<_> = (1..=300u128)
                 .map(|n| Prefix::new(family, (0x2a00_0000 + n) << 96, 32))
                 .collect();
-            let written = additions(&prefixes, gateway, 7);
+            let interface = 7;
+            let written = additions(&prefixes, Way::Via { gateway, interface });
             assert_eq!(
                 written.iter().map(|b| b.messages).collect::<Vec<_>>(),
                 [256, 44]
@@ -438,8 +580,8 @@ pub(crate) mod tests {
                     panic!("{news:?}");
                 };
                 assert_eq!(
-                    (route.key.prefix, route.leads_to()),
-                    (*prefix, Some(gateway))
+                    (route.key.prefix, route.leads_to(), route.interface),
+                    (*prefix, Some(gateway), Some(7))
                 );
             }
             let gone = removals(&prefixes);
@@ -453,7 +595,9 @@ pub(crate) mod tests {
     #[test]
     fn what_is_cut_off_or_not_a_route_is_no_news() {
         let prefix = Prefix::v4([192, 0, 2, 0].into(), 24);
-        let whole = additions(&[prefix], "10.99.0.2".parse().expect("an address"), 7);
+        let gateway = "10.99.0.2".parse().expect("an address");
+        let interface = 7;
+        let whole = additions(&[prefix], Way::Via { gateway, interface });
         for len in 0..whole[0].bytes.len() {
             assert_eq!(news(&whole[0].bytes[..len]).count(), 0, "{len} bytes");
         }

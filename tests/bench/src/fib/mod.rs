@@ -4,6 +4,11 @@
 //! millisecond: nobody is woken for them, so watching costs the writer of the routes nothing but the
 //! kernel's copy of each message, and hardly any of the other core.
 
+mod moving;
+mod sentries;
+
+pub(crate) use self::moving::Moved;
+
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -15,7 +20,7 @@ use std::{
 
 use crate::{
     check::{Changed, Fault},
-    netlink::{self, Netlink, News, ROUTE_NEWS, Route},
+    netlink::{self, Netlink, News, ROUTE_NEWS, Route, nexthop},
     prefix::{ByPrefix, Family, Prefix},
 };
 
@@ -23,19 +28,28 @@ use crate::{
 const RECEIVE_BUFFER: usize = 1 << 29;
 /// How often the news are taken.
 const TICK: Duration = Duration::from_millis(1);
-/// A table is settled when nothing has changed for so long.
-const QUIET: Duration = Duration::from_millis(300);
 /// Nothing for so long, and nothing more will come.
 const STALLED: Duration = Duration::from_secs(30);
 /// A single change that takes longer is lost.
 const LOST: Duration = Duration::from_secs(10);
 
+/// How long is waited for what should not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// A table is settled when nothing has changed for so long.
+    pub(crate) quiet: Duration,
+    /// Who does not notice something by itself has not noticed after so long.
+    pub(crate) unnoticed: Duration,
+}
+
 /// The routes a kernel should end with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) family: Family,
     pub(crate) prefixes: Vec<Prefix>,
     pub(crate) gateway: IpAddr,
+    /// The interface they should lead through, where that matters.
+    interface: Option<u32>,
     index: HashMap<Prefix, u32, ByPrefix>,
 }
 
@@ -47,8 +61,28 @@ impl Wanted {
             family,
             prefixes,
             gateway,
+            interface: None,
             index,
         }
+    }
+
+    /// The same, but through this interface.
+    pub(crate) fn through(&self, interface: u32) -> Self {
+        Self {
+            interface: Some(interface),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a route leads where it should.
+    fn right(&self, route: &Route) -> bool {
+        let on = self.interface.is_none() || route.interface == self.interface;
+        on && route.leads_to() == Some(self.gateway)
+    }
+
+    /// The number of a prefix that is wanted.
+    fn number(&self, prefix: Prefix) -> Option<usize> {
+        self.index.get(&prefix).map(|number| *number as usize)
     }
 }
 
@@ -57,6 +91,8 @@ impl Wanted {
 pub(crate) enum Goal {
     Full,
     Empty,
+    /// All but so many, whichever they are.
+    Lacking(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +106,11 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Fib<'a> {
     wanted: &'a Wanted,
+    quiet: Duration,
     told: Told<'a>,
     monitor: Netlink,
+    /// Hears of nexthop objects only.
+    objects: Netlink,
     kernel: Netlink,
     buffer: Vec<u8>,
 }
@@ -84,15 +123,19 @@ struct Told<'a> {
     right: usize,
     wrong: usize,
     extra: HashSet<Prefix, ByPrefix>,
+    /// How much news of the family there was.
+    heard: usize,
 }
 
 impl<'a> Fib<'a> {
     /// Watches the namespace of the calling thread, whose routes should be none at first.
-    pub(crate) fn watch(wanted: &'a Wanted) -> io::Result<Self> {
+    pub(crate) fn watch(wanted: &'a Wanted, waits: Waits) -> io::Result<Self> {
         Ok(Self {
             wanted,
+            quiet: waits.quiet,
             told: Told::nothing(wanted),
             monitor: Netlink::open(ROUTE_NEWS, RECEIVE_BUFFER)?,
+            objects: Netlink::open(nexthop::NEWS, 4 << 20)?,
             kernel: Netlink::open(0, 4 << 20)?,
             buffer: vec![0; 64 * 1024],
         })
@@ -115,6 +158,16 @@ impl<'a> Fib<'a> {
     /// With the routes that are missing, unexpected or wrong once nothing comes any more, and when
     /// news were lost.
     pub(crate) fn until(&mut self, goal: Goal, broken: &AtomicBool) -> Result<Instant, Fault> {
+        self.until_within(goal, STALLED, broken)
+    }
+
+    /// The same, but gives up once nothing has come for so long.
+    pub(crate) fn until_within(
+        &mut self,
+        goal: Goal,
+        stalled: Duration,
+        broken: &AtomicBool,
+    ) -> Result<Instant, Fault> {
         let mut active = Instant::now();
         let mut reached = self.told.met(goal).then_some(active);
         loop {
@@ -132,8 +185,8 @@ impl<'a> Fib<'a> {
             }
             let idle = active.elapsed();
             match reached {
-                Some(at) if idle >= QUIET => return Ok(at),
-                None if idle >= STALLED || broken.load(Ordering::Relaxed) => {
+                Some(at) if idle >= self.quiet => return Ok(at),
+                None if idle >= stalled || broken.load(Ordering::Relaxed) => {
                     return Err(self.fault(goal));
                 }
                 _ => thread::sleep(TICK),
@@ -152,10 +205,11 @@ impl<'a> Fib<'a> {
                 continue;
             };
             let now = Instant::now();
-            let right = |route: Route| route.leads_to() == Some(self.wanted.gateway);
             for news in netlink::news(&self.buffer[..len]) {
                 match news {
-                    News::Added(route) if added && route.key.prefix == prefix && right(route) => {
+                    News::Added(route)
+                        if added && route.key.prefix == prefix && self.wanted.right(&route) =>
+                    {
                         return Ok(now);
                     }
                     News::Removed(route) if !added && route.key.prefix == prefix => return Ok(now),
@@ -173,29 +227,25 @@ impl<'a> Fib<'a> {
 
     /// Lists the kernel's routes and compares: exactly those wanted, each where it should lead.
     pub(crate) fn verify(&self, goal: Goal) -> Result<(), Fault> {
-        let listed = self
-            .kernel
-            .routes(self.wanted.family)
-            .map_err(Fault::Watch)?;
+        let listed = self.listed()?;
         let mut there = vec![false; self.wanted.prefixes.len()];
         let (mut extra, mut changed) = (Vec::new(), Vec::new());
         for route in listed {
             let prefix = route.key.prefix;
-            let number = self
-                .wanted
-                .index
-                .get(&prefix)
-                .filter(|_| goal == Goal::Full);
+            let number = self.wanted.number(prefix).filter(|_| goal != Goal::Empty);
             // Twice at two metrics is once too much.
-            match number.filter(|number| !there[**number as usize]) {
+            match number.filter(|number| !there[*number]) {
                 None => extra.push(prefix),
-                Some(&number) => {
-                    there[number as usize] = true;
-                    if route.leads_to() != Some(self.wanted.gateway) {
-                        let what = route.leads_to().map_or_else(
-                            || "leads nowhere".to_owned(),
-                            |gateway| format!("leads to {gateway}"),
-                        );
+                Some(number) => {
+                    there[number] = true;
+                    if !self.wanted.right(&route) {
+                        let what = match (route.leads_to(), route.interface) {
+                            (Some(gateway), Some(interface)) => {
+                                format!("leads to {gateway} on interface {interface}")
+                            }
+                            (Some(gateway), None) => format!("leads to {gateway}"),
+                            (None, _) => "leads nowhere".to_owned(),
+                        };
                         changed.push(Changed { prefix, what });
                     }
                 }
@@ -203,12 +253,16 @@ impl<'a> Fib<'a> {
         }
         let missing: Vec<_> = match goal {
             Goal::Empty => Vec::new(),
-            Goal::Full => (self.wanted.prefixes.iter().zip(there))
+            Goal::Full | Goal::Lacking(_) => (self.wanted.prefixes.iter().zip(there))
                 .filter(|(_, there)| !there)
                 .map(|(prefix, _)| *prefix)
                 .collect(),
         };
-        if missing.is_empty() && extra.is_empty() && changed.is_empty() {
+        let lacking = match goal {
+            Goal::Lacking(number) => number,
+            Goal::Full | Goal::Empty => 0,
+        };
+        if missing.len() == lacking && extra.is_empty() && changed.is_empty() {
             return Ok(());
         }
         Err(Fault::Routes {
@@ -216,6 +270,20 @@ impl<'a> Fib<'a> {
             extra,
             changed,
         })
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        self.wanted.family
+    }
+
+    /// Every route there is.
+    pub(crate) fn listed(&self) -> Result<Vec<Route>, Fault> {
+        self.kernel.routes(self.wanted.family).map_err(Fault::Watch)
+    }
+
+    /// How much news of the family there was until now.
+    pub(crate) fn heard(&self) -> usize {
+        self.told.heard
     }
 
     /// Why a goal was not reached: by a listing, or, where the listing is right, that the news
@@ -241,19 +309,19 @@ impl<'a> Told<'a> {
             right: 0,
             wrong: 0,
             extra: HashSet::default(),
+            heard: 0,
         }
     }
 
     fn note(&mut self, news: News) {
         let (route, state) = match news {
-            News::Added(route) if route.leads_to() == Some(self.wanted.gateway) => {
-                (route, State::Right)
-            }
+            News::Added(route) if self.wanted.right(&route) => (route, State::Right),
             News::Added(route) => (route, State::Wrong),
             News::Removed(route) => (route, State::Absent),
         };
         let prefix = route.key.prefix;
-        let Some(&number) = self.wanted.index.get(&prefix) else {
+        self.heard += usize::from(prefix.family() == self.wanted.family);
+        let Some(number) = self.wanted.number(prefix) else {
             // The other family is not looked at: the daemon was told nothing of it.
             if prefix.family() == self.wanted.family {
                 match state {
@@ -263,7 +331,7 @@ impl<'a> Told<'a> {
             }
             return;
         };
-        let before = std::mem::replace(&mut self.state[number as usize], state);
+        let before = std::mem::replace(&mut self.state[number], state);
         self.right -= usize::from(before == State::Right);
         self.wrong -= usize::from(before == State::Wrong);
         self.right += usize::from(state == State::Right);
@@ -274,6 +342,7 @@ impl<'a> Told<'a> {
         let right = match goal {
             Goal::Full => self.wanted.prefixes.len(),
             Goal::Empty => 0,
+            Goal::Lacking(number) => self.wanted.prefixes.len() - number,
         };
         self.right == right && self.wrong == 0 && self.extra.is_empty()
     }
