@@ -166,6 +166,19 @@ impl Slots {
         [self.find(&own), second].into_iter().flatten()
     }
 
+    /// The other slot of the same prefix, of those two that can be ours.
+    pub(super) fn sibling(&self, id: SlotId, learned: u32) -> Option<SlotId> {
+        let slot = self.get(id).slot();
+        let own = Slot::new(slot.prefix, 0);
+        // Of a learned route this is a look into the small table.
+        let other = if slot == own {
+            Slot::new(slot.prefix, learned)
+        } else {
+            own
+        };
+        (other != slot).then(|| self.find(&other)).flatten()
+    }
+
     /// The number of a slot, which is made if there is none.
     pub(super) fn make(&mut self, slot: Slot) -> SlotId {
         if let Some(id) = self.find(&slot) {

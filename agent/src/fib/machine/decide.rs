@@ -109,11 +109,9 @@ impl Fib {
             return Aim::Nothing;
         };
         let prefix = entry.slot().prefix;
-        let outranked = self.of_prefix(prefix).any(|other| {
-            let stronger = || self.slots.get(other).strongest();
-            other != id && stronger().is_some_and(|stronger| stronger < owner)
-        });
-        if outranked {
+        let sibling = self.slots.sibling(id, self.settings.metric);
+        let stronger = sibling.and_then(|sibling| self.slots.get(sibling).strongest());
+        if stronger.is_some_and(|stronger| stronger < owner) {
             return Aim::Nothing;
         }
         if owner == Owner::Bgp as usize && self.topology.is_connected(prefix) {

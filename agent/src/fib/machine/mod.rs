@@ -189,7 +189,11 @@ impl Fib {
         if before != way {
             self.ledger.forgive(&slot);
         }
-        self.review_prefix(slot.prefix);
+        let sibling = self.slots.sibling(id, self.settings.metric);
+        self.review(id);
+        if let Some(sibling) = sibling {
+            self.review(sibling);
+        }
     }
 
     /// An owner no longer desires anything at a prefix, whatever the metric.
