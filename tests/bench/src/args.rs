@@ -77,7 +77,8 @@ pub(crate) struct Args {
     /// Also write the page for the manual, as docs/benchmarks.md.
     #[arg(long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
-    /// Small and short (20,000 routes, one run, 200 samples, no slow readers): does it still work?
+    /// Small and short (20,000 routes, half of them into the kernel, one run, 200 samples, no slow
+    /// readers): does it still work?
     #[arg(long, conflicts_with_all = ["routes", "runs", "samples", "latency_seconds", "readers", "reflect", "kernel"])]
     pub(crate) quick: bool,
 }
@@ -117,7 +118,7 @@ impl Args {
             phases: self.phases.clone(),
             families: self.families.clone(),
             readers: if self.quick { 0 } else { self.readers.min(100) },
-            kernel: if self.quick { 20_000 } else { self.kernel },
+            kernel: if self.quick { 10_000 } else { self.kernel },
             reflections: if self.quick {
                 vec![Shape {
                     peers: 20,
@@ -135,7 +136,7 @@ impl Args {
             waits: if self.quick {
                 Waits {
                     quiet: Duration::from_millis(100),
-                    unnoticed: Duration::from_secs(1),
+                    unnoticed: Duration::from_millis(500),
                 }
             } else {
                 Waits {

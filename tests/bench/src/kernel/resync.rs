@@ -90,7 +90,7 @@ pub(super) fn run(
                 fib.until(Goal::Full, &never)
             };
             restore().map_err(Error::fault(step))?;
-            let seconds = patience.as_secs();
+            let seconds = patience.as_secs_f64();
             Ok(Outcome::Remark(format!(
                 "had put back none of its routes {seconds} s after their news were lost"
             )))
