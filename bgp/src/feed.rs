@@ -15,8 +15,8 @@ const CHANGES: usize = 4_096;
 pub(crate) type Poll<R> = fn(&mut Speaker, Time, FeedId, usize) -> Option<FeedEvent<R>>;
 
 /// Takes an event at once, on the speaker's thread, or gives it back; then it goes through the
-/// channel. For a reader who can do what is to be done faster than another thread is woken. It must
-/// not wait for anything.
+/// channel. For a reader who can do what is to be done faster than another thread is woken. The
+/// speaker does nothing else meanwhile.
 pub type Prompt<R> = Box<dyn FnMut(FeedEvent<R>) -> Option<FeedEvent<R>> + Send>;
 
 pub(crate) async fn run<R>(

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
+use wayleave_netlink::NexthopId;
+
 use super::way::Content;
 
 /// The number of a content in use.
@@ -15,6 +17,8 @@ pub(super) struct Contents {
     /// By number, less one.
     contents: Vec<Option<(Arc<Content>, u32)>>,
     free: Vec<ContentId>,
+    /// How many contents go through a nexthop object.
+    through: BTreeMap<NexthopId, u32>,
 }
 
 impl Contents {
@@ -23,6 +27,9 @@ impl Contents {
         if let Some(id) = self.numbers.get(content).copied() {
             self.again(id);
             return id;
+        }
+        if let Some(object) = content.nexthop {
+            *self.through.entry(object).or_default() += 1;
         }
         let content = Arc::new(content.clone());
         let kept = Some((Arc::clone(&content), 1));
@@ -61,7 +68,20 @@ impl Contents {
         {
             self.numbers.remove(&content);
             self.free.push(id);
+            if let Some(object) = content.nexthop
+                && let Some(count) = self.through.get_mut(&object)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.through.remove(&object);
+                }
+            }
         }
+    }
+
+    /// Whether any content in use goes through an object.
+    pub(super) fn go_through(&self, object: NexthopId) -> bool {
+        self.through.contains_key(&object)
     }
 
     pub(super) fn get(&self, id: ContentId) -> &Content {

@@ -118,9 +118,15 @@ impl Core {
         if !few || begun < self.careful || due.is_some_and(|due| due <= begun) {
             return Err(event);
         }
+        // What the kernel has to say may be a great deal of work: that is for the thread. So is a
+        // socket that has failed.
+        if !matches!(self.monitor.read(&mut self.heard), Ok(false)) || !self.heard.is_empty() {
+            self.last = Turn::Again;
+            return Err(event);
+        }
         self.learn(event);
-        // A socket that fails, fails for the thread too, which says so.
-        let turn = self.turn().unwrap_or(Turn::Again);
+        let turn = self.reconciler.turn(begun, &mut self.heard);
+        self.last = turn;
         let now = self.now();
         if now.since(begun) > SLOW {
             self.careful = now + CAREFUL;
@@ -131,7 +137,9 @@ impl Core {
             (Turn::Wait(Some(_)), None) => true,
             (Turn::Wait(None), _) => false,
         };
-        Ok(earlier)
+        // To count all problems anew takes longer than a change.
+        let troubled = self.reconciler.view().has_changed_troubles();
+        Ok(earlier || troubled || !self.waiting.is_empty() || self.progress.is_some())
     }
 
     pub(super) fn learn(&mut self, event: FeedEvent<Forwarding>) {

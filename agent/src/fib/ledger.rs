@@ -120,9 +120,10 @@ impl Ledger {
         over
     }
 
-    /// When the next pause ends.
+    /// When the next pause or quarrel ends.
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.pauses.first().map(|(until, _)| *until)
+        let pause = self.pauses.first().map(|(until, _)| *until);
+        pause.into_iter().chain(self.settling).min()
     }
 
     /// How many slots wait.

@@ -75,6 +75,27 @@ pub(super) enum Fate {
     Unknown,
 }
 
+/// What an object that somebody made or changed means for ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Appeared {
+    /// Nothing.
+    Nothing,
+    /// One of ours leads elsewhere; it is mended.
+    Changed,
+    /// The id of one of ours is somebody else's now.
+    Taken,
+}
+
+/// A change to make.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) id: NexthopId,
+    pub(super) sent: Sent,
+    pub(super) change: Change,
+    /// Whether routes could not go through the object before.
+    pub(super) blocked: bool,
+}
+
 /// A change that was sent.
 #[derive(Debug)]
 pub(super) enum Sent {
@@ -88,8 +109,18 @@ pub(super) struct Objects {
     objects: BTreeMap<NexthopId, Object>,
     /// Ids that others have, as far as they are known.
     foreign: BTreeSet<NexthopId>,
+    /// Those of ours that are groups, or are to be.
+    groups: BTreeSet<NexthopId>,
+    /// Those left over by where they lead; some of it is out of date.
+    left_over: BTreeMap<NexthopTarget, Vec<NexthopId>>,
+    /// Ids below are taken.
+    next: u32,
     /// Objects that may want a change.
     work: BTreeSet<NexthopId>,
+    /// Objects to be looked at later; some of it is out of date.
+    later: BTreeSet<(Time, NexthopId)>,
+    /// Ids that routes of others go through.
+    used_by_others: BTreeSet<NexthopId>,
     /// Whether what is left over may go: everybody has claimed what he had.
     swept: bool,
 }
@@ -97,21 +128,22 @@ pub(super) struct Objects {
 impl Objects {
     /// An object for a way that leads there: one left over that does so already, or a new one.
     pub(super) fn claim(&mut self, owner: WayId, want: NexthopTarget) -> NexthopId {
-        let left_over = self.objects.iter().find(|(_, object)| {
-            object.owner.is_none() && object.actual == Actual::Is(want.clone())
-        });
-        if let Some(id) = left_over.map(|(id, _)| *id)
-            && let Some(object) = self.objects.get_mut(&id)
-        {
-            object.owner = Some(owner);
-            object.want = Some(want);
-            return id;
+        while let Some(id) = self.left_over.get_mut(&want).and_then(Vec::pop) {
+            if let Some(object) = self.objects.get_mut(&id)
+                && object.owner.is_none()
+                && object.actual == Actual::Is(want.clone())
+            {
+                object.owner = Some(owner);
+                object.want = Some(want);
+                return id;
+            }
         }
-        let mut id = NexthopId(FIRST_ID);
-        let taken = |id| self.objects.contains_key(&id) || self.foreign.contains(&id);
-        while taken(id) {
+        let mut id = NexthopId(self.next.max(FIRST_ID));
+        while self.objects.contains_key(&id) || self.foreign.contains(&id) {
             id.0 += 1;
         }
+        self.next = id.0 + 1;
+        self.note_group(id, &want);
         let object = Object {
             want: Some(want),
             owner: Some(owner),
@@ -128,11 +160,20 @@ impl Objects {
             return;
         };
         if object.want != want {
-            object.want = want;
+            object.want.clone_from(&want);
             // The circumstances have changed: no reason to wait, nor to believe in the refusal.
             object.pause = None;
             object.refused = None;
             self.work.insert(id);
+        }
+        if let Some(want) = want {
+            self.note_group(id, &want);
+        }
+    }
+
+    fn note_group(&mut self, id: NexthopId, target: &NexthopTarget) {
+        if is_group(target) {
+            self.groups.insert(id);
         }
     }
 
@@ -142,6 +183,18 @@ impl Objects {
             object.owner = None;
             object.idle_since = now;
             self.work.insert(id);
+            self.note_left_over(id);
+        }
+    }
+
+    fn note_left_over(&mut self, id: NexthopId) {
+        if let Some(object) = self.objects.get(&id)
+            && let Actual::Is(target) = &object.actual
+        {
+            let there = self.left_over.entry(target.clone()).or_default();
+            if !there.contains(&id) {
+                there.push(id);
+            }
         }
     }
 
@@ -153,6 +206,29 @@ impl Objects {
             (Some(want), Actual::Is(target)) if want == target => None,
             _ => object.refused.as_ref(),
         }
+    }
+
+    /// How often somebody has disturbed an object that waits for it to end; its routes wait with it.
+    pub(super) fn disturbances(&self, id: NexthopId) -> Option<u32> {
+        let object = self.objects.get(&id)?;
+        let waits = object.pause.is_some() && object.refused.is_none();
+        let absent = !matches!(object.actual, Actual::Is(_));
+        (waits && absent).then_some(object.failures + 1)
+    }
+
+    /// Whether routes cannot go through an object at present.
+    pub(super) fn is_blocked(&self, id: NexthopId) -> bool {
+        self.refusal(id).is_some() || self.disturbances(id).is_some()
+    }
+
+    /// Somebody else has a route through an object, whoever's: it is not ours to delete.
+    pub(super) fn used_by_others(&mut self, id: NexthopId) {
+        self.used_by_others.insert(id);
+    }
+
+    /// Whether this is one of ours.
+    pub(super) fn is_ours(&self, id: NexthopId) -> bool {
+        self.objects.contains_key(&id)
     }
 
     /// Whether an object is there, as far as is known.
@@ -206,19 +282,23 @@ impl Objects {
             Actual::Is(target) => hop(target).is_some_and(|hop| hop.ifindex == ifindex),
             Actual::Absent | Actual::Unknown => false,
         };
-        let mut doubtful: BTreeSet<_> = self
+        let doubtful: BTreeSet<_> = self
             .objects
             .iter()
             .filter(|(_, object)| on_link(object))
             .map(|(id, _)| *id)
             .collect();
-        // A group left empty goes with its last member.
-        let groups = self.objects.iter().filter(|(_, object)| {
-            matches!(&object.actual, Actual::Is(NexthopTarget::Group(members))
-                if members.iter().any(|member| doubtful.contains(&member.id)))
-        });
-        let groups: Vec<_> = groups.map(|(id, _)| *id).collect();
-        doubtful.extend(groups);
+        // A group that keeps another member stays, and a group left empty goes with its last one.
+        for group in &self.groups {
+            if let Some(object) = self.objects.get_mut(group) {
+                let lost = doubtful.iter().filter(|id| object.lose_member(**id));
+                if lost.count() > 0 {
+                    object.pause = None;
+                    object.refused = None;
+                    self.work.insert(*group);
+                }
+            }
+        }
         for id in doubtful {
             if let Some(object) = self.objects.get_mut(&id) {
                 object.doubt();
@@ -227,22 +307,28 @@ impl Objects {
         }
     }
 
-    /// Somebody made or changed an object. Returns whether one of ours is no longer what it was.
-    pub(super) fn appeared(&mut self, nexthop: &Nexthop, ours: Protocol, now: Time) -> bool {
+    /// Somebody made or changed an object.
+    pub(super) fn appeared(&mut self, nexthop: &Nexthop, ours: Protocol, now: Time) -> Appeared {
         if nexthop.protocol != ours {
             self.foreign.insert(nexthop.id);
+            return if self.objects.contains_key(&nexthop.id) {
+                Appeared::Taken
+            } else {
+                Appeared::Nothing
+            };
         }
         let Some(object) = self.objects.get_mut(&nexthop.id) else {
-            return false;
+            return Appeared::Nothing;
         };
         let found = Actual::Is(nexthop.to.clone());
-        if object.actual == found || nexthop.protocol != ours {
-            return false;
+        if object.actual == found {
+            return Appeared::Nothing;
         }
         object.actual = found;
         object.disturb(now);
         self.work.insert(nexthop.id);
-        true
+        self.note_group(nexthop.id, &nexthop.to);
+        Appeared::Changed
     }
 
     /// Somebody deleted an object. Returns whether it was one of ours, whose routes are gone then.
@@ -253,16 +339,15 @@ impl Objects {
         };
         object.actual = Actual::Absent;
         object.disturb(now);
-        for object in self.objects.values_mut() {
-            object.lose_member(id);
-        }
-        self.work.extend(self.objects.keys());
+        self.work.insert(id);
+        self.without_member(id);
         true
     }
 
     /// A listing begins.
     pub(super) fn listing_begins(&mut self) {
         self.foreign.clear();
+        self.used_by_others.clear();
         for object in self.objects.values_mut() {
             object.seen = false;
         }
@@ -279,9 +364,17 @@ impl Objects {
             idle_since: now,
             ..Object::absent()
         });
-        object.actual = Actual::Is(nexthop.to);
+        object.actual = Actual::Is(nexthop.to.clone());
         object.seen = true;
         self.work.insert(nexthop.id);
+        self.note_group(nexthop.id, &nexthop.to);
+        if self
+            .objects
+            .get(&nexthop.id)
+            .is_some_and(|o| o.owner.is_none())
+        {
+            self.note_left_over(nexthop.id);
+        }
     }
 
     /// The listing is complete. Returns the objects whose id somebody else has taken.
@@ -298,8 +391,14 @@ impl Objects {
 
     /// Gives up an object whose id was never ours.
     pub(super) fn forsake(&mut self, id: NexthopId) {
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: NexthopId) {
         self.objects.remove(&id);
         self.work.remove(&id);
+        self.groups.remove(&id);
+        self.next = self.next.min(id.0);
     }
 
     /// The changes to be made now, in the order in which they are possible. `in_use` tells whether
@@ -309,27 +408,38 @@ impl Objects {
         now: Time,
         protocol: Protocol,
         in_use: impl Fn(NexthopId) -> bool,
-    ) -> Vec<(NexthopId, Sent, Change)> {
+    ) -> Vec<Step> {
+        while let Some((due, id)) = self.later.first().copied()
+            && due <= now
+        {
+            self.later.remove(&(due, id));
+            self.work.insert(id);
+        }
         let mut changes = Vec::new();
-        for id in self.work.clone() {
+        for id in std::mem::take(&mut self.work) {
             match self.change(id, now, protocol, &in_use) {
-                Need::Nothing => drop(self.work.remove(&id)),
-                Need::Forget => {
-                    self.work.remove(&id);
-                    self.objects.remove(&id);
-                }
-                Need::Later => {}
+                Need::Nothing => {}
+                Need::Forget => self.forget(id),
+                Need::Later(due) => drop(self.later.insert((due, id))),
                 Need::Now(sent, change) => {
-                    self.work.remove(&id);
-                    changes.push((id, sent, change));
+                    let blocked = self.is_blocked(id);
+                    if let Some(object) = self.objects.get_mut(&id) {
+                        object.pause = None;
+                    }
+                    changes.push(Step {
+                        id,
+                        sent,
+                        change,
+                        blocked,
+                    });
                 }
             }
         }
         // Members before their groups, groups out before their members.
-        changes.sort_by_key(|(id, sent, _)| {
+        changes.sort_by_key(|Step { id, sent, .. }| {
             let group = match sent {
                 Sent::Set(target) => matches!(target, NexthopTarget::Group(_)),
-                Sent::Delete => self.is_group(*id),
+                Sent::Delete => self.groups.contains(id),
             };
             match (sent, group) {
                 (Sent::Set(_), false) => 0,
@@ -351,19 +461,22 @@ impl Objects {
         let Some(object) = self.objects.get(&id) else {
             return Need::Nothing;
         };
-        if object.pause.is_some_and(|until| until > now) {
-            return Need::Later;
+        if let Some(until) = object.pause
+            && until > now
+        {
+            return Need::Later(until);
         }
         if object.owner.is_none() {
             if object.actual == Actual::Absent {
                 return Need::Forget;
             }
-            if !self.swept || in_use(id) || self.is_member(id) {
+            if now < object.idle_since + LINGER {
+                return Need::Later(object.idle_since + LINGER);
+            }
+            let used = in_use(id) || self.used_by_others.contains(&id) || self.is_member(id);
+            if !self.swept || used {
                 // Whoever lets go of it last says so, or the next listing does.
                 return Need::Nothing;
-            }
-            if now < object.idle_since + LINGER {
-                return Need::Later;
             }
             return Need::Now(Sent::Delete, Change::NexthopDelete(id));
         }
@@ -427,7 +540,10 @@ impl Objects {
                 object.failures = 0;
                 object.refused = None;
                 self.without_member(id);
-                self.touch_left_over();
+                if self.groups.contains(&id) {
+                    // Its members may have been kept for it.
+                    self.touch_left_over();
+                }
                 Fate::Gone
             }
             (Sent::Set(_), Err(error)) => {
@@ -447,44 +563,33 @@ impl Objects {
 
     /// When there is something to do without anything happening before.
     pub(super) fn next_due(&self, now: Time) -> Option<Time> {
-        let due = self.work.iter().filter_map(|id| {
-            let object = self.objects.get(id)?;
-            let idle = object.owner.is_none();
-            let after = idle.then(|| object.idle_since + LINGER);
-            Some(object.pause.max(after).unwrap_or(now))
-        });
-        due.min()
+        let work = (!self.work.is_empty()).then_some(now);
+        let later = self.later.first().map(|(due, _)| *due);
+        work.into_iter().chain(later).min()
     }
 
     /// Whether nothing is to be done for a way that is wanted.
     pub(super) fn is_settled(&self) -> bool {
         !self.work.iter().any(|id| {
             let object = self.objects.get(id);
-            object.is_some_and(|object| object.owner.is_some() && object.pause.is_none())
+            object.is_some_and(|object| object.owner.is_some())
         })
     }
 
     fn without_member(&mut self, id: NexthopId) {
-        for (group, object) in &mut self.objects {
-            if object.lose_member(id) {
+        for group in &self.groups {
+            if let Some(object) = self.objects.get_mut(group)
+                && object.lose_member(id)
+            {
                 self.work.insert(*group);
             }
         }
     }
 
     fn is_member(&self, id: NexthopId) -> bool {
-        self.objects.values().any(|object| {
-            matches!(&object.actual, Actual::Is(NexthopTarget::Group(members))
+        self.groups.iter().any(|group| {
+            matches!(self.objects.get(group), Some(Object { actual: Actual::Is(NexthopTarget::Group(members)), .. })
                 if members.iter().any(|member| member.id == id))
-        })
-    }
-
-    fn is_group(&self, id: NexthopId) -> bool {
-        self.objects.get(&id).is_some_and(|object| {
-            matches!(
-                (&object.want, &object.actual),
-                (Some(NexthopTarget::Group(_)), _) | (_, Actual::Is(NexthopTarget::Group(_)))
-            )
         })
     }
 }
@@ -494,7 +599,7 @@ enum Need {
     Nothing,
     /// It is not there, and nobody wants it.
     Forget,
-    Later,
+    Later(Time),
     Now(Sent, Change),
 }
 

@@ -23,6 +23,8 @@ pub struct Reconciler<K> {
     listing: Option<Stages>,
     failures: u32,
     listing_problem: Option<KernelError>,
+    /// The kernel knows no nexthop objects.
+    without_objects: bool,
     /// Part of a listing, kept for its room.
     objects: Vec<Object>,
 }
@@ -52,6 +54,7 @@ impl<K: Kernel> Reconciler<K> {
             listing: None,
             failures: 0,
             listing_problem: None,
+            without_objects: false,
             objects: Vec::new(),
         }
     }
@@ -66,9 +69,8 @@ impl<K: Kernel> Reconciler<K> {
         &self.fib
     }
 
-    /// One piece of work: a part of a listing, or a batch of changes. `events` are all that are
-    /// to be had now; none may be kept back, because what is done next relies on them. They are
-    /// taken out, but for those that came while a listing is under way: they are newer than it.
+    /// One piece of work: a part of a listing, or a batch of changes. `events` are those that are
+    /// to be had now, in order; the fewer are kept back, the less is done in vain. They are taken out, but for those that came while a listing is under way: they are newer than it.
     pub fn turn(&mut self, now: Time, events: &mut Vec<Event>) -> Turn {
         if events.contains(&Event::Overrun) {
             // Whatever else was heard, everything is to be listed, from the start.
@@ -117,13 +119,11 @@ impl<K: Kernel> Reconciler<K> {
     fn begin_listing(&mut self, now: Time) {
         let table = self.fib.settings().table;
         let routes = |family| Dump::Routes(RouteFilter::all(family).table(table));
-        let stages = vec![
-            Dump::Links,
-            Dump::Addresses { ifindex: None },
-            Dump::Nexthops,
-            routes(Family::V4),
-            routes(Family::V6),
-        ];
+        let mut stages = vec![Dump::Links, Dump::Addresses { ifindex: None }];
+        if !self.without_objects {
+            stages.push(Dump::Nexthops);
+        }
+        stages.extend([routes(Family::V4), routes(Family::V6)]);
         self.fib.listing_begins();
         self.listing = Some(Stages {
             under_way: None,

@@ -15,6 +15,9 @@ use super::way::{Content, Gateway, Unresolved, Wish};
 pub(super) struct Topology {
     links: BTreeMap<u32, Interface>,
     addresses: BTreeSet<(u32, IpAddr, Prefix)>,
+    /// Connected networks by interface, and how many addresses each is connected by: every learned
+    /// route is asked whether it is one.
+    networks: BTreeMap<(Prefix, u32), usize>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +66,7 @@ impl Topology {
 
     pub(super) fn link_is_gone(&mut self, ifindex: u32) -> Consequence {
         self.addresses.retain(|(on, ..)| *on != ifindex);
+        self.networks.retain(|(_, on), _| *on != ifindex);
         match self.links.remove(&ifindex) {
             Some(_) => Consequence::LinkLost(ifindex),
             None => Consequence::None,
@@ -73,6 +77,7 @@ impl Topology {
         // An address under duplicate address detection cannot be used yet, but its network can.
         let key = (address.ifindex, address.local, address.connected());
         if self.addresses.insert(key) {
+            *self.networks.entry((key.2, key.0)).or_default() += 1;
             Consequence::Resolve
         } else {
             Consequence::None
@@ -82,7 +87,15 @@ impl Topology {
     pub(super) fn address_is_gone(&mut self, address: &Address) -> Consequence {
         let key = (address.ifindex, address.local, address.connected());
         match self.addresses.remove(&key) {
-            true => Consequence::RoutesLost(address.ifindex),
+            true => {
+                if let Some(count) = self.networks.get_mut(&(key.2, key.0)) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.networks.remove(&(key.2, key.0));
+                    }
+                }
+                Consequence::RoutesLost(address.ifindex)
+            }
             false => Consequence::None,
         }
     }
@@ -95,11 +108,8 @@ impl Topology {
 
     /// Whether a prefix is a network connected by an interface that can carry packets.
     pub(super) fn is_connected(&self, prefix: Prefix) -> bool {
-        let mut on = self
-            .addresses
-            .iter()
-            .filter(|(_, _, network)| *network == prefix);
-        on.any(|(on, ..)| {
+        let mut on = self.networks.range((prefix, 0)..=(prefix, u32::MAX));
+        on.any(|((_, on), _)| {
             self.links
                 .get(on)
                 .is_some_and(|interface| interface.running)

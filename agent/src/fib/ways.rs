@@ -56,6 +56,8 @@ pub(super) enum Outcome<'a> {
     Unresolved(&'a Unresolved),
     /// The kernel refuses its object.
     Blocked(&'a KernelError),
+    /// Somebody keeps taking its object away, so many times by now; it waits.
+    Disturbed(u32),
 }
 
 impl Ways {
@@ -138,13 +140,19 @@ impl Ways {
         let Some(way) = &self.ways[index(id)] else {
             return Outcome::Unresolved(&Unresolved::Empty);
         };
-        let refusal = way
-            .object
-            .and_then(|(object, _)| self.objects.refusal(object));
-        match (&way.outcome, refusal) {
-            (Err(why), _) => Outcome::Unresolved(why),
-            (Ok(_), Some(error)) => Outcome::Blocked(error),
-            (Ok(content), None) => Outcome::To(*content),
+        let content = match &way.outcome {
+            Err(why) => return Outcome::Unresolved(why),
+            Ok(content) => *content,
+        };
+        let Some((object, _)) = way.object else {
+            return Outcome::To(content);
+        };
+        if let Some(error) = self.objects.refusal(object) {
+            return Outcome::Blocked(error);
+        }
+        match self.objects.disturbances(object) {
+            Some(times) => Outcome::Disturbed(times),
+            None => Outcome::To(content),
         }
     }
 
@@ -168,13 +176,13 @@ impl Ways {
         changed
     }
 
-    /// The ways whose object the kernel refuses.
+    /// The ways no route can go at present, though they lead somewhere.
     pub(super) fn blocked(&self) -> BTreeSet<WayId> {
-        let refused = |way: &Way| {
+        let blocked = |way: &Way| {
             way.object
-                .is_some_and(|(object, _)| self.objects.refusal(object).is_some())
+                .is_some_and(|(object, _)| self.objects.is_blocked(object))
         };
-        self.ids(refused).into_iter().collect()
+        self.ids(blocked).into_iter().collect()
     }
 
     /// Composes the groups anew: a member was refused, or is no longer.
@@ -307,9 +315,11 @@ impl Ways {
                 .and_then(|way| way.object);
             match (self.outcome(*member), object) {
                 (Outcome::To(_), Some((object, _))) => objects.push(object),
-                (Outcome::Blocked(_), Some((object, _))) => blocked.push(object),
+                (Outcome::Blocked(_) | Outcome::Disturbed(_), Some((object, _))) => {
+                    blocked.push(object);
+                }
                 (Outcome::Unresolved(reason), _) => why = reason.clone(),
-                (Outcome::To(_) | Outcome::Blocked(_), None) => {}
+                (Outcome::To(_) | Outcome::Blocked(_) | Outcome::Disturbed(_), None) => {}
             }
         }
         // All refused: the group says so, and is tried again when a member is.

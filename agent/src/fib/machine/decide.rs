@@ -1,10 +1,10 @@
 //! What is to be done, and what became of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nix::errno::Errno;
 use wayleave_bgp_core::Time;
-use wayleave_netlink::{Change, KernelError, NexthopId, Prefix, Protocol, Route};
+use wayleave_netlink::{Change, KernelError, Prefix, Protocol, Route};
 
 use super::{
     super::{
@@ -15,7 +15,7 @@ use super::{
         way::{Content, Owner, Unresolved},
         ways::Outcome,
     },
-    Fib, QUIET, Sent, Settings, Slot,
+    Fates, Fib, QUIET, Sent, Settings, Slot,
 };
 
 /// What is to be in a slot.
@@ -28,6 +28,8 @@ enum Aim<'a> {
     Unresolved(&'a Unresolved),
     /// Something through an object that the kernel refuses.
     Blocked(&'a KernelError),
+    /// Something through an object that somebody keeps taking away.
+    Disturbed(u32),
     /// This.
     To(ContentId),
 }
@@ -40,13 +42,14 @@ impl Fib {
         for sent in std::mem::take(&mut self.sent) {
             match sent {
                 Sent::Install(id, content) => {
-                    self.ways.contents.release(content);
+                    self.let_go(content);
                     self.doubt(id);
                 }
                 Sent::Remove(id) => self.doubt(id),
-                Sent::Object(id, _) => self.ways.objects.doubt(id),
+                Sent::Object(id, ..) => self.ways.objects.doubt(id),
             }
         }
+        self.settle_fates();
         if !self.listed || self.listing.is_some() {
             return Vec::new();
         }
@@ -59,11 +62,12 @@ impl Fib {
         }
         let mut changes = Vec::new();
         let contents = &self.ways.contents;
-        let in_use = |object| contents.find(&Content::through(object)).is_some();
+        let in_use = |object| contents.go_through(object);
         let objects = self.ways.objects.step(now, self.settings.protocol, in_use);
-        for (id, sent, change) in objects {
-            changes.push(change);
-            self.sent.push(Sent::Object(id, sent));
+        for step in objects {
+            changes.push(step.change);
+            self.sent
+                .push(Sent::Object(step.id, step.sent, step.blocked));
         }
         for id in self.slots.take(max) {
             let (change, sent) = self.change(id);
@@ -83,20 +87,27 @@ impl Fib {
             .chain((0..missing).map(|_| Err(KernelError::Overrun)));
         for (sent, result) in sent.into_iter().zip(results) {
             match sent {
-                Sent::Install(id, content) => self.installed(id, content, result, now),
-                Sent::Remove(id) => self.removed(id, result, now),
-                Sent::Object(id, sent) => {
+                Sent::Install(id, content) => {
+                    // Objects come first in a step: what became of them is known.
+                    self.settle_fates();
+                    self.installed(id, content, result, now);
+                }
+                Sent::Remove(id) => {
+                    self.settle_fates();
+                    self.removed(id, result, now);
+                }
+                Sent::Object(id, sent, before) => {
                     if result.as_ref().is_err_and(|error| error.is(Errno::EEXIST)) {
                         // The id is taken after all: by whom, only a listing tells.
                         self.list_soon(now);
                     }
-                    let before = self.ways.objects.refusal(id).is_some();
                     let fate = self.ways.objects.result(id, sent, result, now);
-                    let refused = self.ways.objects.refusal(id).is_some();
-                    self.routes_of_object(id, fate, before != refused);
+                    let verdict = before != self.ways.objects.is_blocked(id);
+                    self.fates.note(id, fate, verdict);
                 }
             }
         }
+        self.settle_fates();
     }
 
     /// The way of the owner who counts, unless a stronger one has the prefix at another metric:
@@ -124,6 +135,7 @@ impl Fib {
             Outcome::To(content) => Aim::To(content),
             Outcome::Unresolved(why) => Aim::Unresolved(why),
             Outcome::Blocked(error) => Aim::Blocked(error),
+            Outcome::Disturbed(times) => Aim::Disturbed(times),
         }
     }
 
@@ -136,7 +148,11 @@ impl Fib {
     pub(super) fn target(&self, id: SlotId) -> Option<ContentId> {
         match self.aim(id) {
             Aim::To(content) => Some(content),
-            Aim::Nothing | Aim::Connected | Aim::Unresolved(_) | Aim::Blocked(_) => None,
+            Aim::Nothing
+            | Aim::Connected
+            | Aim::Unresolved(_)
+            | Aim::Blocked(_)
+            | Aim::Disturbed(_) => None,
         }
     }
 
@@ -189,7 +205,7 @@ impl Fib {
         let through = self.ways.contents.get(content).nexthop;
         self.ways.contents.release(content);
         if let Some(object) = through
-            && self.ways.contents.find(&Content::through(object)).is_none()
+            && !self.ways.contents.go_through(object)
         {
             self.ways.objects.touch(object);
         }
@@ -211,7 +227,7 @@ impl Fib {
             (Aim::To(_), Actual::Absent) if occupied.is_some() => Work::None,
             (Aim::To(_), _) => Work::Install,
             // What is there is better than nothing.
-            (Aim::Blocked(_), _) => Work::None,
+            (Aim::Blocked(_) | Aim::Disturbed(_), _) => Work::None,
             // It goes with its object, in one message for all.
             (_, Actual::Is(content)) if going(content) => Work::None,
             (_, Actual::Is(_) | Actual::Unknown) if !entry.is_adopted() => Work::Remove,
@@ -243,7 +259,8 @@ impl Fib {
         occupied: Option<Protocol>,
         work: Work,
     ) -> Option<Trouble> {
-        if !desired {
+        // Before everything was listed nothing is known to be wrong.
+        if !desired || !self.listed {
             return None;
         }
         match (aim, occupied, work) {
@@ -251,6 +268,7 @@ impl Fib {
             (Aim::Connected, ..) => return Some(Trouble::Connected),
             (Aim::Unresolved(why), ..) => return Some(Trouble::Unresolved((*why).clone())),
             (Aim::Blocked(error), ..) => return Some(Trouble::Refused((*error).clone())),
+            (Aim::Disturbed(times), ..) => return Some(Trouble::Contested { times: *times }),
             (Aim::To(_), Some(protocol), Work::None) => return Some(Trouble::Occupied(protocol)),
             (Aim::To(_), ..) => {}
         }
@@ -390,27 +408,36 @@ impl Fib {
         self.review(id);
     }
 
-    /// An object was changed, or refused: what that means for the routes through it.
-    pub(super) fn routes_of_object(&mut self, object: NexthopId, fate: Fate, verdict: bool) {
+    /// Objects were changed, deleted or refused: what that means for the routes through them, all
+    /// at once, because it goes through all slots.
+    pub(super) fn settle_fates(&mut self) {
+        let Fates { objects, verdict } = std::mem::take(&mut self.fates);
         if verdict {
             self.ways.regroup(&self.topology);
         }
-        if fate == Fate::Untouched && !verdict {
+        let contents = &self.ways.contents;
+        let through: BTreeMap<ContentId, Fate> = objects
+            .into_iter()
+            .filter_map(|(object, fate)| Some((contents.find(&Content::through(object))?, fate)))
+            .collect();
+        if through.is_empty() && !verdict {
             return;
         }
-        let through = self.ways.contents.find(&Content::through(object));
         let mut touched = Vec::new();
         for (id, entry) in self.slots.iter() {
-            let goes = through.is_some_and(|content| entry.actual == Actual::Is(content));
-            if goes || verdict && entry.is_desired() {
-                touched.push((id, goes));
+            let fate = match entry.actual {
+                Actual::Is(content) => through.get(&content).copied(),
+                Actual::Absent | Actual::Unknown | Actual::Taken => None,
+            };
+            if fate.is_some() || verdict && entry.is_desired() {
+                touched.push((id, fate));
             }
         }
-        for (id, goes) in touched {
+        for (id, fate) in touched {
             match fate {
-                Fate::Gone if goes => self.set_actual(id, Actual::Absent),
-                Fate::Unknown if goes => self.set_actual(id, Actual::Unknown),
-                Fate::Gone | Fate::Unknown | Fate::Untouched => {}
+                Some(Fate::Gone) => self.set_actual(id, Actual::Absent),
+                Some(Fate::Unknown) => self.set_actual(id, Actual::Unknown),
+                Some(Fate::Untouched) | None => {}
             }
             self.review(id);
         }

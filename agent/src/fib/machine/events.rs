@@ -7,7 +7,7 @@ use wayleave_netlink::{Event, Object, Prefix, Route};
 
 use super::{
     super::{
-        objects::Fate,
+        objects::{Appeared, Fate},
         slots::{Actual, SlotId},
         topology::Consequence,
         way::{Content, WayId},
@@ -18,6 +18,12 @@ use super::{
 impl Fib {
     /// Something happened in the kernel.
     pub fn observed(&mut self, event: &Event, now: Time) {
+        if !matches!(
+            event,
+            Event::New(Object::Nexthop(_)) | Event::Gone(Object::Nexthop(_))
+        ) {
+            self.settle_fates();
+        }
         match event {
             Event::Overrun => self.list_now(now),
             Event::New(object) => self.appeared(object, false, now),
@@ -35,8 +41,11 @@ impl Fib {
                 self.review_networks(consequence, vec![address.connected()]);
             }
             Event::Gone(Object::Nexthop(nexthop)) => {
+                // Many may go at once: their routes are looked for when all have been heard of.
+                let before = self.ways.objects.is_blocked(nexthop.id);
                 if self.ways.objects.vanished(nexthop.id, now) {
-                    self.routes_of_object(nexthop.id, Fate::Gone, false);
+                    let verdict = before != self.ways.objects.is_blocked(nexthop.id);
+                    self.fates.note(nexthop.id, Fate::Gone, verdict);
                 }
             }
             Event::Gone(Object::Route(_) | Object::Neighbor(_) | Object::Rule(_)) => {}
@@ -53,6 +62,7 @@ impl Fib {
     /// A listing begins: interfaces, addresses, nexthop objects, then routes of both families in
     /// our table.
     pub fn listing_begins(&mut self) {
+        self.settle_fates();
         for (_, entry) in self.slots.iter_mut() {
             entry.set_seen(false);
         }
@@ -84,6 +94,13 @@ impl Fib {
                     };
                     self.slots.get_mut(id).set_seen(true);
                     self.found(id, &Content::of(&route));
+                }
+                Object::Route(Route {
+                    nexthop: Some(object),
+                    protocol,
+                    ..
+                }) if protocol != self.settings.protocol && self.ways.objects.is_ours(object) => {
+                    self.ways.objects.used_by_others(object);
                 }
                 Object::Route(route) if self.concerns(&route) => {
                     listing.foreign.insert(Slot::of(&route), route.protocol);
@@ -178,6 +195,11 @@ impl Fib {
                         self.disturbed(id, now);
                     }
                     (_, Some(Actual::Taken)) => {}
+                    // There was nothing of ours after all, or he could not have added his.
+                    (Some(id), Some(Actual::Unknown)) => {
+                        self.set_actual(id, Actual::Absent);
+                        self.foreign.insert(slot, route.protocol);
+                    }
                     _ => drop(self.foreign.insert(slot, route.protocol)),
                 }
                 self.review_prefix(route.prefix);
@@ -194,13 +216,21 @@ impl Fib {
             }
             Object::Nexthop(nexthop) => {
                 let ours = self.settings.protocol;
-                let refused = self.ways.objects.refusal(nexthop.id).is_some();
-                if self.ways.objects.appeared(nexthop, ours, now) {
+                let before = self.ways.objects.is_blocked(nexthop.id);
+                match self.ways.objects.appeared(nexthop, ours, now) {
+                    Appeared::Nothing => {}
                     // Routes through it are where they were; where it leads is mended.
-                    tracing::warn!(%nexthop, "somebody changed a nexthop object of ours");
+                    Appeared::Changed => {
+                        tracing::warn!(%nexthop, "somebody changed a nexthop object of ours");
+                    }
+                    // His from now on; our routes get another one.
+                    Appeared::Taken => {
+                        tracing::warn!(%nexthop, "somebody took the id of a nexthop object of ours");
+                        self.ways.renumber(&[nexthop.id], &self.topology);
+                        self.fates.verdict = true;
+                    }
                 }
-                let still = self.ways.objects.refusal(nexthop.id).is_some();
-                self.routes_of_object(nexthop.id, Fate::Untouched, refused != still);
+                self.fates.verdict |= before != self.ways.objects.is_blocked(nexthop.id);
             }
             Object::Route(_) | Object::Neighbor(_) | Object::Rule(_) => {}
         }
@@ -278,23 +308,24 @@ impl Fib {
 
     /// Interfaces or addresses have changed: next hops may lead elsewhere, routes may be lost.
     fn follow(&mut self, consequence: Consequence, now: Time) {
-        let blocked = self.ways.blocked();
-        let lost = match consequence {
+        let (lost, objects) = match consequence {
             Consequence::None => return,
-            Consequence::Resolve => None,
-            Consequence::RoutesLost(ifindex) => Some(ifindex),
-            Consequence::LinkLost(ifindex) => {
-                self.ways.objects.lost(ifindex);
-                Some(ifindex)
-            }
+            Consequence::Resolve => (None, false),
+            Consequence::RoutesLost(ifindex) => (Some(ifindex), false),
+            Consequence::LinkLost(ifindex) => (Some(ifindex), true),
         };
+        let blocked = self.ways.blocked();
+        if objects && let Some(ifindex) = lost {
+            self.ways.objects.lost(ifindex);
+        }
         let mut changed: BTreeSet<WayId> = self.ways.resolve_again(&self.topology);
         // What was refused is tried again in other circumstances.
         changed.extend(blocked.symmetric_difference(&self.ways.blocked()));
-        if lost.is_none() && changed.is_empty() {
+        let lost = lost.map(|ifindex| self.ways.over(ifindex));
+        // An interface of a container that goes has no route of anybody but its own.
+        if lost.as_ref().is_none_or(BTreeSet::is_empty) && changed.is_empty() {
             return;
         }
-        let lost = lost.map(|ifindex| self.ways.over(ifindex));
         let mut touched = Vec::new();
         for (id, entry) in self.slots.iter() {
             let loses = matches!((&lost, entry.actual), (Some(lost), Actual::Is(content))

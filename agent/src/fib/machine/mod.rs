@@ -87,7 +87,8 @@ pub struct Status {
     pub trouble: Option<Trouble>,
 }
 
-/// The machine. All calls are bounded by what they are given; none waits.
+/// The machine. None of its calls waits. Changes and desires cost what they are given; listings, links
+/// and objects that are lost, and the sweep go through all slots once.
 #[derive(Debug)]
 pub struct Fib {
     settings: Settings,
@@ -99,6 +100,8 @@ pub struct Fib {
     troubles: BTreeMap<Slot, Trouble>,
     ledger: Ledger,
     sent: Vec<Sent>,
+    /// What has become of objects and was not told their routes yet.
+    fates: Fates,
     /// Who has not yet desired everything he had desired before the start.
     unclaimed: BTreeSet<(Owner, Family)>,
     listing: Option<Listing>,
@@ -115,13 +118,31 @@ pub struct Fib {
     troubles_changed: bool,
 }
 
+/// What has become of nexthop objects.
+#[derive(Debug, Default)]
+struct Fates {
+    objects: BTreeMap<NexthopId, objects::Fate>,
+    /// Whether one was refused, or is no longer.
+    verdict: bool,
+}
+
+impl Fates {
+    fn note(&mut self, object: NexthopId, fate: objects::Fate, verdict: bool) {
+        if fate != objects::Fate::Untouched {
+            self.objects.insert(object, fate);
+        }
+        self.verdict |= verdict;
+    }
+}
+
 /// A change whose result is awaited.
 #[derive(Debug)]
 enum Sent {
     /// This content, which has this change as one of its users.
     Install(SlotId, ContentId),
     Remove(SlotId),
-    Object(NexthopId, objects::Sent),
+    /// Whether routes could not go through the object before.
+    Object(NexthopId, objects::Sent, bool),
 }
 
 #[derive(Debug, Default)]
@@ -148,6 +169,7 @@ impl Fib {
             troubles: BTreeMap::new(),
             ledger: Ledger::default(),
             sent: Vec::new(),
+            fates: Fates::default(),
             unclaimed: unclaimed.collect(),
             listing: None,
             listing_due: Some(now),
@@ -254,7 +276,7 @@ impl Fib {
             self.listing_due,
             self.unquiet_due,
             self.sweep_due.filter(|_| self.listed),
-            self.ledger.next_due(),
+            self.ledger.next_due().filter(|_| self.listed),
             self.ways.objects.next_due(now).filter(|_| self.listed),
         ]
         .into_iter()
@@ -266,6 +288,12 @@ impl Fib {
     pub fn changed_troubles(&mut self) -> Option<impl Iterator<Item = (&Slot, &Trouble)>> {
         let changed = std::mem::take(&mut self.troubles_changed);
         changed.then(|| self.troubles.iter())
+    }
+
+    /// Whether [`changed_troubles`](Self::changed_troubles) has something to say.
+    #[must_use]
+    pub const fn has_changed_troubles(&self) -> bool {
+        self.troubles_changed
     }
 
     /// Has [`changed_troubles`](Self::changed_troubles) say so again.
