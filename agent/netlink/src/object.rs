@@ -41,6 +41,9 @@ pub enum Event {
     Replaced(Object),
     /// An object was deleted.
     Gone(Object),
+    /// A route or a nexthop object was dropped by the kernel itself, along with something it needed:
+    /// an interface, an address, a nexthop object. Most such losses come without an event.
+    Dropped(Object),
     /// Events were lost. Nothing known is to be trusted: list everything again.
     Overrun,
 }

@@ -226,11 +226,6 @@ impl Objects {
         self.used_by_others.insert(id);
     }
 
-    /// Whether this is one of ours.
-    pub(super) fn is_ours(&self, id: NexthopId) -> bool {
-        self.objects.contains_key(&id)
-    }
-
     /// Whether an object is there, as far as is known.
     pub(super) fn is_there(&self, id: NexthopId) -> bool {
         let object = self.objects.get(&id);
@@ -339,6 +334,17 @@ impl Objects {
         };
         object.actual = Actual::Absent;
         object.disturb(now);
+        self.work.insert(id);
+        self.without_member(id);
+        true
+    }
+
+    /// The kernel dropped an object by itself. Returns whether it was one of ours.
+    pub(super) fn dropped(&mut self, id: NexthopId) -> bool {
+        let Some(object) = self.objects.get_mut(&id) else {
+            return false;
+        };
+        object.actual = Actual::Absent;
         self.work.insert(id);
         self.without_member(id);
         true

@@ -361,6 +361,9 @@ impl State {
     /// Deletes an object, its routes, its membership in groups and the groups left empty.
     fn drop_nexthop(&mut self, id: NexthopId) -> Vec<Event> {
         let gone = self.nexthops.remove(&id);
+        // Of IPv6 routes it tells, as long as the sysctl `nexthop_compat_mode` is on.
+        let through = |route: &&Route| route.nexthop == Some(id) && route.prefix.is_ipv6();
+        let told: Vec<_> = self.routes.values().filter(through).cloned().collect();
         self.routes.retain(|_, route| route.nexthop != Some(id));
         let mut empty = Vec::new();
         for (group, nexthop) in &mut self.nexthops {
@@ -373,10 +376,11 @@ impl State {
                 }
             }
         }
-        let mut events: Vec<_> = gone
-            .map(|n| Event::Gone(Object::Nexthop(n)))
+        let mut events: Vec<_> = told
             .into_iter()
+            .map(|route| Event::Dropped(Object::Route(route)))
             .collect();
+        events.extend(gone.map(|n| Event::Gone(Object::Nexthop(n))));
         for group in empty {
             events.extend(self.drop_nexthop(group));
         }
@@ -483,7 +487,7 @@ impl State {
         let mut events = Vec::new();
         for route in gone {
             self.routes.remove(&slot(&route));
-            events.push(Event::Gone(Object::Route(route)));
+            events.push(Event::Dropped(Object::Route(route)));
         }
         let ipv6 = |a: &&Address| a.ifindex == ifindex && a.local.is_ipv6();
         let gone: Vec<_> = self.addresses.values().filter(ipv6).copied().collect();

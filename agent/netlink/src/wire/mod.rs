@@ -172,6 +172,8 @@ pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
+    /// Of an event: the socket of whoever caused it; 0 is the kernel itself.
+    pub(crate) port: u32,
     pub(crate) payload: &'a [u8],
 }
 
@@ -199,6 +201,7 @@ impl<'a> Iterator for Messages<'a> {
             kind: u16::from_ne_bytes([message[4], message[5]]),
             flags: u16::from_ne_bytes([message[6], message[7]]),
             sequence: u32::from_ne_bytes([message[8], message[9], message[10], message[11]]),
+            port: u32::from_ne_bytes([message[12], message[13], message[14], message[15]]),
             payload: &message[HEADER..],
         }))
     }

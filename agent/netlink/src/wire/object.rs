@@ -57,6 +57,8 @@ pub(crate) fn event(message: &Message<'_>) -> Result<Option<Event>, KernelError>
         return Ok(None);
     };
     Ok(Some(match message.kind {
+        // Whoever asks for a deletion has a port.
+        RTM_DELROUTE | RTM_DELNEXTHOP if message.port == 0 => Event::Dropped(object),
         RTM_DELROUTE | RTM_DELNEXTHOP | RTM_DELLINK | RTM_DELADDR | RTM_DELNEIGH | RTM_DELRULE => {
             Event::Gone(object)
         }

@@ -20,7 +20,9 @@ impl Fib {
     pub fn observed(&mut self, event: &Event, now: Time) {
         if !matches!(
             event,
-            Event::New(Object::Nexthop(_)) | Event::Gone(Object::Nexthop(_))
+            Event::New(Object::Nexthop(_))
+                | Event::Gone(Object::Nexthop(_))
+                | Event::Dropped(Object::Nexthop(_))
         ) {
             self.settle_fates();
         }
@@ -48,7 +50,14 @@ impl Fib {
                     self.fates.note(nexthop.id, Fate::Gone, verdict);
                 }
             }
-            Event::Gone(Object::Route(_) | Object::Neighbor(_) | Object::Rule(_)) => {}
+            Event::Dropped(Object::Route(route)) if self.concerns(route) => self.dropped(route),
+            Event::Dropped(Object::Nexthop(nexthop)) => {
+                if self.ways.objects.dropped(nexthop.id) {
+                    self.fates.note(nexthop.id, Fate::Gone, false);
+                }
+            }
+            Event::Gone(Object::Route(_) | Object::Neighbor(_) | Object::Rule(_))
+            | Event::Dropped(_) => {}
         }
     }
 
@@ -95,17 +104,15 @@ impl Fib {
                     self.slots.get_mut(id).set_seen(true);
                     self.found(id, &Content::of(&route));
                 }
-                Object::Route(Route {
-                    nexthop: Some(object),
-                    protocol,
-                    ..
-                }) if protocol != self.settings.protocol && self.ways.objects.is_ours(object) => {
-                    self.ways.objects.used_by_others(object);
+                Object::Route(route) => {
+                    if let Some(object) = route.nexthop {
+                        self.ways.objects.used_by_others(object);
+                    }
+                    if self.concerns(&route) {
+                        listing.foreign.insert(Slot::of(&route), route.protocol);
+                    }
                 }
-                Object::Route(route) if self.concerns(&route) => {
-                    listing.foreign.insert(Slot::of(&route), route.protocol);
-                }
-                Object::Route(_) | Object::Neighbor(_) | Object::Rule(_) => {}
+                Object::Neighbor(_) | Object::Rule(_) => {}
             }
         }
         self.listing = Some(listing);
@@ -183,6 +190,12 @@ impl Fib {
     }
 
     fn appeared(&mut self, object: &Object, replaced: bool, now: Time) {
+        if let Object::Route(route) = object
+            && let Some(through) = route.nexthop
+            && !self.is_ours(route)
+        {
+            self.ways.objects.used_by_others(through);
+        }
         match object {
             Object::Route(route) if self.is_ours(route) => self.ours_appeared(route, now),
             Object::Route(route) if self.concerns(route) => {
@@ -252,6 +265,24 @@ impl Fib {
             self.disturbed(id, now);
         }
         self.review(id);
+    }
+
+    /// The kernel dropped a route by itself: nobody's quarrel. Of one that has been put elsewhere
+    /// since, it is old news.
+    fn dropped(&mut self, route: &Route) {
+        if !self.is_ours(route) {
+            self.foreign.remove(&Slot::of(route));
+        } else if let Some(id) = self.slots.find(&Slot::of(route)) {
+            let through = match self.slots.get(id).actual {
+                Actual::Is(content) => self.ways.contents.get(content).nexthop,
+                Actual::Unknown => route.nexthop,
+                Actual::Absent | Actual::Taken => return,
+            };
+            if through == route.nexthop {
+                self.set_actual(id, Actual::Absent);
+            }
+        }
+        self.review_prefix(route.prefix);
     }
 
     fn vanished(&mut self, route: &Route, now: Time) {

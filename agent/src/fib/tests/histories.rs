@@ -54,8 +54,31 @@ fn acts() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// The same for IPv6, all over one interface.
+const ROUTERS_V6: [&[&str]; 5] = [
+    &["2001:db8::2"],
+    &["2001:db8::3"],
+    &["2001:db8::4"],
+    &["2001:db8::2", "2001:db8::3"],
+    &["2001:db9::1"],
+];
+/// Prefixes from this number on are of IPv6.
+const FIRST_V6: u8 = 9;
+
 fn text(number: u8) -> String {
-    format!("10.0.{number}.0/24")
+    if number < FIRST_V6 {
+        format!("10.0.{number}.0/24")
+    } else {
+        format!("2001:db8:{number}::/64")
+    }
+}
+
+fn routers(number: u8, wish: usize) -> &'static [&'static str] {
+    if number < FIRST_V6 {
+        ROUTERS[wish]
+    } else {
+        ROUTERS_V6[wish]
+    }
 }
 
 type Desires = BTreeMap<(Owner, u8), usize>;
@@ -64,7 +87,11 @@ fn act(host: &mut Host, desires: &mut Desires, act: &Act) {
     match act {
         Act::Desire(owner, number, wish) => {
             desires.insert((*owner, *number), *wish);
-            host.desires(*owner, slot(&text(*number)), Some(&via(ROUTERS[*wish])));
+            host.desires(
+                *owner,
+                slot(&text(*number)),
+                Some(&via(routers(*number, *wish))),
+            );
         }
         Act::Renounce(owner, number) => {
             desires.remove(&(*owner, *number));
@@ -128,7 +155,11 @@ fn act(host: &mut Host, desires: &mut Desires, act: &Act) {
             *host = Host::set_up(settings, kernel, &[Owner::Bgp]);
             host.now = now + Duration::from_secs(1);
             for ((owner, number), wish) in desires.iter() {
-                host.desires(*owner, slot(&text(*number)), Some(&via(ROUTERS[*wish])));
+                host.desires(
+                    *owner,
+                    slot(&text(*number)),
+                    Some(&via(routers(*number, *wish))),
+                );
             }
             host.in_sync(Owner::Bgp);
         }
@@ -147,11 +178,10 @@ fn come_to_rest(host: &mut Host) {
         host.others(LinkChange::of(link).up(true));
         host.kernel.set_carrier(link, true);
     }
-    let _there = host.kernel.by_others(&Change::AddressAdd(Address::new(
-        ETH1,
-        ip("198.51.100.1"),
-        24,
-    )));
+    for (link, address, len) in [(ETH1, "198.51.100.1", 24), (ETH0, "2001:db8::1", 64)] {
+        let address = Address::new(link, ip(address), len);
+        let _there = host.kernel.by_others(&Change::AddressAdd(address));
+    }
     for _ in 0..3 {
         host.settle();
         host.pass(Duration::from_secs(301));
@@ -175,9 +205,11 @@ proptest! {
         come_to_rest(&mut host);
         let mut expected = BTreeMap::new();
         for ((_, number), wish) in desires.iter().rev() {
-            let hops: Vec<_> = ROUTERS[*wish].iter().filter_map(|router| match *router {
-                "203.0.113.1" => None,
-                router if router.starts_with("192") => Some(NextHop::via(ip(router), ETH0)),
+            let hops: Vec<_> = routers(*number, *wish).iter().filter_map(|router| match *router {
+                "203.0.113.1" | "2001:db9::1" => None,
+                router if router.starts_with("192") || router.contains(':') => {
+                    Some(NextHop::via(ip(router), ETH0))
+                }
                 router => Some(NextHop::via(ip(router), ETH1)),
             }).collect();
             // Iterated from the weakest owner to the strongest of each number.

@@ -98,8 +98,16 @@ fn several_routers_are_a_group_that_follows_its_members() {
         host.ours()[7],
         "10.1.7.0/24 via 192.0.2.2 dev if2 proto wayleave metric 50"
     );
-    let changes = host.kernel.take_applied().len();
-    assert!(changes <= 102, "{changes} changes");
+    // The one object is cleared away; of the group there is nothing to do, nor of its routes.
+    let single = host
+        .kernel
+        .nexthops()
+        .iter()
+        .map(|nexthop| nexthop.id.0)
+        .min();
+    let applied = host.kernel.take_applied();
+    assert_eq!(applied.len(), 1, "{applied:?} {single:?}");
+    assert!(matches!(applied[0], Change::NexthopDelete(_)));
     host.kernel.set_carrier(ETH1, true);
     host.settle_at_once();
     assert_eq!(host.ours()[7], hops);
@@ -113,12 +121,20 @@ fn an_object_that_somebody_deletes_is_back_with_its_routes_at_once() {
     assert_eq!(host.ours(), [""; 0], "the kernel takes them along");
     host.settle_at_once();
     assert_eq!(host.ours().len(), 100);
-    // And again, at once: no fight, but a second later it is there.
+    let _done = host.kernel.take_applied();
+    // And again, at once: no fight, and no route is tried in vain; a second later all are there.
     host.others(Change::NexthopDelete(NexthopId(FIRST)));
     host.settle_at_once();
     assert_eq!(host.ours(), [""; 0]);
-    host.settle();
+    assert_eq!(host.kernel.take_applied(), []);
+    assert_eq!(
+        host.trouble("10.0.7.0/24"),
+        Some(Trouble::Contested { times: 2 })
+    );
+    host.pass(Duration::from_millis(1_001));
+    host.settle_at_once();
     assert_eq!(host.ours().len(), 100);
+    assert_eq!(host.trouble("10.0.7.0/24"), None);
 }
 
 #[test]
@@ -274,4 +290,64 @@ fn a_group_is_of_objects_in_order_and_each_once() {
         weight: 1,
     };
     assert_eq!(groups, [[member(FIRST), member(FIRST + 1)]]);
+}
+
+#[test]
+fn an_object_taken_over_under_another_protocol_is_his_and_our_routes_get_another() {
+    let mut host = with_routes(100);
+    let his = Nexthop {
+        protocol: Protocol::STATIC,
+        ..single(FIRST, "192.0.2.66", ETH0)
+    };
+    host.others(Change::NexthopReplace(his.clone()));
+    host.settle_at_once();
+    assert!(
+        host.ours()
+            .iter()
+            .all(|route| route.contains("via 192.0.2.2 "))
+    );
+    // When ours is given up, his stays.
+    for i in 0..100 {
+        host.renounce(&format!("10.0.{i}.0/24"));
+    }
+    host.settle();
+    host.pass(Duration::from_secs(40));
+    host.settle();
+    assert_eq!(host.kernel.nexthops(), [his]);
+}
+
+#[test]
+fn an_object_that_somebody_elses_route_goes_through_is_not_deleted() {
+    let mut host = with_routes(1);
+    let theirs = Route::through(prefix("10.99.0.0/24"), Protocol::STATIC, NexthopId(FIRST));
+    host.others(Change::RouteAdd(theirs.clone()));
+    host.renounce("10.0.0.0/24");
+    host.settle();
+    host.pass(Duration::from_secs(400));
+    host.settle();
+    assert_eq!(host.kernel.routes(), [theirs]);
+}
+
+#[test]
+fn a_thousand_next_hops_lost_at_once_are_a_thousand_messages_and_one_pass() {
+    let mut host = Host::started();
+    for i in 0..1_000_u32 {
+        let router = format!("10.200.{}.{}", i / 250, i % 250 + 2);
+        host.desire(
+            &format!("10.{}.{}.0/24", i / 250, i % 250),
+            &via(&[&router]),
+        );
+    }
+    let address = Address::new(ETH1, ip("10.200.0.1"), 16);
+    host.others(Change::AddressAdd(address));
+    host.settle();
+    assert_eq!(host.ours().len(), 1_000);
+    let _done = host.kernel.take_applied();
+    host.others(LinkChange::of(ETH1).up(false));
+    host.settle_at_once();
+    assert_eq!(host.ours(), [""; 0]);
+    assert_eq!(host.kernel.take_applied().len(), 1_000);
+    host.others(LinkChange::of(ETH1).up(true));
+    host.settle_at_once();
+    assert_eq!(host.ours().len(), 1_000);
 }
