@@ -206,7 +206,8 @@ impl Connection {
         let taken = driver.machine.borrow_mut().received(now, self.conn, read);
         unread.clear();
         unread.extend_from_slice(&read[taken..]);
-        driver.due.give();
+        drop((input, unread));
+        driver.heard(count);
         Ok(count < full)
     }
 
@@ -236,7 +237,12 @@ impl Connection {
             }
             let all: usize = slices.iter().map(|slice| slice.len()).sum();
             let more = slices.len() >= SLICES;
-            match self.stream.try_write_vectored(&slices) {
+            // One piece goes the shorter way through the system.
+            let written = match &slices[..] {
+                [only] => self.stream.try_write(only),
+                _ => self.stream.try_write_vectored(&slices),
+            };
+            match written {
                 Ok(count) => {
                     drop(slices);
                     machine.written(now, self.conn, count);

@@ -150,6 +150,9 @@ fn bind(addresses: &[SocketAddr]) -> Result<Bound, StartError> {
     addresses.iter().map(bind).collect()
 }
 
+/// The longest message.
+const MESSAGE: usize = 4_096;
+
 /// What the loop runs for.
 enum Event {
     Due,
@@ -170,6 +173,8 @@ pub(crate) struct Driver {
     /// Something came in: a turn is due. The task that takes it runs behind everything that was
     /// ready before, so that what came together is answered together.
     pub(crate) due: Signal,
+    /// Since the last turn that ran behind all readers, one of them was answered at once.
+    answered: Cell<bool>,
     /// What is read from any connection goes through here; only the beginning of a message is left
     /// over, and kept by its connection.
     pub(crate) input: RefCell<Vec<u8>>,
@@ -186,6 +191,7 @@ impl Driver {
             attempts: RefCell::default(),
             listeners: RefCell::default(),
             due: Signal::default(),
+            answered: Cell::new(false),
             input: RefCell::new(vec![0; connection::READ_SIZE]),
             feeds: RefCell::default(),
             stopping: Cell::new(false),
@@ -244,7 +250,18 @@ impl Driver {
             while self.turn() {
                 tokio::task::yield_now().await;
             }
+            self.answered.set(false);
         }
+    }
+
+    /// Something came in on a connection. Turns run behind all readers that were ready, but the first
+    /// of them that brings no more than a message is answered at once: mostly it is the only one, and
+    /// need not wait for what else there is to look at.
+    pub(crate) fn heard(self: &Rc<Self>, count: usize) {
+        if count <= MESSAGE && !self.answered.replace(true) {
+            self.turn();
+        }
+        self.due.give();
     }
 
     /// One turn and everything it asks for; whether another is due at once.

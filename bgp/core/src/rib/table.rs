@@ -6,9 +6,9 @@
 
 use std::{collections::VecDeque, hash::BuildHasher};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
-use super::{attr::AttrId, key::PrefixKey, source::Slot};
+use super::{attr::AttrId, index::Index, key::PrefixKey, source::Slot};
 
 /// "No destination", "no path".
 pub(crate) const NONE: u32 = u32::MAX;
@@ -62,7 +62,7 @@ pub(crate) struct Replaced {
 /// All routes of one family.
 #[derive(Debug)]
 pub(crate) struct Table<P: PrefixKey> {
-    index: HashTable<u32>,
+    index: Index,
     hasher: DefaultHashBuilder,
     dests: Vec<Dest<P::Addr>>,
     paths: Vec<Path>,
@@ -80,7 +80,7 @@ pub(crate) struct Table<P: PrefixKey> {
 impl<P: PrefixKey> Table<P> {
     pub(crate) fn new() -> Self {
         Self {
-            index: HashTable::new(),
+            index: Index::new(),
             hasher: DefaultHashBuilder::default(),
             dests: Vec::new(),
             paths: Vec::new(),
@@ -123,29 +123,49 @@ impl<P: PrefixKey> Table<P> {
             .is_some_and(|dest| dest.flags & FREED == 0)
     }
 
+    /// What the index knows a prefix by.
+    #[inline]
+    pub(crate) fn hash(&self, prefix: P) -> u32 {
+        self.hash_of(prefix.split())
+    }
+
+    #[inline]
+    fn hash_of(&self, parts: (P::Addr, u8)) -> u32 {
+        (self.hasher.hash_one(parts) >> 32) as u32
+    }
+
+    /// Reads what a search for `hash` reads first.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u32) -> u64 {
+        self.index.touch(hash)
+    }
+
     pub(crate) fn find(&self, prefix: P) -> Option<u32> {
+        self.find_hashed(prefix, self.hash(prefix))
+    }
+
+    #[inline]
+    pub(crate) fn find_hashed(&self, prefix: P, hash: u32) -> Option<u32> {
         let (addr, len) = prefix.split();
-        let same = |&id: &u32| {
+        self.index.find(hash, |id| {
             let dest = &self.dests[id as usize];
             dest.addr == addr && dest.len == len
-        };
-        self.index
-            .find(self.hasher.hash_one((addr, len)), same)
-            .copied()
+        })
     }
 
     /// The destination of `prefix`, made when it is new.
+    #[cfg(test)]
     pub(crate) fn find_or_add(&mut self, prefix: P) -> u32 {
-        let (addr, len) = prefix.split();
-        let hash = self.hasher.hash_one((addr, len));
-        let dests = &self.dests;
-        let same = |&id: &u32| {
-            let dest = &dests[id as usize];
-            dest.addr == addr && dest.len == len
-        };
-        if let Some(&id) = self.index.find(hash, same) {
-            return id;
+        let hash = self.hash(prefix);
+        match self.find_hashed(prefix, hash) {
+            Some(dest) => dest,
+            None => self.add(prefix, hash),
         }
+    }
+
+    /// A destination for `prefix`, which has none and this hash.
+    pub(crate) fn add(&mut self, prefix: P, hash: u32) -> u32 {
+        let (addr, len) = prefix.split();
         let dest = Dest {
             addr,
             head: NONE,
@@ -162,12 +182,14 @@ impl<P: PrefixKey> Table<P> {
             self.dests[id as usize] = dest;
             id
         };
-        let (dests, hasher) = (&self.dests, &self.hasher);
-        self.index.insert_unique(hash, id, |&id| {
-            let dest = &dests[id as usize];
-            hasher.hash_one((dest.addr, dest.len))
-        });
+        self.index.insert(hash, id);
         id
+    }
+
+    /// First path of a destination, or [`NONE`].
+    #[inline]
+    pub(crate) fn head(&self, dest: u32) -> u32 {
+        self.dests[dest as usize].head
     }
 
     pub(crate) fn path(&self, id: u32) -> &Path {
@@ -376,10 +398,8 @@ impl<P: PrefixKey> Table<P> {
 
     fn free_dest(&mut self, dest: u32) {
         let entry = self.dests[dest as usize];
-        let hash = self.hasher.hash_one((entry.addr, entry.len));
-        if let Ok(found) = self.index.find_entry(hash, |&id| id == dest) {
-            found.remove();
-        }
+        let hash = self.hash_of((entry.addr, entry.len));
+        self.index.remove(hash, dest);
         let entry = &mut self.dests[dest as usize];
         entry.flags = FREED;
         entry.best = NONE;
