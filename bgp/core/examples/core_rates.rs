@@ -4,7 +4,10 @@
 //! with `cargo run --release -p wayleave-bgp-core --example core_rates [ROUTES]`.
 
 #![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used)]
-#![allow(clippy::disallowed_methods, reason = "a benchmark looks at the clock and the memory")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a benchmark looks at the clock and the memory"
+)]
 
 use std::net::SocketAddr;
 

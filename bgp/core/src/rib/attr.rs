@@ -121,11 +121,15 @@ impl AttrArena {
     ) -> AttrId {
         let next_hop = next_hop.map_or(NextHopId::OWN, |next_hop| self.next_hops.intern(next_hop));
         let hash = self.hash(bytes, next_hop);
-        let same = |id: u32| {
-            let set = &self.sets[id as usize];
+        let new = self.free.last().copied().unwrap_or_else(|| {
+            u32::try_from(self.sets.len()).expect("fewer than 2^32 attribute sets")
+        });
+        let sets = &self.sets;
+        let id = self.index.find_or_insert(hash, new, |id| {
+            let set = &sets[id as usize];
             set.next_hop == next_hop && *set.bytes == *bytes
-        };
-        if let Some(id) = self.index.find(hash, same) {
+        });
+        if id != new {
             return AttrId(id);
         }
         let set = AttrSet {
@@ -134,17 +138,10 @@ impl AttrArena {
             next_hop,
             refs: 0,
         };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.sets[id as usize] = set;
-                id
-            }
-            None => {
-                self.sets.push(set);
-                u32::try_from(self.sets.len() - 1).expect("fewer than 2^32 attribute sets")
-            }
-        };
-        self.index.insert(hash, id);
+        match self.free.pop() {
+            Some(id) => self.sets[id as usize] = set,
+            None => self.sets.push(set),
+        }
         self.idle.push(id);
         AttrId(id)
     }
@@ -239,13 +236,13 @@ impl NextHops {
 
     fn intern(&mut self, next_hop: NextHop) -> NextHopId {
         let hash = (self.hasher.hash_one(next_hop) >> 32) as u32;
-        let same = |id: u32| self.all[id as usize - 1] == next_hop;
-        if let Some(id) = self.index.find(hash, same) {
-            return NextHopId(id);
+        let new = u32::try_from(self.all.len() + 1).expect("fewer than 2^32 next hops");
+        let all = &self.all;
+        let same = |id: u32| all[id as usize - 1] == next_hop;
+        let id = self.index.find_or_insert(hash, new, same);
+        if id == new {
+            self.all.push(next_hop);
         }
-        self.all.push(next_hop);
-        let id = u32::try_from(self.all.len()).expect("fewer than 2^32 next hops");
-        self.index.insert(hash, id);
         NextHopId(id)
     }
 

@@ -61,55 +61,73 @@ impl Index {
         self.places[self.home(hash)]
     }
 
-    /// The id with this hash that `is` says yes to.
+    /// The first place that is not before those of `hash`.
     #[inline]
-    pub(crate) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+    fn first(&self, hash: u32) -> usize {
         let mut at = self.home(hash);
         while self.places[at] < entry(hash, 0) {
             at += 1;
         }
+        at
+    }
+
+    /// The id with this hash that `is` says yes to.
+    #[inline]
+    pub(crate) fn find(&self, hash: u32, is: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.search(hash, is).ok()
+    }
+
+    /// The id, or where one with this hash can be put.
+    #[inline]
+    fn search(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Result<u32, usize> {
+        let mut at = self.first(hash);
         while hash_of(self.places[at]) == hash && self.places[at] != EMPTY {
             let id = id_of(self.places[at]);
             if is(id) {
-                return Some(id);
+                return Ok(id);
             }
             at += 1;
         }
-        None
+        Err(at)
     }
 
-    /// Adds an id that is not there.
-    pub(crate) fn insert(&mut self, hash: u32, id: u32) {
-        debug_assert!(id != u32::MAX, "an id of no entry");
-        if self.len >= self.width / 8 * 7 {
+    /// The id with this hash that `is` says yes to, or `new`, which is added then.
+    pub(crate) fn find_or_insert(
+        &mut self,
+        hash: u32,
+        new: u32,
+        is: impl FnMut(u32) -> bool,
+    ) -> u32 {
+        debug_assert!(new != u32::MAX, "an id of no entry");
+        if self.len >= self.width / 4 * 3 {
             self.grow();
         }
-        let new = entry(hash, id);
-        let mut at = self.home(hash);
-        while self.places[at] < new {
-            at += 1;
+        let at = match self.search(hash, is) {
+            Ok(id) => return id,
+            Err(at) => at,
+        };
+        let mut moved = std::mem::replace(&mut self.places[at], entry(hash, new));
+        for place in &mut self.places[at + 1..] {
+            if moved == EMPTY {
+                break;
+            }
+            std::mem::swap(&mut moved, place);
         }
-        let mut room = at;
-        while self.places[room] != EMPTY {
-            room += 1;
-        }
-        self.places.copy_within(at..room, at + 1);
-        self.places[at] = new;
-        if room + 1 == self.places.len() {
+        if self.places.last() != Some(&EMPTY) {
             self.places.push(EMPTY);
         }
         self.len += 1;
+        new
     }
 
     /// Takes an id out, if it is there.
     pub(crate) fn remove(&mut self, hash: u32, id: u32) {
-        let old = entry(hash, id);
-        let mut at = self.home(hash);
-        while self.places[at] < old {
+        let mut at = self.first(hash);
+        while self.places[at] != entry(hash, id) {
+            if hash_of(self.places[at]) != hash || self.places[at] == EMPTY {
+                return;
+            }
             at += 1;
-        }
-        if self.places[at] != old {
-            return;
         }
         // What did not get its own place moves up.
         let mut end = at + 1;
@@ -121,19 +139,34 @@ impl Index {
         self.len -= 1;
     }
 
-    /// Half as wide again: from seven twelfths to seven eighths of the places are in use.
+    /// Half as wide again: from half to three quarters of the places are in use. What is there is
+    /// moved to the end of the new places and from there, in order, to where it belongs: there are
+    /// never fewer places left than entries, so none is overwritten before it has moved.
     fn grow(&mut self) {
         self.width = (self.width + self.width / 2).max(LEAST);
-        let mut places = Vec::with_capacity(self.width + self.width / 64 + LEAST);
-        for &entry in self.places.iter().filter(|&&entry| entry != EMPTY) {
+        self.places.retain(|&entry| entry != EMPTY);
+        let count = self.places.len();
+        let home = |entry: &u64| self.home(hash_of(*entry));
+        let end = self
+            .places
+            .iter()
+            .fold(0, |end, entry| home(entry).max(end) + 1);
+        let all = end.max(self.width) + 1;
+        self.places.reserve_exact(all - count);
+        self.places.resize(all, EMPTY);
+        self.places.copy_within(..count, all - count);
+        let mut next = 0;
+        for from in all - count..all {
+            let entry = self.places[from];
             let home = self.home(hash_of(entry));
-            if places.len() < home {
-                places.resize(home, EMPTY);
+            if next < home {
+                self.places[next..home].fill(EMPTY);
+                next = home;
             }
-            places.push(entry);
+            self.places[next] = entry;
+            next += 1;
         }
-        places.resize(self.width.max(places.len()) + 1, EMPTY);
-        self.places = places;
+        self.places[next..].fill(EMPTY);
     }
 }
 
@@ -160,10 +193,11 @@ mod tests {
                     _ => hash.wrapping_mul(0x9e37_79b9),
                 };
                 if add {
-                    if reference.contains_key(&id) {
+                    if let Some(&hash) = reference.get(&id) {
+                        prop_assert_eq!(index.find_or_insert(hash, 999, |found| found == id), id);
                         continue;
                     }
-                    index.insert(hash, id);
+                    prop_assert_eq!(index.find_or_insert(hash, id, |found| found == id), id);
                     reference.insert(id, hash);
                 } else if let Some(hash) = reference.remove(&id) {
                     index.remove(hash, id);
@@ -188,7 +222,7 @@ mod tests {
         let hash = |n: u32| n.wrapping_mul(0x9e37_79b9);
         let mut index = Index::new();
         for n in 0..100_000 {
-            index.insert(hash(n), n);
+            index.find_or_insert(hash(n), n, |_| false);
         }
         assert!((0..100_000).all(|n| index.find(hash(n), |id| id == n) == Some(n)));
         for n in 0..100_000 {

@@ -72,10 +72,7 @@ impl Shared {
         since: u32,
     ) -> Outcome {
         let hash = table.hash(prefix);
-        let dest = match table.find_hashed(prefix, hash) {
-            Some(dest) => dest,
-            None => table.add(prefix, hash),
-        };
+        let dest = table.find_or_add_hashed(prefix, hash);
         self.announce_to(table, dest, peer, received, attr, since)
     }
 

@@ -156,33 +156,36 @@ impl<P: PrefixKey> Table<P> {
     /// The destination of `prefix`, made when it is new.
     #[cfg(test)]
     pub(crate) fn find_or_add(&mut self, prefix: P) -> u32 {
-        let hash = self.hash(prefix);
-        match self.find_hashed(prefix, hash) {
-            Some(dest) => dest,
-            None => self.add(prefix, hash),
-        }
+        self.find_or_add_hashed(prefix, self.hash(prefix))
     }
 
-    /// A destination for `prefix`, which has none and this hash.
-    pub(crate) fn add(&mut self, prefix: P, hash: u32) -> u32 {
+    pub(crate) fn find_or_add_hashed(&mut self, prefix: P, hash: u32) -> u32 {
         let (addr, len) = prefix.split();
-        let dest = Dest {
-            addr,
-            head: NONE,
-            best: NONE,
-            len,
-            flags: 0,
+        let new = match self.free_dest {
+            NONE => self.dest_bound(),
+            free => free,
         };
-        let id = if self.free_dest == NONE {
-            self.dests.push(dest);
-            self.dest_bound() - 1
-        } else {
-            let id = self.free_dest;
-            self.free_dest = self.dests[id as usize].head;
-            self.dests[id as usize] = dest;
-            id
-        };
-        self.index.insert(hash, id);
+        let dests = &self.dests;
+        let id = self.index.find_or_insert(hash, new, |id| {
+            let dest = &dests[id as usize];
+            dest.addr == addr && dest.len == len
+        });
+        if id == new {
+            let dest = Dest {
+                addr,
+                head: NONE,
+                best: NONE,
+                len,
+                flags: 0,
+            };
+            if self.free_dest == NONE {
+                self.dests.push(dest);
+            } else {
+                let slot = &mut self.dests[id as usize];
+                self.free_dest = slot.head;
+                *slot = dest;
+            }
+        }
         id
     }
 

@@ -138,15 +138,21 @@ impl<P: PrefixKey> Change<P> {
             since,
             multipath,
         } = target;
-        let known = match self.dest {
-            // It may have come since, with an earlier one of these.
-            NONE => table.find_hashed(self.prefix, self.hash),
-            dest => Some(dest),
-        };
+        let (prefix, hash) = (self.prefix, self.hash);
+        // What had no destination may have one since, from an earlier one of these changes.
         let outcome = match self.act {
-            Act::Withdraw => known.and_then(|dest| shared.withdraw_from(table, dest, *slot)),
+            Act::Withdraw => {
+                let known = match self.dest {
+                    NONE => table.find_hashed(prefix, hash),
+                    dest => Some(dest),
+                };
+                known.and_then(|dest| shared.withdraw_from(table, dest, *slot))
+            }
             Act::Announce { received, attr } => {
-                let dest = known.unwrap_or_else(|| table.add(self.prefix, self.hash));
+                let dest = match self.dest {
+                    NONE => table.find_or_add_hashed(prefix, hash),
+                    dest => dest,
+                };
                 Some(shared.announce_to(table, dest, *slot, received, attr, *since))
             }
         };
