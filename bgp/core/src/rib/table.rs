@@ -4,7 +4,7 @@
 //! destination and 24 bytes per path. Adj-RIB-in is the paths with the attributes as received,
 //! loc-RIB is the mark `best`; nothing is stored twice.
 
-use std::{collections::VecDeque, hash::BuildHasher};
+use std::{collections::VecDeque, hash::BuildHasher, hint::black_box};
 
 use hashbrown::DefaultHashBuilder;
 
@@ -30,6 +30,9 @@ const IN_LIMBO: u8 = 2;
 const FREED: u8 = 4;
 /// Lost its last path again while in limbo: the turn noted there is too early.
 const AGAIN_IN_LIMBO: u8 = 8;
+
+/// Destinations freed together.
+const TOGETHER: usize = 64;
 
 /// One path to a destination.
 #[derive(Clone, Copy, Debug)]
@@ -377,25 +380,45 @@ impl<P: PrefixKey> Table<P> {
         mut budget: usize,
         awaited: impl Fn(u32) -> bool,
     ) {
-        while budget > 0 {
-            budget -= 1;
-            match self.limbo.front() {
-                Some(&(dest, turn)) if turn < before => {
-                    self.limbo.pop_front();
-                    let entry = &mut self.dests[dest as usize];
-                    let again = entry.flags & AGAIN_IN_LIMBO != 0;
-                    entry.flags &= !(IN_LIMBO | AGAIN_IN_LIMBO);
-                    if entry.head != NONE || entry.flags & DIRTY != 0 {
-                        continue;
+        let is_due = |front: Option<&(u32, u64)>| front.is_some_and(|&(_, turn)| turn < before);
+        while budget > 0 && is_due(self.limbo.front()) {
+            let count = budget.min(TOGETHER);
+            budget -= count;
+            self.touch_limbo(count);
+            for _ in 0..count {
+                match self.limbo.front() {
+                    Some(&(dest, turn)) if turn < before => {
+                        self.limbo.pop_front();
+                        self.leave(dest, now, &awaited);
                     }
-                    if again || awaited(dest) {
-                        self.enter_limbo(dest, now);
-                    } else {
-                        self.free_dest(dest);
-                    }
+                    _ => return,
                 }
-                _ => break,
             }
+        }
+    }
+
+    /// Reads what freeing the next `count` will read in the index: all at once, not one after the
+    /// other (as for what comes in, see `speaker/staged.rs`).
+    fn touch_limbo(&self, count: usize) {
+        let next = self.limbo.iter().take(count);
+        let read = next.fold(0, |read, &(dest, _)| {
+            let dest = &self.dests[dest as usize];
+            read ^ self.index.touch(self.hash_of((dest.addr, dest.len)))
+        });
+        black_box(read);
+    }
+
+    fn leave(&mut self, dest: u32, now: u64, awaited: impl Fn(u32) -> bool) {
+        let entry = &mut self.dests[dest as usize];
+        let again = entry.flags & AGAIN_IN_LIMBO != 0;
+        entry.flags &= !(IN_LIMBO | AGAIN_IN_LIMBO);
+        if entry.head != NONE || entry.flags & DIRTY != 0 {
+            return;
+        }
+        if again || awaited(dest) {
+            self.enter_limbo(dest, now);
+        } else {
+            self.free_dest(dest);
         }
     }
 
