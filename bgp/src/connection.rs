@@ -2,25 +2,27 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io::{self, IoSlice},
+    future::poll_fn,
+    io::{self, IoSlice, Read},
     rc::Rc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::{net::TcpStream, sync::Notify};
+use socket2::SockRef;
+use tokio::{io::Interest, net::TcpStream};
 use wayleave_bgp_core::{ConnId, ConnInfo, Speaker as Machine, Time};
 
 use crate::{
     driver::Driver,
     interface,
+    signal::Signal,
     socket::{self, Target},
 };
 
-/// Bytes read from one connection before others get their turn.
-const READ_BUDGET: usize = 256 << 10;
-
-/// Room for one read.
-const READ_SIZE: usize = 64 << 10;
+/// Bytes read from one connection before others get their turn: more than any message, so that what
+/// is left of one, which is read anew with the rest of it, leaves room.
+pub(crate) const READ_SIZE: usize = 64 << 10;
 
 /// Pieces written in one call; the system's limit is 1,024.
 const SLICES: usize = 64;
@@ -46,10 +48,10 @@ pub(crate) struct Connection {
     conn: ConnId,
     stream: TcpStream,
     writing: Cell<Writing>,
-    /// Wakes the task when writing has come to [`Writing::Full`].
-    full: Notify,
     /// The speaker wants it closed.
-    pub(crate) close: Notify,
+    closing: Cell<bool>,
+    /// Wakes the task when it is to be closed, or writing has come to [`Writing::Full`].
+    attention: Signal,
     /// What was read and is not a whole message yet.
     unread: RefCell<Vec<u8>>,
 }
@@ -66,7 +68,7 @@ pub(crate) async fn open(driver: Rc<Driver>, conn: ConnId, target: Target<'_>) {
                 .machine
                 .borrow_mut()
                 .closed(now, conn, &error.to_string());
-            driver.due.notify_one();
+            driver.due.give();
         }
     }
 }
@@ -89,7 +91,7 @@ pub(crate) async fn accept(driver: Rc<Driver>, stream: TcpStream) -> io::Result<
             .machine
             .borrow_mut()
             .closed(now, conn, &error.to_string());
-        driver.due.notify_one();
+        driver.due.give();
         return Err(error);
     }
     run(driver, conn, stream, false).await;
@@ -104,8 +106,8 @@ async fn run(driver: Rc<Driver>, conn: ConnId, stream: TcpStream, ours: bool) {
         conn,
         stream,
         writing: Cell::new(Writing::Open),
-        full: Notify::new(),
-        close: Notify::new(),
+        closing: Cell::new(false),
+        attention: Signal::default(),
         unread: RefCell::default(),
     });
     driver
@@ -124,12 +126,12 @@ async fn run(driver: Rc<Driver>, conn: ConnId, stream: TcpStream, ours: bool) {
             .borrow_mut()
             .closed(now, conn, &error.to_string()),
     }
-    driver.due.notify_one();
+    driver.due.give();
     let why = connection.serve(&driver).await;
     let now = driver.now();
     driver.connections.borrow_mut().remove(&conn);
     driver.machine.borrow_mut().closed(now, conn, &why);
-    driver.due.notify_one();
+    driver.due.give();
 }
 
 impl Connection {
@@ -139,94 +141,118 @@ impl Connection {
         Ok(interface::describe(ends.0, ends.1))
     }
 
+    /// Closes it when it has written what there is.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        self.attention.give();
+    }
+
     /// Reads and writes until either side ends it; says why in words.
     async fn serve(&self, driver: &Rc<Driver>) -> String {
+        match poll_fn(|cx| self.advance(driver, cx)).await {
+            Ok(()) => {
+                let _ = tokio::time::timeout(LAST_WORDS, self.last_words(driver)).await;
+                "closed by us".to_owned()
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "the peer closed it".to_owned()
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Reads and writes what it can; ready when the connection is lost, or we are to close it.
+    fn advance(&self, driver: &Rc<Driver>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.attention.poll(cx).is_ready() {}
+        if self.closing.get() {
+            return Poll::Ready(Ok(()));
+        }
+        // Reading goes on while the peer reads nothing, or two speakers that both wait for room would
+        // wait for ever.
+        while self.writing.get() == Writing::Full
+            && let Poll::Ready(room) = self.stream.poll_write_ready(cx)
+        {
+            room?;
+            self.writing.set(Writing::Open);
+            self.write(driver.now(), &mut driver.machine.borrow_mut());
+            // A walk that waited for room goes on.
+            driver.due.give();
+        }
         loop {
-            tokio::select! {
-                ready = self.stream.readable() => {
-                    if let Err(error) = ready.and_then(|()| self.read(driver)) {
-                        let ended = error.kind() == io::ErrorKind::UnexpectedEof;
-                        return if ended {
-                            "the peer closed it".to_owned()
-                        } else {
-                            error.to_string()
-                        };
-                    }
-                }
-                // Only so that the arm below is armed: reading goes on while the peer reads nothing,
-                // or two speakers that both wait for room would wait for ever.
-                () = self.full.notified() => {}
-                ready = self.stream.writable(), if self.writing.get() == Writing::Full => {
-                    if let Err(error) = ready {
-                        return error.to_string();
-                    }
-                    self.writing.set(Writing::Open);
-                    self.write(driver.now(), &mut driver.machine.borrow_mut());
-                    // A walk that waited for room goes on.
-                    driver.due.notify_one();
-                }
-                () = self.close.notified() => {
-                    let _ = tokio::time::timeout(LAST_WORDS, self.last_words(driver)).await;
-                    return "closed by us".to_owned();
-                }
+            ready!(self.stream.poll_read_ready(cx))?;
+            if !self.read(driver)? {
+                // There is more: others, and the turn for what was read, come first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
         }
     }
 
-    /// Reads what is there, up to a budget, and hands it to the speaker.
-    fn read(&self, driver: &Rc<Driver>) -> io::Result<()> {
+    /// Reads once and hands what there was to the speaker; whether that was all.
+    fn read(&self, driver: &Rc<Driver>) -> io::Result<bool> {
+        let mut input = driver.input.borrow_mut();
         let mut unread = self.unread.borrow_mut();
-        let mut budget = READ_BUDGET;
-        let mut outcome = Ok(());
-        while budget > 0 {
-            unread.reserve(READ_SIZE);
-            match self.stream.try_read_buf(&mut *unread) {
-                Ok(0) => {
-                    outcome = Err(io::ErrorKind::UnexpectedEof.into());
-                    break;
-                }
-                Ok(count) => {
-                    let now = driver.now();
-                    let taken = driver
-                        .machine
-                        .borrow_mut()
-                        .received(now, self.conn, &unread);
-                    unread.drain(..taken);
-                    budget = budget.saturating_sub(count);
-                    if count < READ_SIZE {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
+        let (kept, room) = input.split_at_mut(unread.len());
+        kept.copy_from_slice(&unread);
+        let full = room.len();
+        let count = match self.take(room) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let read = &input[..unread.len() + count];
+        let now = driver.now();
+        let taken = driver.machine.borrow_mut().received(now, self.conn, read);
+        unread.clear();
+        unread.extend_from_slice(&read[taken..]);
+        drop((input, unread));
+        driver.heard(count);
+        Ok(count < full)
+    }
+
+    /// One read. One that leaves room has emptied the socket, and what comes after it is an event of
+    /// its own: that is noted at once, not found out by a second read that gets nothing. (A stream's
+    /// own `poll_read` does the same, but wants the stream to itself.)
+    fn take(&self, room: &mut [u8]) -> io::Result<usize> {
+        let mut taken = None;
+        let read = self.stream.try_io(Interest::READABLE, || {
+            let count = (&*SockRef::from(&self.stream)).read(room)?;
+            taken = Some(count);
+            if (1..room.len()).contains(&count) {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
-        }
-        if unread.is_empty() && unread.capacity() > READ_SIZE * 2 {
-            *unread = Vec::new();
-        }
-        driver.due.notify_one();
-        outcome
+            Ok(count)
+        });
+        taken.map_or(read, Ok)
     }
 
     /// Writes until there is nothing left or the socket is full.
     pub(crate) fn write(&self, now: Time, machine: &mut Machine) {
         while self.writing.get() == Writing::Open {
-            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES);
+            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(4);
             machine.output(self.conn, SLICES, &mut slices);
             if slices.is_empty() {
                 return;
             }
-            match self.stream.try_write_vectored(&slices) {
+            let all: usize = slices.iter().map(|slice| slice.len()).sum();
+            let more = slices.len() >= SLICES;
+            // One piece goes the shorter way through the system.
+            let written = match &slices[..] {
+                [only] => self.stream.try_write(only),
+                _ => self.stream.try_write_vectored(&slices),
+            };
+            match written {
                 Ok(count) => {
                     drop(slices);
                     machine.written(now, self.conn, count);
+                    if count == all && !more {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writing.set(Writing::Full);
-                    self.full.notify_one();
+                    self.attention.give();
                 }
                 Err(_) => self.writing.set(Writing::Broken),
             }
@@ -247,7 +273,7 @@ impl Connection {
                 return;
             }
         }
-        if socket2::SockRef::from(&self.stream)
+        if SockRef::from(&self.stream)
             .shutdown(std::net::Shutdown::Write)
             .is_err()
         {

@@ -3,9 +3,11 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
     rc::Rc,
+    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +24,9 @@ use crate::{
     connection::{self, Connection},
     feed,
     handle::{Command, Shutdown, SpeakerHandle},
-    listener, socket,
+    listener,
+    signal::Signal,
+    socket,
 };
 
 /// Why a speaker did not start.
@@ -115,7 +119,14 @@ pub fn spawn(config: SpeakerConfig) -> Result<Speaker, StartError> {
                     driver.listen(address, socket);
                 }
                 let _ = started.send(Ok(()));
-                driver.run(receiver).await;
+                // A task like the others, not the future that is blocked on: that one is polled only
+                // after another look at the system for events, which each change would wait for.
+                let turns = tokio::task::spawn_local(driver.run(receiver));
+                if let Err(error) = turns.await
+                    && let Ok(panic) = error.try_into_panic()
+                {
+                    std::panic::resume_unwind(panic);
+                }
             });
         })
         .map_err(StartError::Thread)?;
@@ -141,6 +152,18 @@ fn bind(addresses: &[SocketAddr]) -> Result<Bound, StartError> {
     addresses.iter().map(bind).collect()
 }
 
+/// The longest message.
+const MESSAGE: usize = 4_096;
+
+/// What the loop runs for.
+enum Event {
+    Due,
+    Deadline,
+    Command(Command),
+    /// Nobody is left who could say anything.
+    Abandoned,
+}
+
 /// What the tasks of the thread share.
 pub(crate) struct Driver {
     origin: Instant,
@@ -151,7 +174,12 @@ pub(crate) struct Driver {
     listeners: RefCell<BTreeMap<SocketAddr, tokio::task::JoinHandle<()>>>,
     /// Something came in: a turn is due. The task that takes it runs behind everything that was
     /// ready before, so that what came together is answered together.
-    pub(crate) due: Notify,
+    pub(crate) due: Signal,
+    /// Since the last turn that ran behind all readers, one of them was answered at once.
+    answered: Cell<bool>,
+    /// What is read from any connection goes through here; only the beginning of a message is left
+    /// over, and kept by its connection.
+    pub(crate) input: RefCell<Vec<u8>>,
     feeds: RefCell<Vec<Rc<Notify>>>,
     stopping: Cell<bool>,
 }
@@ -164,7 +192,9 @@ impl Driver {
             connections: RefCell::default(),
             attempts: RefCell::default(),
             listeners: RefCell::default(),
-            due: Notify::new(),
+            due: Signal::default(),
+            answered: Cell::new(false),
+            input: RefCell::new(vec![0; connection::READ_SIZE]),
             feeds: RefCell::default(),
             stopping: Cell::new(false),
         })
@@ -182,30 +212,58 @@ impl Driver {
 
     async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
         // Connections to make stand ready from the start.
-        self.due.notify_one();
+        self.due.give();
+        let timer = tokio::time::sleep_until(self.deadline().into());
+        tokio::pin!(timer);
         loop {
-            let deadline = self.deadline();
-            tokio::select! {
-                () = self.due.notified() => {}
-                () = tokio::time::sleep_until(deadline.into()) => {
+            let deadline = self.deadline().into();
+            // A deadline that moved away is left alone, or every message would set the timer anew: it
+            // finds nothing due then, and the next one is set.
+            if deadline < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            // What is rarer is looked at first. Turns are taken after everything.
+            let event = poll_fn(|cx| {
+                if timer.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Event::Deadline);
+                }
+                if let Poll::Ready(command) = commands.poll_recv(cx) {
+                    return Poll::Ready(command.map_or(Event::Abandoned, Event::Command));
+                }
+                self.due.poll(cx).map(|()| Event::Due)
+            });
+            match event.await {
+                Event::Due => {}
+                Event::Deadline => {
                     let now = self.now();
                     self.machine.borrow_mut().handle_timeout(now);
                     self.describe_again();
                     self.wake_feeds();
                 }
-                command = commands.recv() => {
-                    let Some(command) = command else { break };
+                Event::Command(command) => {
                     if let Some(done) = self.obey(command).await {
                         self.finish().await;
                         let _ = done.send(());
                         break;
                     }
                 }
+                Event::Abandoned => break,
             }
             while self.turn() {
                 tokio::task::yield_now().await;
             }
+            self.answered.set(false);
         }
+    }
+
+    /// Something came in on a connection. Turns run behind all readers that were ready, but the first
+    /// of them that brings no more than a message is answered at once: mostly it is the only one, and
+    /// need not wait for what else there is to look at.
+    pub(crate) fn heard(self: &Rc<Self>, count: usize) {
+        if count <= MESSAGE && !self.answered.replace(true) {
+            self.turn();
+        }
+        self.due.give();
     }
 
     /// One turn and everything it asks for; whether another is due at once.
@@ -256,7 +314,7 @@ impl Driver {
                 Action::Close { conn } => {
                     let connection = self.connections.borrow().get(&conn).cloned();
                     match connection {
-                        Some(connection) => connection.close.notify_one(),
+                        Some(connection) => connection.close(),
                         None => {
                             // Left alone, it would come through one day: the neighbour would wait on
                             // it for our OPEN, and refuse the connection that we open instead.
@@ -465,7 +523,7 @@ impl Driver {
                 if self.connections.borrow().is_empty() {
                     break;
                 }
-                self.due.notified().await;
+                self.due.given().await;
             }
         };
         // Peers that do not take their last message are left behind.

@@ -11,6 +11,7 @@ mod feed;
 mod handle;
 mod interface;
 mod listener;
+mod signal;
 mod socket;
 
 pub use wayleave_bgp_core as core;

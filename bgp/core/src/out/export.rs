@@ -12,7 +12,7 @@ use crate::{
         source::Slot,
         table::{Path, Table},
     },
-    types::{Asn, Family, RouterId},
+    types::{Asn, Family, Prefix, RouterId},
     wire::{AttrFacts, Egress, Reflect, egress_attributes},
 };
 
@@ -41,33 +41,57 @@ pub(crate) struct GroupKey {
     pub(crate) export: Policy,
 }
 
-impl GroupKey {
+/// Decides what a group is told about one destination after the other.
+#[derive(Debug)]
+pub(crate) struct Desired<'a> {
+    key: &'a GroupKey,
+    /// The last set and source, and whether they may leave: routes that share both mostly come
+    /// together.
+    last: (AttrId, Slot, bool),
+}
+
+impl Desired<'_> {
     /// What the group is told about `dest`: attributes and the peer they came from; none when
     /// nothing may be sent.
-    pub(crate) fn desired<P: PrefixKey>(
-        &self,
+    #[inline]
+    pub(crate) fn of<P: PrefixKey>(
+        &mut self,
         shared: &Shared,
         table: &Table<P>,
         dest: u32,
     ) -> (AttrId, Slot) {
-        match table.best(dest) {
-            Some(path) if self.exports(shared, path, || table.prefix(dest)) => {
-                (path.attr, path.peer)
-            }
-            _ => (AttrId::NONE, Slot::LOCAL),
+        const NOTHING: (AttrId, Slot) = (AttrId::NONE, Slot::LOCAL);
+        let Some(&Path { attr, peer, .. }) = table.best(dest) else {
+            return NOTHING;
+        };
+        if (self.last.0, self.last.1) != (attr, peer) {
+            let leaves = self.key.exports(shared, P::FAMILY, attr, peer);
+            self.last = (attr, peer, leaves);
+        }
+        if self.last.2 && self.key.exports_prefix(peer, || table.prefix(dest).into()) {
+            (attr, peer)
+        } else {
+            NOTHING
+        }
+    }
+}
+
+impl GroupKey {
+    /// Decides what the group is told, within one turn and family: ids of attributes are others
+    /// later.
+    pub(crate) fn desired(&self) -> Desired<'_> {
+        Desired {
+            key: self,
+            last: (AttrId::NONE, Slot::LOCAL, false),
         }
     }
 
-    fn exports<P: PrefixKey>(
-        &self,
-        shared: &Shared,
-        path: &Path,
-        prefix: impl FnOnce() -> P,
-    ) -> bool {
-        if !self.families[P::FAMILY.index()] {
+    /// Whether routes with this set from this peer may leave, as far as these tell.
+    fn exports(&self, shared: &Shared, family: Family, attr: AttrId, peer: Slot) -> bool {
+        if attr.is_none() || !self.families[family.index()] {
             return false;
         }
-        let flags = shared.attrs.key(path.attr).flags;
+        let flags = shared.attrs.key(attr).flags;
         if flags & AttrFacts::NO_ADVERTISE != 0 {
             return false;
         }
@@ -78,24 +102,24 @@ impl GroupKey {
         if self.ebgp && flags & outside != 0 {
             return false;
         }
-        let source = &shared.sources[path.peer.index()];
-        let internal = path.peer != Slot::LOCAL && !source.ebgp;
+        let source = &shared.sources[peer.index()];
+        let internal = peer != Slot::LOCAL && !source.ebgp;
         // RFC 4456, 6: what a non-client sent goes to clients only.
         if internal && !self.ebgp && !source.client && !self.client {
             return false;
         }
-        if self
-            .next_hop(P::FAMILY, shared.attrs.next_hop(path.attr))
-            .is_none()
-        {
-            return false;
-        }
+        self.next_hop(family, shared.attrs.next_hop(attr)).is_some()
+    }
+
+    /// Whether export policy lets this prefix out.
+    #[inline]
+    fn exports_prefix(&self, peer: Slot, prefix: impl FnOnce() -> Prefix) -> bool {
         match &self.export {
             Policy::All => true,
             Policy::None => false,
-            Policy::Own => path.peer == Slot::LOCAL,
+            Policy::Own => peer == Slot::LOCAL,
             Policy::Within(within) => {
-                let prefix = prefix().into();
+                let prefix = prefix();
                 within.iter().any(|outer| outer.contains(prefix))
             }
         }

@@ -59,10 +59,18 @@ pub(crate) struct Departure {
     pub(crate) updates: u64,
 }
 
+/// Where the member with this slot stands.
+fn place_of(members: &[Member], slot: Slot) -> Option<usize> {
+    members
+        .binary_search_by_key(&slot, |member| member.slot)
+        .ok()
+}
+
 /// Peers that are sent the same.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) key: GroupKey,
+    /// In order of their slots.
     pub(crate) members: Vec<Member>,
     pub(crate) told: [Told; 2],
     pub(crate) log: Log,
@@ -86,13 +94,19 @@ impl Group {
 
     pub(crate) fn join(&mut self, slot: Slot) {
         let walk = Walk::fresh(self.key.families);
-        let progress = Progress::Walking(Box::new(walk));
-        self.members.push(Member {
+        self.add(Member {
             slot,
-            progress,
+            progress: Progress::Walking(Box::new(walk)),
             private: Outbox::default(),
             updates: 0,
         });
+    }
+
+    fn add(&mut self, member: Member) {
+        let at = self
+            .members
+            .partition_point(|other| other.slot < member.slot);
+        self.members.insert(at, member);
     }
 
     /// Takes in a peer that comes from another group with its session up.
@@ -101,7 +115,7 @@ impl Group {
         let progress = Progress::Walking(Box::new(walk));
         let mut private = Outbox::default();
         *private.buffer() = departure.begun;
-        self.members.push(Member {
+        self.add(Member {
             slot,
             progress,
             private,
@@ -110,7 +124,7 @@ impl Group {
     }
 
     pub(crate) fn leave(&mut self, slot: Slot) -> Option<Departure> {
-        let at = self.members.iter().position(|member| member.slot == slot)?;
+        let at = place_of(&self.members, slot)?;
         let begun = match &self.members[at] {
             member if !member.private.is_empty() => member.private.pending().to_vec(),
             _ => self.rest_of_message(slot).to_vec(),
@@ -128,17 +142,18 @@ impl Group {
     }
 
     pub(crate) fn member(&self, slot: Slot) -> Option<&Member> {
-        self.members.iter().find(|member| member.slot == slot)
+        Some(&self.members[place_of(&self.members, slot)?])
     }
 
     pub(crate) fn member_mut(&mut self, slot: Slot) -> Option<&mut Member> {
-        self.members.iter_mut().find(|member| member.slot == slot)
+        let at = place_of(&self.members, slot)?;
+        self.members.get_mut(at)
     }
 
     /// Queues whole messages for `slot` alone, ahead of what it has not begun to read.
     pub(crate) fn send_private(&mut self, slot: Slot, write: impl FnOnce(&mut Vec<u8>)) {
         let Self { members, log, .. } = self;
-        let Some(member) = members.iter_mut().find(|member| member.slot == slot) else {
+        let Some(member) = place_of(members, slot).map(|at| &mut members[at]) else {
             return;
         };
         if let Progress::Following(cursor) = &mut member.progress
@@ -151,6 +166,17 @@ impl Group {
             member.updates += updates;
         }
         write(member.private.buffer());
+    }
+
+    /// Whether `slot` has something to write now.
+    pub(crate) fn has_output(&self, slot: Slot) -> bool {
+        self.member(slot).is_some_and(|member| {
+            let reads = match member.progress {
+                Progress::Following(cursor) => self.log.has_unread(cursor, slot),
+                Progress::Walking(_) => false,
+            };
+            reads || !member.private.is_empty()
+        })
     }
 
     /// What `slot` has to write now.
@@ -170,7 +196,7 @@ impl Group {
     /// `unwritten` bytes are, can go on.
     pub(crate) fn written(&mut self, slot: Slot, count: usize, unwritten: usize) -> bool {
         let Self { members, log, .. } = self;
-        let Some(member) = members.iter_mut().find(|member| member.slot == slot) else {
+        let Some(member) = place_of(members, slot).map(|at| &mut members[at]) else {
             return false;
         };
         let (count, updates) = member.private.consume(count);
@@ -215,19 +241,28 @@ impl Group {
         if !self.key.families[index] {
             return;
         }
-        let following = self
-            .members
+        let Self {
+            key,
+            members,
+            told,
+            batch,
+            turned,
+            ..
+        } = self;
+        let told = &mut told[index];
+        let following = members
             .iter()
             .any(|member| matches!(member.progress, Progress::Following(_)));
+        let mut desired = key.desired();
         for &dest in dests {
-            if !self.told[index].covers(dest) {
+            if !told.covers(dest) {
                 continue;
             }
-            let new = self.key.desired(shared, table, dest);
-            let Some(old) = self.told[index].set(shared, dest, new) else {
+            let new = desired.of(shared, table, dest);
+            let Some(old) = told.set(shared, dest, new) else {
                 continue;
             };
-            for member in &mut self.members {
+            for member in members.iter_mut() {
                 if let Progress::Walking(walk) = &mut member.progress {
                     walk.families[index].changed(dest);
                 }
@@ -236,10 +271,10 @@ impl Group {
                 continue;
             }
             let source = if new.0.is_none() { old.1 } else { new.1 };
-            self.batch.push(dest, new.0, source);
+            batch.push(dest, new.0, source);
             let held = !old.0.is_none() && !new.0.is_none() && old.1 != new.1;
             if held && new.1 != Slot::LOCAL {
-                self.turned.push((new.1, dest));
+                turned.push((new.1, dest));
             }
         }
         self.append(shared, table);
@@ -282,9 +317,10 @@ impl Group {
         let from = self.told[index].filled();
         let bound = table.dest_bound();
         let to = bound.min(from.saturating_add(shared.limits.turn));
+        let mut desired = self.key.desired();
         for dest in from..to {
             if table.is_live(dest) {
-                let new = self.key.desired(shared, table, dest);
+                let new = desired.of(shared, table, dest);
                 self.told[index].set(shared, dest, new);
             }
         }
@@ -366,7 +402,7 @@ impl Group {
         let Self {
             key, members, log, ..
         } = self;
-        let Some(member) = members.iter_mut().find(|member| member.slot == slot) else {
+        let Some(member) = place_of(members, slot).map(|at| &mut members[at]) else {
             return;
         };
         let Progress::Following(cursor) = member.progress else {

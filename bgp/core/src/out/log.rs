@@ -35,17 +35,19 @@ struct Segment {
     audience: Audience,
     family: usize,
     messages: u64,
-    /// The destinations in it: what a member that is dropped behind must be told again.
-    dests: Box<[u32]>,
+    /// Where its destinations end among those of the block.
+    dests: usize,
 }
 
 /// What one turn added.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Block {
     start: u64,
     turn: u64,
     bytes: Vec<u8>,
     segments: Vec<Segment>,
+    /// The destinations of all segments: what a member that is dropped behind must be told again.
+    dests: Vec<u32>,
 }
 
 impl Block {
@@ -70,6 +72,8 @@ const BLOCK: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     blocks: VecDeque<Block>,
+    /// The last block all had read, emptied: the next one needs no memory anew.
+    spare: Option<Block>,
     end: u64,
     held: usize,
 }
@@ -96,13 +100,8 @@ impl Log {
             .back()
             .is_none_or(|block| block.bytes.len() >= BLOCK || block.turn != turn);
         if full {
-            let start = self.end;
-            let block = Block {
-                start,
-                turn,
-                bytes: Vec::new(),
-                segments: Vec::new(),
-            };
+            let mut block = self.spare.take().unwrap_or_default();
+            (block.start, block.turn) = (self.end, turn);
             self.blocks.push_back(block);
         }
         &mut self
@@ -122,13 +121,13 @@ impl Log {
             return;
         }
         let (_, messages) = updates(&block.bytes, begin, end);
-        let dests = dests.into();
+        block.dests.extend_from_slice(dests);
         block.segments.push(Segment {
             end,
             audience,
             family,
             messages,
-            dests,
+            dests: block.dests.len(),
         });
         let added = end - begin;
         self.end += added as u64;
@@ -138,6 +137,19 @@ impl Log {
     /// Index of the block `cursor` is in, or past the last.
     fn block_at(&self, cursor: u64) -> usize {
         self.blocks.partition_point(|block| block.end() <= cursor)
+    }
+
+    /// Whether `member` has anything to read from `cursor` on.
+    pub(crate) fn has_unread(&self, cursor: u64, member: Slot) -> bool {
+        cursor < self.end && {
+            let mut blocks = self.blocks.range(self.block_at(cursor)..);
+            blocks.any(|block| {
+                let mut parts = block.parts();
+                parts.any(|(_, to, segment)| {
+                    block.start + to as u64 > cursor && segment.audience.includes(member)
+                })
+            })
+        }
     }
 
     /// Adds what `member` reads from `cursor` on to `slices`, up to `most` of them.
@@ -213,9 +225,11 @@ impl Log {
     /// Calls `each` with the family and the destinations of what `member` has yet to read.
     pub(crate) fn unread(&self, cursor: u64, member: Slot, mut each: impl FnMut(usize, &[u32])) {
         for block in self.blocks.range(self.block_at(cursor)..) {
+            let mut from = 0;
             for (_, to, segment) in block.parts() {
+                let dests = std::mem::replace(&mut from, segment.dests)..segment.dests;
                 if block.start + to as u64 > cursor && segment.audience.includes(member) {
-                    each(segment.family, &segment.dests);
+                    each(segment.family, &block.dests[dests]);
                 }
             }
         }
@@ -228,7 +242,13 @@ impl Log {
                 break;
             }
             self.held -= block.bytes.len();
-            self.blocks.pop_front();
+            let spare = self.blocks.pop_front();
+            self.spare = spare.map(|mut block| {
+                block.bytes.clear();
+                block.segments.clear();
+                block.dests.clear();
+                block
+            });
         }
     }
 }

@@ -7,8 +7,9 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
+use super::index::Index;
 use crate::{attributes::NextHop, wire::AttrFacts};
 
 /// An interned attribute set; [`AttrId::NONE`] stands for "no route".
@@ -84,7 +85,7 @@ const FREE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct AttrArena {
     sets: Vec<AttrSet>,
-    index: HashTable<u32>,
+    index: Index,
     hasher: DefaultHashBuilder,
     free: Vec<u32>,
     /// Sets whose count is or was zero since the last collection.
@@ -102,11 +103,11 @@ impl AttrArena {
         };
         Self {
             sets: vec![none],
-            index: HashTable::new(),
+            index: Index::new(),
             hasher: DefaultHashBuilder::default(),
             free: Vec::new(),
             idle: Vec::new(),
-            next_hops: NextHops::default(),
+            next_hops: NextHops::new(),
         }
     }
 
@@ -119,13 +120,16 @@ impl AttrArena {
         facts: &AttrFacts,
     ) -> AttrId {
         let next_hop = next_hop.map_or(NextHopId::OWN, |next_hop| self.next_hops.intern(next_hop));
-        let hash = self.hasher.hash_one((bytes, next_hop));
+        let hash = self.hash(bytes, next_hop);
+        let new = self.free.last().copied().unwrap_or_else(|| {
+            u32::try_from(self.sets.len()).expect("fewer than 2^32 attribute sets")
+        });
         let sets = &self.sets;
-        let same = |&id: &u32| {
+        let id = self.index.find_or_insert(hash, new, |id| {
             let set = &sets[id as usize];
             set.next_hop == next_hop && *set.bytes == *bytes
-        };
-        if let Some(&id) = self.index.find(hash, same) {
+        });
+        if id != new {
             return AttrId(id);
         }
         let set = AttrSet {
@@ -134,23 +138,22 @@ impl AttrArena {
             next_hop,
             refs: 0,
         };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.sets[id as usize] = set;
-                id
-            }
-            None => {
-                self.sets.push(set);
-                u32::try_from(self.sets.len() - 1).expect("fewer than 2^32 attribute sets")
-            }
-        };
-        let (sets, hasher) = (&self.sets, &self.hasher);
-        self.index.insert_unique(hash, id, |&id| {
-            let set = &sets[id as usize];
-            hasher.hash_one((&*set.bytes, set.next_hop))
-        });
+        match self.free.pop() {
+            Some(id) => self.sets[id as usize] = set,
+            None => self.sets.push(set),
+        }
         self.idle.push(id);
         AttrId(id)
+    }
+
+    fn hash(&self, bytes: &[u8], next_hop: NextHopId) -> u32 {
+        (self.hasher.hash_one((bytes, next_hop)) >> 32) as u32
+    }
+
+    /// Reads what a change of the count of `id` reads.
+    #[inline]
+    pub(crate) fn touch(&self, id: AttrId) -> u32 {
+        self.sets[id.0 as usize].refs
     }
 
     pub(crate) fn bytes(&self, id: AttrId) -> &[u8] {
@@ -198,12 +201,11 @@ impl AttrArena {
             if set.refs != 0 {
                 continue;
             }
-            let hash = self.hasher.hash_one((&*set.bytes, set.next_hop));
             set.refs = FREE;
-            set.bytes = Box::default();
-            if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
-                entry.remove();
-            }
+            let bytes = std::mem::take(&mut set.bytes);
+            let next_hop = set.next_hop;
+            let hash = self.hash(&bytes, next_hop);
+            self.index.remove(hash, id);
             self.free.push(id);
         }
     }
@@ -216,28 +218,31 @@ impl AttrArena {
 
 /// Next hops are few: one table for both families, never freed. A peer that sends millions of
 /// distinct ones costs 40 bytes each; its maximum prefix bounds that.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct NextHops {
     all: Vec<NextHop>,
-    index: HashTable<u32>,
+    index: Index,
     hasher: DefaultHashBuilder,
 }
 
 impl NextHops {
-    fn intern(&mut self, next_hop: NextHop) -> NextHopId {
-        let hash = self.hasher.hash_one(next_hop);
-        let all = &self.all;
-        if let Some(&id) = self
-            .index
-            .find(hash, |&id| all[id as usize - 1] == next_hop)
-        {
-            return NextHopId(id);
+    fn new() -> Self {
+        Self {
+            all: Vec::new(),
+            index: Index::new(),
+            hasher: DefaultHashBuilder::default(),
         }
-        self.all.push(next_hop);
-        let id = u32::try_from(self.all.len()).expect("fewer than 2^32 next hops");
-        let (all, hasher) = (&self.all, &self.hasher);
-        self.index
-            .insert_unique(hash, id, |&id| hasher.hash_one(all[id as usize - 1]));
+    }
+
+    fn intern(&mut self, next_hop: NextHop) -> NextHopId {
+        let hash = (self.hasher.hash_one(next_hop) >> 32) as u32;
+        let new = u32::try_from(self.all.len() + 1).expect("fewer than 2^32 next hops");
+        let all = &self.all;
+        let same = |id: u32| all[id as usize - 1] == next_hop;
+        let id = self.index.find_or_insert(hash, new, same);
+        if id == new {
+            self.all.push(next_hop);
+        }
         NextHopId(id)
     }
 

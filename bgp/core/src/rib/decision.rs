@@ -81,6 +81,15 @@ impl Sources<'_> {
         dest: u32,
         scratch: &mut Vec<u32>,
     ) -> u32 {
+        // Most destinations have one path.
+        let head = table.head(dest);
+        if head == NONE {
+            return NONE;
+        }
+        let only = table.path(head);
+        if only.next == NONE {
+            return if self.is_candidate(only) { head } else { NONE };
+        }
         scratch.clear();
         scratch.extend(
             table

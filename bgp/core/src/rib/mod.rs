@@ -3,6 +3,7 @@
 pub(crate) mod attr;
 pub(crate) mod bits;
 pub(crate) mod decision;
+pub(crate) mod index;
 pub(crate) mod key;
 pub(crate) mod source;
 pub(crate) mod table;
@@ -70,8 +71,22 @@ impl Shared {
         attr: AttrId,
         since: u32,
     ) -> Outcome {
+        let hash = table.hash(prefix);
+        let dest = table.find_or_add_hashed(prefix, hash);
+        self.announce_to(table, dest, peer, received, attr, since)
+    }
+
+    /// The same where the destination is known.
+    pub(crate) fn announce_to<P: PrefixKey>(
+        &mut self,
+        table: &mut Table<P>,
+        dest: u32,
+        peer: Slot,
+        received: AttrId,
+        attr: AttrId,
+        since: u32,
+    ) -> Outcome {
         let epoch = self.sources[peer.index()].epoch;
-        let dest = table.find_or_add(prefix);
         self.attrs.hold(received);
         self.attrs.hold(attr);
         let new = Replaced {
@@ -111,6 +126,16 @@ impl Shared {
         peer: Slot,
     ) -> Option<Outcome> {
         let dest = table.find(prefix)?;
+        self.withdraw_from(table, dest, peer)
+    }
+
+    /// The same where the destination is known.
+    pub(crate) fn withdraw_from<P: PrefixKey>(
+        &mut self,
+        table: &mut Table<P>,
+        dest: u32,
+        peer: Slot,
+    ) -> Option<Outcome> {
         let id = table.path_of(dest, peer)?;
         Some(self.remove(table, id))
     }

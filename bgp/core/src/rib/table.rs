@@ -4,11 +4,11 @@
 //! destination and 24 bytes per path. Adj-RIB-in is the paths with the attributes as received,
 //! loc-RIB is the mark `best`; nothing is stored twice.
 
-use std::{collections::VecDeque, hash::BuildHasher};
+use std::{collections::VecDeque, hash::BuildHasher, hint::black_box};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
-use super::{attr::AttrId, key::PrefixKey, source::Slot};
+use super::{attr::AttrId, index::Index, key::PrefixKey, source::Slot};
 
 /// "No destination", "no path".
 pub(crate) const NONE: u32 = u32::MAX;
@@ -30,6 +30,9 @@ const IN_LIMBO: u8 = 2;
 const FREED: u8 = 4;
 /// Lost its last path again while in limbo: the turn noted there is too early.
 const AGAIN_IN_LIMBO: u8 = 8;
+
+/// Destinations freed together.
+const TOGETHER: usize = 64;
 
 /// One path to a destination.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +65,7 @@ pub(crate) struct Replaced {
 /// All routes of one family.
 #[derive(Debug)]
 pub(crate) struct Table<P: PrefixKey> {
-    index: HashTable<u32>,
+    index: Index,
     hasher: DefaultHashBuilder,
     dests: Vec<Dest<P::Addr>>,
     paths: Vec<Path>,
@@ -80,7 +83,7 @@ pub(crate) struct Table<P: PrefixKey> {
 impl<P: PrefixKey> Table<P> {
     pub(crate) fn new() -> Self {
         Self {
-            index: HashTable::new(),
+            index: Index::new(),
             hasher: DefaultHashBuilder::default(),
             dests: Vec::new(),
             paths: Vec::new(),
@@ -123,51 +126,76 @@ impl<P: PrefixKey> Table<P> {
             .is_some_and(|dest| dest.flags & FREED == 0)
     }
 
+    /// What the index knows a prefix by.
+    #[inline]
+    pub(crate) fn hash(&self, prefix: P) -> u32 {
+        self.hash_of(prefix.split())
+    }
+
+    #[inline]
+    fn hash_of(&self, parts: (P::Addr, u8)) -> u32 {
+        (self.hasher.hash_one(parts) >> 32) as u32
+    }
+
+    /// Reads what a search for `hash` reads first.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u32) -> u64 {
+        self.index.touch(hash)
+    }
+
     pub(crate) fn find(&self, prefix: P) -> Option<u32> {
+        self.find_hashed(prefix, self.hash(prefix))
+    }
+
+    #[inline]
+    pub(crate) fn find_hashed(&self, prefix: P, hash: u32) -> Option<u32> {
         let (addr, len) = prefix.split();
-        let same = |&id: &u32| {
+        self.index.find(hash, |id| {
             let dest = &self.dests[id as usize];
             dest.addr == addr && dest.len == len
-        };
-        self.index
-            .find(self.hasher.hash_one((addr, len)), same)
-            .copied()
+        })
     }
 
     /// The destination of `prefix`, made when it is new.
+    #[cfg(test)]
     pub(crate) fn find_or_add(&mut self, prefix: P) -> u32 {
+        self.find_or_add_hashed(prefix, self.hash(prefix))
+    }
+
+    pub(crate) fn find_or_add_hashed(&mut self, prefix: P, hash: u32) -> u32 {
         let (addr, len) = prefix.split();
-        let hash = self.hasher.hash_one((addr, len));
+        let new = match self.free_dest {
+            NONE => self.dest_bound(),
+            free => free,
+        };
         let dests = &self.dests;
-        let same = |&id: &u32| {
+        let id = self.index.find_or_insert(hash, new, |id| {
             let dest = &dests[id as usize];
             dest.addr == addr && dest.len == len
-        };
-        if let Some(&id) = self.index.find(hash, same) {
-            return id;
-        }
-        let dest = Dest {
-            addr,
-            head: NONE,
-            best: NONE,
-            len,
-            flags: 0,
-        };
-        let id = if self.free_dest == NONE {
-            self.dests.push(dest);
-            self.dest_bound() - 1
-        } else {
-            let id = self.free_dest;
-            self.free_dest = self.dests[id as usize].head;
-            self.dests[id as usize] = dest;
-            id
-        };
-        let (dests, hasher) = (&self.dests, &self.hasher);
-        self.index.insert_unique(hash, id, |&id| {
-            let dest = &dests[id as usize];
-            hasher.hash_one((dest.addr, dest.len))
         });
+        if id == new {
+            let dest = Dest {
+                addr,
+                head: NONE,
+                best: NONE,
+                len,
+                flags: 0,
+            };
+            if self.free_dest == NONE {
+                self.dests.push(dest);
+            } else {
+                let slot = &mut self.dests[id as usize];
+                self.free_dest = slot.head;
+                *slot = dest;
+            }
+        }
         id
+    }
+
+    /// First path of a destination, or [`NONE`].
+    #[inline]
+    pub(crate) fn head(&self, dest: u32) -> u32 {
+        self.dests[dest as usize].head
     }
 
     pub(crate) fn path(&self, id: u32) -> &Path {
@@ -352,34 +380,52 @@ impl<P: PrefixKey> Table<P> {
         mut budget: usize,
         awaited: impl Fn(u32) -> bool,
     ) {
-        while budget > 0 {
-            budget -= 1;
-            match self.limbo.front() {
-                Some(&(dest, turn)) if turn < before => {
-                    self.limbo.pop_front();
-                    let entry = &mut self.dests[dest as usize];
-                    let again = entry.flags & AGAIN_IN_LIMBO != 0;
-                    entry.flags &= !(IN_LIMBO | AGAIN_IN_LIMBO);
-                    if entry.head != NONE || entry.flags & DIRTY != 0 {
-                        continue;
+        let is_due = |front: Option<&(u32, u64)>| front.is_some_and(|&(_, turn)| turn < before);
+        while budget > 0 && is_due(self.limbo.front()) {
+            let count = budget.min(TOGETHER);
+            budget -= count;
+            self.touch_limbo(count);
+            for _ in 0..count {
+                match self.limbo.front() {
+                    Some(&(dest, turn)) if turn < before => {
+                        self.limbo.pop_front();
+                        self.leave(dest, now, &awaited);
                     }
-                    if again || awaited(dest) {
-                        self.enter_limbo(dest, now);
-                    } else {
-                        self.free_dest(dest);
-                    }
+                    _ => return,
                 }
-                _ => break,
             }
+        }
+    }
+
+    /// Reads what freeing the next `count` will read in the index: all at once, not one after the
+    /// other (as for what comes in, see `speaker/staged.rs`).
+    fn touch_limbo(&self, count: usize) {
+        let next = self.limbo.iter().take(count);
+        let read = next.fold(0, |read, &(dest, _)| {
+            let dest = &self.dests[dest as usize];
+            read ^ self.index.touch(self.hash_of((dest.addr, dest.len)))
+        });
+        black_box(read);
+    }
+
+    fn leave(&mut self, dest: u32, now: u64, awaited: impl Fn(u32) -> bool) {
+        let entry = &mut self.dests[dest as usize];
+        let again = entry.flags & AGAIN_IN_LIMBO != 0;
+        entry.flags &= !(IN_LIMBO | AGAIN_IN_LIMBO);
+        if entry.head != NONE || entry.flags & DIRTY != 0 {
+            return;
+        }
+        if again || awaited(dest) {
+            self.enter_limbo(dest, now);
+        } else {
+            self.free_dest(dest);
         }
     }
 
     fn free_dest(&mut self, dest: u32) {
         let entry = self.dests[dest as usize];
-        let hash = self.hasher.hash_one((entry.addr, entry.len));
-        if let Ok(found) = self.index.find_entry(hash, |&id| id == dest) {
-            found.remove();
-        }
+        let hash = self.hash_of((entry.addr, entry.len));
+        self.index.remove(hash, dest);
         let entry = &mut self.dests[dest as usize];
         entry.flags = FREED;
         entry.best = NONE;

@@ -11,6 +11,7 @@ mod import;
 mod originate;
 mod peer;
 mod reconfigure;
+mod staged;
 mod turn;
 mod update;
 mod view;
@@ -22,14 +23,12 @@ use std::{
     sync::Arc,
 };
 
-use hashbrown::HashMap;
-
 pub use self::{
     action::{Action, ConnInfo},
     feed::FeedId,
     view::QueryError,
 };
-use self::{feed::Feed, originate::Own, peer::Peer, turn::Sweep};
+use self::{feed::Feed, originate::Own, peer::Peer, staged::StagedFamilies, turn::Sweep};
 use crate::{
     config::{PeerConfig, SpeakerConfig},
     limits::Limits,
@@ -66,7 +65,9 @@ pub struct Speaker {
     by_address: BTreeMap<(IpAddr, Option<Arc<str>>), Slot>,
     /// Slots whose peer is gone, not yet safe to give to another.
     retired: Vec<(Slot, u64)>,
-    conns: HashMap<ConnId, Conn>,
+    /// In order of their numbers, which is that in which they are written to: the order of a hash map
+    /// must not reach the outside.
+    conns: BTreeMap<ConnId, Conn>,
     shared: Shared,
     tables: Families,
     groups: Vec<Option<Group>>,
@@ -80,6 +81,8 @@ pub struct Speaker {
     own: Own,
     dirty: Vec<u32>,
     canonical: Vec<u8>,
+    /// Empty but during a call of [`Speaker::received`].
+    staged: StagedFamilies,
 }
 
 impl Speaker {
@@ -96,7 +99,7 @@ impl Speaker {
             peers: vec![None],
             by_address: BTreeMap::new(),
             retired: Vec::new(),
-            conns: HashMap::new(),
+            conns: BTreeMap::new(),
             shared: Shared::new(Source::local(config.router_id.to_u32()), limits),
             tables: Families::new(),
             groups: Vec::new(),
@@ -109,6 +112,7 @@ impl Speaker {
             own: Own::new(),
             dirty: Vec::new(),
             canonical: Vec::new(),
+            staged: StagedFamilies::default(),
             config,
         };
         for peer in speaker.config.peers.clone() {
@@ -156,12 +160,20 @@ impl Speaker {
     /// our own. The driver should look at their interfaces again from time to time, and report
     /// [`Speaker::described`].
     pub fn undescribed(&self) -> impl Iterator<Item = ConnId> {
-        self.peers.iter().flatten().filter_map(|peer| {
+        let lacking = |group: &Group| {
+            let key = &group.key;
+            (0..2).any(|family| key.families[family] && key.own_next_hop[family].is_none())
+        };
+        // Groups are few, and mostly none lacks anything: peers are not gone through for nothing.
+        let peers = if self.groups.iter().flatten().any(lacking) {
+            &self.peers[..]
+        } else {
+            &[]
+        };
+        peers.iter().flatten().filter_map(move |peer| {
             let (conn, _) = peer.session.established()?;
-            let key = &self.groups.get(peer.group?)?.as_ref()?.key;
-            let lacking =
-                (0..2).any(|family| key.families[family] && key.own_next_hop[family].is_none());
-            lacking.then_some(conn)
+            let group = self.groups.get(peer.group?)?.as_ref()?;
+            lacking(group).then_some(conn)
         })
     }
 
@@ -250,20 +262,11 @@ impl Speaker {
 
     /// Calls `each` with every connection that has something to write.
     pub fn writable(&self, mut each: impl FnMut(ConnId)) {
-        let mut slices = Vec::new();
-        // The order of a hash map must not reach the outside: peers go by slot.
-        let mut conns: Vec<(Slot, ConnId)> = self
-            .conns
-            .iter()
-            .map(|(&conn, entry)| (entry.slot, conn))
-            .collect();
-        conns.sort_unstable();
-        for (_, conn) in conns {
-            self.output(conn, 1, &mut slices);
-            if !slices.is_empty() {
+        for (&conn, entry) in &self.conns {
+            let group = || self.group_of(entry);
+            if !entry.own.is_empty() || group().is_some_and(|group| group.has_output(entry.slot)) {
                 each(conn);
             }
-            slices.clear();
         }
     }
 

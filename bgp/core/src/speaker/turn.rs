@@ -3,7 +3,7 @@
 use super::{Feed, Speaker};
 use crate::{
     out::{Families, Group, batch::Pack},
-    rib::{Shared, key::PrefixKey, table::Table},
+    rib::{Shared, key::PrefixKey, source::Slot, table::Table},
     types::Time,
 };
 
@@ -97,12 +97,11 @@ impl Speaker {
 
     /// A peer from a listen range is forgotten when it has no connection left.
     fn forget_dynamic_peers(&mut self) {
-        let gone: Vec<_> = self
-            .slots()
-            .into_iter()
-            .filter(|&slot| {
-                self.peer(slot)
-                    .is_some_and(|peer| peer.dynamic && peer.session.is_alone())
+        let gone: Vec<_> = (0..)
+            .zip(&self.peers)
+            .filter_map(|(slot, peer)| {
+                let peer = peer.as_ref()?;
+                (peer.dynamic && peer.session.is_alone()).then_some(Slot(slot))
             })
             .collect();
         for slot in gone {

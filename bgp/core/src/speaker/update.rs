@@ -1,23 +1,21 @@
 //! Messages of an Established session into the RIB.
 
-use super::{Speaker, import::refuses_prefix, turn::mark};
+use super::{
+    Peer, Speaker,
+    import::refuses_prefix,
+    staged::{Act, Staged, StagedFamilies, Target},
+};
 use crate::{
     attributes::NextHop,
-    rib::{Outcome, attr::AttrId, key::PrefixKey, source::Slot, table::Table},
+    config::PeerConfig,
+    rib::{attr::AttrId, key::PrefixKey, source::Slot},
     session::ConnId,
-    types::{Family, Ipv4Prefix, Ipv6Prefix, Time},
+    types::{Family, Time},
     wire::{
         AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, Nlri4, Nlri6, Notification,
         RawUpdate, RouteRefresh, Verdict, frame, parse_attributes,
     },
 };
-
-/// What is done with the prefixes of an UPDATE.
-#[derive(Clone, Copy, Debug)]
-enum Act {
-    Withdraw,
-    Announce { received: AttrId, attr: AttrId },
-}
 
 impl Speaker {
     /// Takes whole messages from the front of `bytes`; returns how many octets that were. The
@@ -38,8 +36,12 @@ impl Speaker {
                     taken += frame.len;
                     self.message(now, slot, conn, up, frame.kind, frame.body);
                 }
-                Ok(None) => return taken,
+                Ok(None) => {
+                    self.apply(now, slot);
+                    return taken;
+                }
                 Err(notification) => {
+                    self.apply(now, slot);
                     self.fault(now, slot, conn, notification);
                     return bytes.len();
                 }
@@ -80,6 +82,11 @@ impl Speaker {
         };
         *count += 1;
         peer.session.heard(now, conn);
+        // What a session does next may depend on the UPDATEs before, and their paths are those of the
+        // epoch they came in.
+        if kind != MessageKind::Update {
+            self.apply(now, slot);
+        }
         let result = match kind {
             MessageKind::Update if up => self.update(now, slot, body),
             MessageKind::RouteRefresh if up => self.refresh(slot, body),
@@ -96,6 +103,7 @@ impl Speaker {
             }
         };
         if let Err(notification) = result {
+            self.apply(now, slot);
             self.fault(now, slot, conn, notification);
         }
     }
@@ -137,7 +145,7 @@ impl Speaker {
         // Withdrawn first: a prefix in both places is announced (RFC 4271, 4.3).
         let v4 = families[Family::Ipv4Unicast.index()];
         if v4 {
-            self.prefixes4(now, slot, raw.withdrawn, Act::Withdraw)?;
+            self.prefixes4(slot, raw.withdrawn, Act::Withdraw)?;
         }
         if raw.attributes.is_empty() && raw.nlri.is_empty() {
             return Ok(());
@@ -170,7 +178,7 @@ impl Speaker {
                 if unreach.nlri.is_empty() && raw.nlri.is_empty() && parsed.reach.is_none() {
                     self.end_of_rib(slot, family);
                 }
-                self.prefixes(now, slot, family, unreach.nlri, Act::Withdraw)?;
+                self.prefixes(slot, family, unreach.nlri, Act::Withdraw)?;
             }
             if let Some(reach) = &parsed.reach
                 && let Some(family) = Family::from_code(reach.afi, reach.safi)
@@ -181,7 +189,7 @@ impl Speaker {
                 } else {
                     self.set(slot, &canonical, reach.next_hop, &facts)
                 };
-                self.prefixes(now, slot, family, reach.nlri, act)?;
+                self.prefixes(slot, family, reach.nlri, act)?;
             }
             if v4 && !raw.nlri.is_empty() {
                 let act = match parsed.next_hop {
@@ -191,12 +199,19 @@ impl Speaker {
                     }
                     _ => Act::Withdraw,
                 };
-                self.prefixes4(now, slot, raw.nlri, act)?;
+                self.prefixes4(slot, raw.nlri, act)?;
             }
-            self.check_limit(slot)
+            Ok(())
         })();
         self.canonical = canonical;
-        result
+        result?;
+        let limited = self
+            .peer(slot)
+            .is_some_and(|peer| peer.session.config().max_prefixes.is_some());
+        if limited || self.staged.v4.is_full() || self.staged.v6.is_full() {
+            self.apply(now, slot);
+        }
+        self.check_limit(slot)
     }
 
     /// Interns a set of attributes and judges it.
@@ -212,80 +227,53 @@ impl Speaker {
 
     fn prefixes(
         &mut self,
-        now: Time,
         slot: Slot,
         family: Family,
         nlri: &[u8],
         act: Act,
     ) -> Result<(), Notification> {
         match family {
-            Family::Ipv4Unicast => self.prefixes4(now, slot, nlri, act),
+            Family::Ipv4Unicast => self.prefixes4(slot, nlri, act),
             Family::Ipv6Unicast => {
                 let prefixes = Nlri6::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
-                self.apply::<Ipv6Prefix>(now, slot, prefixes, act)
+                let config = config_of(&self.peers, slot);
+                stage(&mut self.staged.v6, config, prefixes, act)
             }
         }
     }
 
-    fn prefixes4(
-        &mut self,
-        now: Time,
-        slot: Slot,
-        nlri: &[u8],
-        act: Act,
-    ) -> Result<(), Notification> {
+    fn prefixes4(&mut self, slot: Slot, nlri: &[u8], act: Act) -> Result<(), Notification> {
         let prefixes = Nlri4::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
-        self.apply::<Ipv4Prefix>(now, slot, prefixes, act)
+        let config = config_of(&self.peers, slot);
+        stage(&mut self.staged.v4, config, prefixes, act)
     }
 
-    fn apply<P: InTables>(
-        &mut self,
-        now: Time,
-        slot: Slot,
-        prefixes: impl Iterator<Item = Result<P, Notification>>,
-        act: Act,
-    ) -> Result<(), Notification> {
-        let since = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        let multipath = self.config.multipath > 1;
-        let index = P::FAMILY.index();
+    /// Puts what was staged, all of it by `slot`, into the tables.
+    fn apply(&mut self, now: Time, slot: Slot) {
         let Self {
             shared,
             tables,
             peers,
             feeds,
+            staged,
+            config,
             ..
         } = self;
-        let table = P::table(tables);
         let Some(peer) = peers.get_mut(slot.index()).and_then(Option::as_mut) else {
-            return Ok(());
+            debug_assert!(false, "changes by nobody");
+            *staged = StagedFamilies::default();
+            return;
         };
-        let counts = &mut peer.counts[index];
-        for prefix in prefixes {
-            let prefix = prefix?;
-            let outcome = match act {
-                Act::Withdraw => shared.withdraw(table, prefix, slot),
-                Act::Announce { received, attr } => {
-                    let refused = !attr.is_none()
-                        && refuses_prefix(peer.session.config(), prefix.into()).is_some();
-                    let attr = if refused { AttrId::NONE } else { attr };
-                    Some(shared.announce(table, prefix, slot, received, attr, since))
-                }
-            };
-            if let Some(outcome) = outcome {
-                let Outcome {
-                    dest,
-                    best_changed,
-                    received,
-                    accepted,
-                } = outcome;
-                counts.received = counts.received.saturating_add_signed(received.into());
-                counts.accepted = counts.accepted.saturating_add_signed(accepted.into());
-                if multipath && !best_changed {
-                    mark(feeds, index, dest);
-                }
-            }
-        }
-        Ok(())
+        let mut target = Target {
+            shared,
+            peer,
+            feeds,
+            slot,
+            since: u32::try_from(now.as_secs()).unwrap_or(u32::MAX),
+            multipath: config.multipath > 1,
+        };
+        staged.v4.apply(&mut tables.v4, &mut target);
+        staged.v6.apply(&mut tables.v6, &mut target);
     }
 
     fn end_of_rib(&mut self, slot: Slot, family: Family) {
@@ -326,19 +314,33 @@ impl Speaker {
     }
 }
 
-/// Which of the two tables a prefix belongs to.
-trait InTables: PrefixKey {
-    fn table(tables: &mut crate::out::Families) -> &mut Table<Self>;
+fn config_of(peers: &[Option<Peer>], slot: Slot) -> Option<&PeerConfig> {
+    let peer = peers.get(slot.index())?.as_ref()?;
+    Some(peer.session.config())
 }
 
-impl InTables for Ipv4Prefix {
-    fn table(tables: &mut crate::out::Families) -> &mut Table<Self> {
-        &mut tables.v4
+/// Judges prefixes and keeps them until they are applied. Those before one that cannot be read
+/// count (RFC 7606 leaves no way but to reset the session then, which takes them back).
+fn stage<P: PrefixKey>(
+    staged: &mut Staged<P>,
+    config: Option<&PeerConfig>,
+    prefixes: impl Iterator<Item = Result<P, Notification>>,
+    act: Act,
+) -> Result<(), Notification> {
+    for prefix in prefixes {
+        let prefix = prefix?;
+        let act = match act {
+            Act::Announce { received, attr }
+                if !attr.is_none()
+                    && config
+                        .is_none_or(|config| refuses_prefix(config, prefix.into()).is_some()) =>
+            {
+                let attr = AttrId::NONE;
+                Act::Announce { received, attr }
+            }
+            act @ (Act::Withdraw | Act::Announce { .. }) => act,
+        };
+        staged.push(prefix, act);
     }
-}
-
-impl InTables for Ipv6Prefix {
-    fn table(tables: &mut crate::out::Families) -> &mut Table<Self> {
-        &mut tables.v6
-    }
+    Ok(())
 }

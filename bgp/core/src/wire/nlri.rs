@@ -110,12 +110,15 @@ pub fn put_nlri6(out: &mut Vec<u8>, prefix: Ipv6Prefix, path_id: Option<u32>) {
     put(out, &prefix.bits().to_be_bytes(), prefix.len(), path_id);
 }
 
+/// Appends all octets of the address and takes back those past the length: copying a number of
+/// octets that is known beforehand needs no call.
 #[inline]
-fn put(out: &mut Vec<u8>, address: &[u8], len: u8, path_id: Option<u32>) {
+fn put<const N: usize>(out: &mut Vec<u8>, address: &[u8; N], len: u8, path_id: Option<u32>) {
     if let Some(id) = path_id {
         out.extend_from_slice(&id.to_be_bytes());
     }
     out.push(len);
-    let octets = usize::from(len).div_ceil(8);
-    out.extend_from_slice(address.get(..octets).unwrap_or(address));
+    out.extend_from_slice(address);
+    let octets = usize::from(len).div_ceil(8).min(N);
+    out.truncate(out.len() - (N - octets));
 }
