@@ -175,7 +175,7 @@ proptest! {
             let _answer = super::answer(&message);
             let _object = object(&message);
         }
-        let message = super::Message { kind, flags: 0, sequence: 0, payload: &bytes };
+        let message = super::Message { kind, flags: 0, sequence: 0, port: 7, payload: &bytes };
         let _event = super::event(&message);
     }
 

@@ -25,9 +25,10 @@ fn routes_heard(monitor: &mut Monitor) -> Vec<Event> {
     events.retain(|event| match event {
         Event::New(Object::Route(route))
         | Event::Replaced(Object::Route(route))
-        | Event::Gone(Object::Route(route)) => route.protocol != Protocol::KERNEL,
+        | Event::Gone(Object::Route(route))
+        | Event::Dropped(Object::Route(route)) => route.protocol != Protocol::KERNEL,
         Event::Overrun => true,
-        Event::New(_) | Event::Replaced(_) | Event::Gone(_) => false,
+        Event::New(_) | Event::Replaced(_) | Event::Gone(_) | Event::Dropped(_) => false,
     });
     events
 }
@@ -84,6 +85,28 @@ fn the_echo_of_our_own_route_changes_is_not_heard_but_everything_else_is() {
         let dev = uplink(&mut ours);
         let mut monitor = Monitor::open(&FORWARDING).expect("a monitor");
         monitor.ignore_routes_of(ours.port()).expect("a filter");
+        let object = |id: u32| wayleave_netlink::Nexthop {
+            id: wayleave_netlink::NexthopId(id),
+            protocol: Protocol::WAYLEAVE,
+            to: wayleave_netlink::NexthopTarget::Via {
+                gateway: ip("192.0.2.2"),
+                ifindex: dev,
+                onlink: false,
+            },
+        };
+        apply(&mut ours, [Change::NexthopAdd(object(1))]);
+        apply(&mut theirs, [Change::NexthopAdd(object(2))]);
+        apply(&mut ours, [Change::NexthopDelete(object(1).id)]);
+        let mut events = heard(&mut monitor);
+        events.retain(|event| {
+            matches!(
+                event,
+                Event::New(Object::Nexthop(_))
+                    | Event::Gone(Object::Nexthop(_))
+                    | Event::Dropped(Object::Nexthop(_))
+            )
+        });
+        assert_eq!(events, [Event::New(Object::Nexthop(object(2)))]);
         let mine = route(dev, "10.1.0.0/24");
         let other = route(dev, "10.2.0.0/24");
         apply(&mut ours, [Change::RouteAdd(mine.clone())]);
@@ -128,6 +151,40 @@ fn a_link_that_goes_down_takes_ipv4_routes_along_with_no_other_sign_than_itself(
         );
         let gone = socket.apply_one(&Change::RouteDelete(mine.key()));
         assert!(gone.is_err(), "the route is gone all the same");
+    });
+}
+
+#[test]
+fn what_the_kernel_drops_by_itself_is_told_apart_from_what_somebody_deletes() {
+    in_namespace(|| {
+        let mut socket = Socket::open().expect("a socket");
+        let dev = uplink(&mut socket);
+        let object = wayleave_netlink::Nexthop {
+            id: wayleave_netlink::NexthopId(1),
+            protocol: Protocol::WAYLEAVE,
+            to: wayleave_netlink::NexthopTarget::Via {
+                gateway: ip("2001:db8::2"),
+                ifindex: dev,
+                onlink: false,
+            },
+        };
+        let through = Route::through(prefix("2001:db8:7::/64"), Protocol::WAYLEAVE, object.id);
+        apply(
+            &mut socket,
+            [
+                Change::NexthopAdd(object.clone()),
+                Change::RouteAdd(through.clone()),
+            ],
+        );
+        let mut monitor = Monitor::open(&FORWARDING).expect("a monitor");
+        apply(&mut socket, [Change::NexthopDelete(object.id)]);
+        let events = heard(&mut monitor);
+        let dropped = Event::Dropped(Object::Route(through.canonical()));
+        assert!(events.contains(&dropped), "{events:?}");
+        assert!(
+            events.contains(&Event::Gone(Object::Nexthop(object))),
+            "{events:?}"
+        );
     });
 }
 

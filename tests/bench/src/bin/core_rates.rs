@@ -1,7 +1,7 @@
 //! What a route costs in the machine alone: nanoseconds and bytes, beside the budget.
 //!
 //! One peer sends a synthetic table, another is sent all of it; no socket is involved. Run it
-//! with `cargo run --release -p wayleave-bgp-core --example core_rates [ROUTES [ipv6]]`.
+//! with `wayleave-core-rates [ROUTES [ipv6]]`; `tests/run` does with 200,000 routes.
 
 #![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used)]
 #![allow(
@@ -271,10 +271,7 @@ fn main() {
     });
     assert_eq!(held(&speaker), 0);
     println!(
-        "budget: {:.0} ns and {:.0} bytes; this run: {:.0}% and {:.0}% of it",
-        BUDGET.0,
-        BUDGET.1,
-        100.0 * through / BUDGET.0,
-        100.0 * bytes / BUDGET.1
+        "core: {through:.0} ns and {bytes:.0} bytes per route of {routes} (budget {:.0} and {:.0})",
+        BUDGET.0, BUDGET.1,
     );
 }
