@@ -249,10 +249,13 @@ impl Driver {
                 }
                 Event::Abandoned => break,
             }
-            while self.turn() {
+            if self.turn() {
+                // Behind whoever has read meanwhile; and timers and commands come before it.
+                self.due.give();
                 tokio::task::yield_now().await;
+            } else {
+                self.answered.set(false);
             }
-            self.answered.set(false);
         }
     }
 

@@ -49,11 +49,13 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Hands everything over again.
+    /// Hands everything over again. Whatever was handed over is told again, be it that it is gone:
+    /// a walk from the start would pass over what has gone since.
     pub(super) fn start_again(&mut self) {
         for part in &mut self.families {
-            part.position = 0;
-            part.behind = Bits::default();
+            for dest in 0..part.position {
+                part.behind.insert(dest);
+            }
         }
     }
 }

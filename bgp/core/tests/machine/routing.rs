@@ -313,6 +313,48 @@ fn a_feed_gives_the_whole_picture_then_changes_and_says_when_it_is_in_sync() {
 }
 
 #[test]
+fn a_feed_that_is_told_everything_again_still_hears_of_what_has_gone() {
+    let mut net = Net::graph(14, &[65_001, 65_002], &[(0, 1)]);
+    let feed = net.speakers[1].subscribe();
+    net.raise();
+    let prefixes = ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"];
+    originate(&mut net, 0, &prefixes);
+    net.settle();
+    let mut held = std::collections::BTreeSet::new();
+    let mut drain = |net: &mut Net, most: usize, times: usize| {
+        let now = net.now;
+        for _ in 0..times {
+            let event = net.speakers[1].poll_feed(now, feed, most);
+            if let Some(FeedEvent::Changes(changes)) = event {
+                for change in changes {
+                    if change.route.is_some() {
+                        held.insert(change.prefix);
+                    } else {
+                        held.remove(&change.prefix);
+                    }
+                }
+            }
+        }
+        held.len()
+    };
+    assert_eq!(drain(&mut net, 10, 5), 3);
+    // One goes before everything is to be told again, and is not heard of yet; one goes in between.
+    let now = net.now;
+    net.speakers[0].withdraw(now, 0, &[prefixes[0].parse().unwrap()]);
+    net.settle();
+    let mut config = net.speakers[1].config().clone();
+    config.multipath = 8;
+    let now = net.now;
+    net.speakers[1].reconfigure(now, config);
+    drain(&mut net, 1, 1);
+    let now = net.now;
+    net.speakers[0].withdraw(now, 0, &[prefixes[2].parse().unwrap()]);
+    net.settle();
+    assert_eq!(drain(&mut net, 1, 20), 1);
+    assert_eq!(held.into_iter().next(), Some(prefixes[1].parse().unwrap()));
+}
+
+#[test]
 fn whoever_only_forwards_hears_the_same_paths_and_those_that_go_one_way_share_them() {
     let mut net = Net::graph(
         13,
