@@ -84,6 +84,7 @@ impl Log {
         self.end
     }
 
+    /// Octets held, those of messages and of the names of their destinations.
     pub(crate) fn bytes_held(&self) -> usize {
         self.held
     }
@@ -131,7 +132,7 @@ impl Log {
         });
         let added = end - begin;
         self.end += added as u64;
-        self.held += added;
+        self.held += added + size_of_val(dests);
     }
 
     /// Index of the block `cursor` is in, or past the last.
@@ -241,7 +242,7 @@ impl Log {
             if block.end() > least_cursor {
                 break;
             }
-            self.held -= block.bytes.len();
+            self.held -= block.bytes.len() + size_of_val(&*block.dests);
             let spare = self.blocks.pop_front();
             self.spare = spare.map(|mut block| {
                 block.bytes.clear();
@@ -331,9 +332,9 @@ mod tests {
         log.unread(45, Slot(1), |_, unread| dests.extend_from_slice(unread));
         assert_eq!(dests, [u32::from(b'b'), u32::from(b'c'), u32::from(b'd')]);
         log.trim(89);
-        assert_eq!(log.bytes_held(), 120);
+        assert_eq!(log.bytes_held(), 120 + 4 * 4);
         log.trim(90);
-        assert_eq!((log.bytes_held(), log.oldest_turn()), (30, Some(2)));
+        assert_eq!((log.bytes_held(), log.oldest_turn()), (30 + 4, Some(2)));
         log.trim(120);
         assert_eq!((log.bytes_held(), log.oldest_turn()), (0, None));
         assert_eq!(log.advance(120, Slot(1), 0), (120, 0));

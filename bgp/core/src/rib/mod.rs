@@ -5,6 +5,7 @@ pub(crate) mod bits;
 pub(crate) mod decision;
 pub(crate) mod index;
 pub(crate) mod key;
+pub(crate) mod limbo;
 pub(crate) mod source;
 pub(crate) mod table;
 

@@ -4,11 +4,11 @@
 //! destination and 24 bytes per path. Adj-RIB-in is the paths with the attributes as received,
 //! loc-RIB is the mark `best`; nothing is stored twice.
 
-use std::{collections::VecDeque, hash::BuildHasher, hint::black_box};
+use std::{hash::BuildHasher, hint::black_box};
 
 use hashbrown::DefaultHashBuilder;
 
-use super::{attr::AttrId, index::Index, key::PrefixKey, source::Slot};
+use super::{attr::AttrId, index::Index, key::PrefixKey, limbo::Limbo, source::Slot};
 
 /// "No destination", "no path".
 pub(crate) const NONE: u32 = u32::MAX;
@@ -77,7 +77,7 @@ pub(crate) struct Table<P: PrefixKey> {
     dirty: Vec<u32>,
     /// Destinations without paths that somebody may still have to hear about, with the last turn
     /// in which a log may have taken that up; oldest first.
-    limbo: VecDeque<(u32, u64)>,
+    limbo: Limbo,
 }
 
 impl<P: PrefixKey> Table<P> {
@@ -92,7 +92,7 @@ impl<P: PrefixKey> Table<P> {
             live_paths: 0,
             live_best: 0,
             dirty: Vec::new(),
-            limbo: VecDeque::new(),
+            limbo: Limbo::default(),
         }
     }
 
@@ -365,7 +365,7 @@ impl<P: PrefixKey> Table<P> {
         }
         if entry.flags & IN_LIMBO == 0 {
             entry.flags |= IN_LIMBO;
-            self.limbo.push_back((dest, turn));
+            self.limbo.push(dest, turn);
         } else {
             entry.flags |= AGAIN_IN_LIMBO;
         }
@@ -380,19 +380,15 @@ impl<P: PrefixKey> Table<P> {
         mut budget: usize,
         awaited: impl Fn(u32) -> bool,
     ) {
-        let is_due = |front: Option<&(u32, u64)>| front.is_some_and(|&(_, turn)| turn < before);
-        while budget > 0 && is_due(self.limbo.front()) {
+        while budget > 0 && self.limbo.is_due(before) {
             let count = budget.min(TOGETHER);
             budget -= count;
             self.touch_limbo(count);
             for _ in 0..count {
-                match self.limbo.front() {
-                    Some(&(dest, turn)) if turn < before => {
-                        self.limbo.pop_front();
-                        self.leave(dest, now, &awaited);
-                    }
-                    _ => return,
-                }
+                let Some(dest) = self.limbo.pop_before(before) else {
+                    return;
+                };
+                self.leave(dest, now, &awaited);
             }
         }
     }
@@ -401,7 +397,7 @@ impl<P: PrefixKey> Table<P> {
     /// other (as for what comes in, see `speaker/staged.rs`).
     fn touch_limbo(&self, count: usize) {
         let next = self.limbo.iter().take(count);
-        let read = next.fold(0, |read, &(dest, _)| {
+        let read = next.fold(0, |read, dest| {
             let dest = &self.dests[dest as usize];
             read ^ self.index.touch(self.hash_of((dest.addr, dest.len)))
         });
