@@ -11,7 +11,7 @@ use wayleave_bgp_core::{
     attributes,
     feed::{FeedEvent, FeedPath, Forwarding, RouteChange, RouteSource},
 };
-use wayleave_netlink::{Kernel, RouteFilter, Socket};
+use wayleave_netlink::{Dump, Kernel, Nexthop, NexthopTarget, Object, RouteFilter, Socket};
 
 use super::*;
 use crate::{event::Progress, fib, problem::Problems};
@@ -19,11 +19,13 @@ use crate::{event::Progress, fib, problem::Problems};
 /// Set in the process that runs inside.
 const INSIDE: &str = "WAYLEAVE_TEST_NAMESPACE";
 
-/// Whether the test is to go on: it runs in a namespace of its own, made for it. Outside it runs
-/// itself there and goes no further.
-fn inside(test: &str) -> bool {
+/// A socket in a namespace with an uplink, made for the test of this name; `None`: it has run
+/// itself there, and goes no further out here.
+fn inside(test: &str) -> Option<Socket> {
     if std::env::var_os(INSIDE).is_some() {
-        return true;
+        let mut socket = Socket::open().expect("a socket");
+        uplink(&mut socket);
+        return Some(socket);
     }
     if !nix::unistd::geteuid().is_root() {
         assert!(
@@ -31,18 +33,26 @@ fn inside(test: &str) -> bool {
             "CI must run the kernel tests as root"
         );
         eprintln!("skipped: network namespaces need root");
-        return false;
+        return None;
     }
+    let test = format!(
+        "{}::{test}",
+        module_path!().split_once("::").expect("a module").1
+    );
     let this = std::env::current_exe().expect("the path of the test");
-    let status = Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["--net", "--kill-child"])
         .arg(this)
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &test, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
-        .status()
+        .output()
         .expect("unshare of util-linux");
-    assert!(status.success(), "it failed inside the namespace");
-    false
+    let said = String::from_utf8_lossy(&output.stdout);
+    eprintln!("{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "it failed inside the namespace");
+    // Of a name that nobody has, no test fails.
+    assert!(said.contains("1 passed"), "{test} did not run in there");
+    None
 }
 
 fn apply(socket: &mut Socket, changes: impl IntoIterator<Item = Change>) {
@@ -99,6 +109,19 @@ fn ours(socket: &mut Socket) -> Vec<Route> {
             socket
                 .routes(RouteFilter::all(family).protocol(OURS))
                 .expect("a listing")
+        })
+        .collect()
+}
+
+fn nexthops(socket: &mut Socket) -> Vec<Nexthop> {
+    let listed = socket.dump(&Dump::Nexthops).expect("a listing").into_iter();
+    listed
+        .filter_map(|object| {
+            if let Object::Nexthop(nexthop) = object {
+                Some(nexthop)
+            } else {
+                None
+            }
         })
         .collect()
 }
@@ -183,13 +206,11 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn learned_routes_are_in_the_kernel_and_stay_there_whatever_others_do() {
-    if !inside(
-        "fib::tests::kernel::learned_routes_are_in_the_kernel_and_stay_there_whatever_others_do",
-    ) {
+    let Some(mut socket) =
+        inside("learned_routes_are_in_the_kernel_and_stay_there_whatever_others_do")
+    else {
         return;
-    }
-    let mut socket = Socket::open().expect("a socket");
-    uplink(&mut socket);
+    };
     let stray = route("10.200.0.0/24", OURS, "192.0.2.9", ETH0 + 100);
     let foreign = route("10.201.0.0/24", Protocol::BIRD, "192.0.2.9", ETH0 + 100);
     apply(
@@ -291,11 +312,10 @@ fn learned_routes_are_in_the_kernel_and_stay_there_whatever_others_do() {
 
 #[test]
 fn an_agent_killed_and_started_leaves_every_route_untouched() {
-    if !inside("fib::tests::kernel::an_agent_killed_and_started_leaves_every_route_untouched") {
+    let Some(mut socket) = inside("an_agent_killed_and_started_leaves_every_route_untouched")
+    else {
         return;
-    }
-    let mut socket = Socket::open().expect("a socket");
-    uplink(&mut socket);
+    };
     let changes = || {
         (0..500).map(|i| {
             learned(
@@ -331,11 +351,9 @@ fn an_agent_killed_and_started_leaves_every_route_untouched() {
 
 #[test]
 fn twenty_thousand_routes_that_somebody_flushes_are_back() {
-    if !inside("fib::tests::kernel::twenty_thousand_routes_that_somebody_flushes_are_back") {
+    let Some(mut socket) = inside("twenty_thousand_routes_that_somebody_flushes_are_back") else {
         return;
-    }
-    let mut socket = Socket::open().expect("a socket");
-    uplink(&mut socket);
+    };
     runtime().block_on(async {
         let agent = run();
         let start = Instant::now();
@@ -372,13 +390,11 @@ fn twenty_thousand_routes_that_somebody_flushes_are_back() {
 
 #[test]
 fn a_next_hop_that_moves_takes_all_its_routes_along_and_carrier_loss_is_made_good() {
-    if !inside(
-        "fib::tests::kernel::a_next_hop_that_moves_takes_all_its_routes_along_and_carrier_loss_is_made_good",
-    ) {
+    let Some(mut socket) =
+        inside("a_next_hop_that_moves_takes_all_its_routes_along_and_carrier_loss_is_made_good")
+    else {
         return;
-    }
-    let mut socket = Socket::open().expect("a socket");
-    uplink(&mut socket);
+    };
     let second = NewLink::Veth {
         host: NewEnd {
             ifindex: Some(300),
@@ -405,22 +421,14 @@ fn a_next_hop_that_moves_takes_all_its_routes_along_and_carrier_loss_is_made_goo
         let object = before[0].nexthop.expect("a route through an object");
         assert!(before[..5_000].iter().all(|route| route.nexthop == Some(object)));
         let leads_over = |socket: &mut Socket| {
-            let objects = socket.dump(&wayleave_netlink::Dump::Nexthops).expect("a listing");
-            objects.into_iter().find_map(|listed| match listed {
-                wayleave_netlink::Object::Nexthop(nexthop) if nexthop.id == object => {
-                    let to = nexthop.to;
-                    let wayleave_netlink::NexthopTarget::Via { ifindex, .. } = to else {
-                        return None;
-                    };
-                    Some(ifindex)
-                }
-                wayleave_netlink::Object::Nexthop(_)
-                | wayleave_netlink::Object::Route(_)
-                | wayleave_netlink::Object::Link(_)
-                | wayleave_netlink::Object::Address(_)
-                | wayleave_netlink::Object::Neighbor(_)
-                | wayleave_netlink::Object::Rule(_) => None,
-            })
+            let mut there = nexthops(socket).into_iter();
+            match there.find(|nexthop| nexthop.id == object)?.to {
+                NexthopTarget::Via { ifindex, .. } => Some(ifindex),
+                NexthopTarget::Dev { .. }
+                | NexthopTarget::Blackhole { .. }
+                | NexthopTarget::Group(_)
+                | NexthopTarget::Resilient { .. } => None,
+            }
         };
         assert_eq!(leads_over(&mut socket), Some(ETH0 + 100));
 
@@ -467,11 +475,10 @@ fn a_next_hop_that_moves_takes_all_its_routes_along_and_carrier_loss_is_made_goo
 
 #[test]
 fn a_few_changes_are_done_at_once_and_never_before_older_ones() {
-    if !inside("fib::tests::kernel::a_few_changes_are_done_at_once_and_never_before_older_ones") {
+    let Some(mut socket) = inside("a_few_changes_are_done_at_once_and_never_before_older_ones")
+    else {
         return;
-    }
-    let mut socket = Socket::open().expect("a socket");
-    uplink(&mut socket);
+    };
     runtime().block_on(async {
         let agent = run();
         agent.in_sync().await;
@@ -516,21 +523,11 @@ fn a_few_changes_are_done_at_once_and_never_before_older_ones() {
         until("the last change is done", || ours(&mut socket).len() == 200).await;
         eprintln!("{at_once} of 1010 single changes in a flood were done at once");
         let there = ours(&mut socket);
-        let nexthops = socket
-            .dump(&wayleave_netlink::Dump::Nexthops)
-            .expect("a listing");
+        let nexthops = nexthops(&mut socket);
         let gateway = |route: &Route| {
-            nexthops.iter().find_map(|listed| match listed {
-                wayleave_netlink::Object::Nexthop(nexthop) if Some(nexthop.id) == route.nexthop => {
-                    Some(nexthop.to_string())
-                }
-                wayleave_netlink::Object::Nexthop(_)
-                | wayleave_netlink::Object::Route(_)
-                | wayleave_netlink::Object::Link(_)
-                | wayleave_netlink::Object::Address(_)
-                | wayleave_netlink::Object::Neighbor(_)
-                | wayleave_netlink::Object::Rule(_) => None,
-            })
+            let mut all = nexthops.iter();
+            all.find(|nexthop| Some(nexthop.id) == route.nexthop)
+                .map(Nexthop::to_string)
         };
         let through = |router: &str| {
             let leads = |route: &&Route| gateway(route).is_some_and(|to| to.contains(router));

@@ -354,10 +354,10 @@ fn a_feed_that_is_told_everything_again_still_hears_of_what_has_gone() {
     assert_eq!(held.into_iter().next(), Some(prefixes[1].parse().unwrap()));
 }
 
-#[test]
-fn whoever_only_forwards_hears_the_same_paths_and_those_that_go_one_way_share_them() {
+/// A speaker with two ways, equally good, to another one.
+fn diamond(seed: u64) -> Net {
     let mut net = Net::graph(
-        13,
+        seed,
         &[65_001, 65_002, 65_002, 65_004],
         &[(0, 1), (0, 2), (1, 3), (2, 3)],
     );
@@ -365,6 +365,12 @@ fn whoever_only_forwards_hears_the_same_paths_and_those_that_go_one_way_share_th
     config.multipath = 8;
     let now = net.now;
     net.speakers[3].reconfigure(now, config);
+    net
+}
+
+#[test]
+fn whoever_only_forwards_hears_the_same_paths_and_those_that_go_one_way_share_them() {
+    let mut net = diamond(13);
     let (whole, forwarding) = (net.speakers[3].subscribe(), net.speakers[3].subscribe());
     net.raise();
     originate(&mut net, 0, &["10.1.0.0/24", "10.2.0.0/24"]);
@@ -397,15 +403,7 @@ fn whoever_only_forwards_hears_the_same_paths_and_those_that_go_one_way_share_th
 
 #[test]
 fn multipath_hands_over_equal_paths_and_drops_one_that_goes() {
-    let mut net = Net::graph(
-        11,
-        &[65_001, 65_002, 65_002, 65_004],
-        &[(0, 1), (0, 2), (1, 3), (2, 3)],
-    );
-    let mut config = net.speakers[3].config().clone();
-    config.multipath = 8;
-    let now = net.now;
-    net.speakers[3].reconfigure(now, config);
+    let mut net = diamond(11);
     let feed = net.speakers[3].subscribe();
     net.raise();
     originate(&mut net, 0, &["10.1.0.0/24"]);
