@@ -12,8 +12,8 @@
 //! # What the kernel does with them
 //! - To delete an object deletes every route through it, without a word about IPv4 ones. So a way
 //!   that leads nowhere any more costs one message, however many routes it has.
-//! - Carrier loss and a link that goes down delete the objects on it, with their routes, all of it
-//!   silently; groups lose the member.
+//! - Carrier loss and a link that goes down delete the objects on it, with their routes, IPv4 ones
+//!   again without a word; groups lose the member.
 //! - An id that is taken is taken over by a *replace*, whoever's it is: what we believe to be absent
 //!   is therefore *added*.
 
@@ -194,6 +194,20 @@ impl Objects {
             let there = self.left_over.entry(target.clone()).or_default();
             if !there.contains(&id) {
                 there.push(id);
+            }
+        }
+        if self.left_over.len() > 2 * self.objects.len() + 64 {
+            self.note_left_over_anew();
+        }
+    }
+
+    /// Most of what was noted is out of date.
+    fn note_left_over_anew(&mut self) {
+        self.left_over.clear();
+        for (id, object) in &self.objects {
+            if let (None, Actual::Is(target)) = (object.owner, &object.actual) {
+                let there = self.left_over.entry(target.clone()).or_default();
+                there.push(*id);
             }
         }
     }
@@ -711,5 +725,41 @@ fn hop(target: &NexthopTarget) -> Option<NextHop> {
         NexthopTarget::Blackhole { .. }
         | NexthopTarget::Group(_)
         | NexthopTarget::Resilient { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_next_hops_one_after_the_other_leave_nothing_behind() {
+        let mut objects = Objects::default();
+        objects.sweep();
+        let mut now = Time(0);
+        for host in 0..10_000_u32 {
+            let gateway = std::net::Ipv4Addr::from_bits(host).into();
+            let hop = NextHop::via(gateway, 2);
+            let want = single(&hop).expect("a router");
+            let owner = WayId(std::num::NonZeroU32::MIN);
+            let id = objects.claim(owner, want);
+            assert_eq!(id, NexthopId(FIRST_ID), "the id is free again");
+            // It is made; it is given up, and goes when it has lingered.
+            let settle = |objects: &mut Objects, now| {
+                let steps = objects.step(now, Protocol::WAYLEAVE, |_| false);
+                assert_eq!(steps.len(), 1);
+                for step in steps {
+                    objects.result(step.id, step.sent, Ok(()), now);
+                }
+                assert_eq!(objects.step(now, Protocol::WAYLEAVE, |_| false).len(), 0);
+            };
+            settle(&mut objects, now);
+            objects.release(id, now);
+            now = now + LINGER;
+            settle(&mut objects, now);
+            assert!(objects.objects.is_empty() && objects.work.is_empty());
+        }
+        assert!(objects.left_over.len() <= 66 && objects.later.is_empty());
+        assert_eq!(objects.next_due(now), None);
     }
 }

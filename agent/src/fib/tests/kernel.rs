@@ -35,10 +35,7 @@ fn inside(test: &str) -> Option<Socket> {
         eprintln!("skipped: network namespaces need root");
         return None;
     }
-    let test = format!(
-        "{}::{test}",
-        module_path!().split_once("::").expect("a module").1
-    );
+    let test = format!("fib::tests::kernel::{test}");
     let this = std::env::current_exe().expect("the path of the test");
     let output = Command::new("unshare")
         .args(["--net", "--kill-child"])
