@@ -1,24 +1,15 @@
 //! One TCP connection: reading into the speaker, writing what it gives.
 
 use std::{
-    cell::{Cell, RefCell},
-    future::poll_fn,
-    io::{self, IoSlice, Read},
-    rc::Rc,
-    task::{Context, Poll, ready},
-    time::Duration,
+    io::{self, IoSlice, Read, Write},
+    net::{Shutdown, SocketAddr},
+    time::{Duration, Instant},
 };
 
-use socket2::SockRef;
-use tokio::{io::Interest, net::TcpStream};
+use mio::{event::Event, net::TcpStream};
 use wayleave_bgp_core::{ConnId, ConnInfo, Speaker as Machine, Time};
 
-use crate::{
-    driver::Driver,
-    interface,
-    signal::Signal,
-    socket::{self, Target},
-};
+use crate::interface;
 
 /// Bytes read from one connection before others get their turn: more than any message, so that what
 /// is left of one, which is read anew with the rest of it, leaves room.
@@ -33,6 +24,19 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the peer may take to answer our connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is being done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The peer has not answered yet.
+    Opening,
+    Open,
+    /// The speaker wants it closed: it writes what there is, and then waits for the peer to have read
+    /// it. To close with something unread would reset the connection and lose our NOTIFICATION.
+    Closing,
+    /// All is written and the peer has been told so.
+    Shut,
+}
+
 /// Whether there is a point in writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writing {
@@ -43,193 +47,239 @@ enum Writing {
     Broken,
 }
 
-/// An open connection.
+/// What came of a look at a connection.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Nothing more to do until the system says so.
+    Idle,
+    /// There is more to read: others come first.
+    More,
+    /// It is at its end; why, in words.
+    Ended(String),
+}
+
+/// A connection that is being opened, is open, or is being closed.
+#[derive(Debug)]
 pub(crate) struct Connection {
     conn: ConnId,
     stream: TcpStream,
-    writing: Cell<Writing>,
-    /// The speaker wants it closed.
-    closing: Cell<bool>,
-    /// Wakes the task when it is to be closed, or writing has come to [`Writing::Full`].
-    attention: Signal,
+    /// Where our attempt goes to.
+    remote: SocketAddr,
+    phase: Phase,
+    /// When its phase is over at the latest.
+    deadline: Option<Instant>,
+    writing: Writing,
+    readable: bool,
+    /// The peer has said all, or the connection is broken: reading will come to the end of it, and no
+    /// further event says so.
+    ended: bool,
+    /// Somebody will look at it.
+    pub(crate) queued: bool,
     /// What was read and is not a whole message yet.
-    unread: RefCell<Vec<u8>>,
-}
-
-/// Connects and runs the connection.
-pub(crate) async fn open(driver: Rc<Driver>, conn: ConnId, target: Target<'_>) {
-    let opened = socket::connect(&target, CONNECT_PATIENCE).await;
-    driver.attempts.borrow_mut().remove(&conn);
-    match opened {
-        Ok(stream) => run(driver, conn, stream, true).await,
-        Err(error) => {
-            let now = driver.now();
-            driver
-                .machine
-                .borrow_mut()
-                .closed(now, conn, &error.to_string());
-            driver.due.give();
-        }
-    }
-}
-
-/// Takes a connection a peer has opened.
-pub(crate) async fn accept(driver: Rc<Driver>, stream: TcpStream) -> io::Result<()> {
-    let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
-    let now = driver.now();
-    let expected = driver.machine.borrow().expects(remote.ip());
-    let admitted = expected
-        .then(|| interface::describe(local, remote))
-        .and_then(|info| driver.machine.borrow_mut().accepted(now, info));
-    let Some(conn) = admitted else {
-        tracing::debug!(%remote, "a connection from nobody we know, closed");
-        return Ok(());
-    };
-    let (ttl, least) = driver.machine.borrow().ttls(conn);
-    if let Err(error) = socket::prepare_stream(&stream, socket::Ttls { ttl, least }) {
-        driver
-            .machine
-            .borrow_mut()
-            .closed(now, conn, &error.to_string());
-        driver.due.give();
-        return Err(error);
-    }
-    run(driver, conn, stream, false).await;
-    Ok(())
-}
-
-async fn run(driver: Rc<Driver>, conn: ConnId, stream: TcpStream, ours: bool) {
-    let ends = stream
-        .local_addr()
-        .and_then(|local| Ok((local, stream.peer_addr()?)));
-    let connection = Rc::new(Connection {
-        conn,
-        stream,
-        writing: Cell::new(Writing::Open),
-        closing: Cell::new(false),
-        attention: Signal::default(),
-        unread: RefCell::default(),
-    });
-    driver
-        .connections
-        .borrow_mut()
-        .insert(conn, Rc::clone(&connection));
-    let now = driver.now();
-    match ends {
-        Ok((local, remote)) if ours => {
-            let info = interface::describe(local, remote);
-            driver.machine.borrow_mut().connected(now, conn, info);
-        }
-        Ok(_) => {}
-        Err(error) => driver
-            .machine
-            .borrow_mut()
-            .closed(now, conn, &error.to_string()),
-    }
-    driver.due.give();
-    let why = connection.serve(&driver).await;
-    let now = driver.now();
-    driver.connections.borrow_mut().remove(&conn);
-    driver.machine.borrow_mut().closed(now, conn, &why);
-    driver.due.give();
+    unread: Vec<u8>,
 }
 
 impl Connection {
+    /// A connection on its way to `remote`.
+    pub(crate) fn opening(
+        conn: ConnId,
+        stream: TcpStream,
+        remote: SocketAddr,
+        now: Instant,
+    ) -> Self {
+        Self {
+            conn,
+            stream,
+            remote,
+            phase: Phase::Opening,
+            deadline: Some(now + CONNECT_PATIENCE),
+            writing: Writing::Full,
+            readable: false,
+            ended: false,
+            queued: false,
+            unread: Vec::new(),
+        }
+    }
+
+    /// A connection a peer has opened.
+    pub(crate) fn accepted(conn: ConnId, stream: TcpStream, remote: SocketAddr) -> Self {
+        Self {
+            conn,
+            stream,
+            remote,
+            phase: Phase::Open,
+            deadline: None,
+            writing: Writing::Open,
+            // What came before it was watched is not announced.
+            readable: true,
+            ended: false,
+            queued: false,
+            unread: Vec::new(),
+        }
+    }
+
     /// The two ends as the system has them now.
     pub(crate) fn describe(&self) -> io::Result<ConnInfo> {
         let ends = (self.stream.local_addr()?, self.stream.peer_addr()?);
         Ok(interface::describe(ends.0, ends.1))
     }
 
+    /// What is watched.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// When it has to be looked at without any event.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether it is open for messages of the speaker.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase != Phase::Opening
+    }
+
+    /// Takes note of what the system says.
+    pub(crate) fn note(&mut self, event: &Event) {
+        if event.is_read_closed() || event.is_write_closed() || event.is_error() {
+            self.ended = true;
+            self.readable = true;
+        }
+        self.readable |= event.is_readable();
+        if event.is_writable() && self.writing == Writing::Full {
+            self.writing = Writing::Open;
+        }
+    }
+
     /// Closes it when it has written what there is.
-    pub(crate) fn close(&self) {
-        self.closing.set(true);
-        self.attention.give();
+    pub(crate) fn close(&mut self, now: Instant) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closing;
+            self.deadline = Some(now + LAST_WORDS);
+        }
     }
 
-    /// Reads and writes until either side ends it; says why in words.
-    async fn serve(&self, driver: &Rc<Driver>) -> String {
-        match poll_fn(|cx| self.advance(driver, cx)).await {
-            Ok(()) => {
-                let _ = tokio::time::timeout(LAST_WORDS, self.last_words(driver)).await;
-                "closed by us".to_owned()
+    /// Does a piece of what it has to do: comes up, reads once, or ends. `input` is where any
+    /// connection reads to. What the speaker has to say is written by [`write`](Self::write).
+    pub(crate) fn advance(
+        &mut self,
+        now: Time,
+        clock: Instant,
+        machine: &mut Machine,
+        input: &mut [u8],
+    ) -> Progress {
+        let late = self.deadline.is_some_and(|deadline| deadline <= clock);
+        match self.phase {
+            Phase::Opening if self.writing == Writing::Open => match self.opened() {
+                Ok(true) => {
+                    self.phase = Phase::Open;
+                    self.deadline = None;
+                    match self.describe() {
+                        Ok(info) => machine.connected(now, self.conn, info),
+                        Err(error) => return Progress::Ended(error.to_string()),
+                    }
+                    self.hear(now, machine, input)
+                }
+                Ok(false) => Progress::Idle,
+                Err(error) => Progress::Ended(error.to_string()),
+            },
+            Phase::Opening if late => Progress::Ended(format!(
+                "no answer from {} within {CONNECT_PATIENCE:?}",
+                self.remote
+            )),
+            Phase::Opening => Progress::Idle,
+            Phase::Open => self.hear(now, machine, input),
+            Phase::Closing | Phase::Shut if late => Progress::Ended(BY_US.to_owned()),
+            Phase::Closing => {
+                self.write(now, machine);
+                match self.writing {
+                    Writing::Open if self.stream.shutdown(Shutdown::Write).is_ok() => {
+                        self.phase = Phase::Shut;
+                        self.drain(input)
+                    }
+                    Writing::Full => Progress::Idle,
+                    Writing::Open | Writing::Broken => Progress::Ended(BY_US.to_owned()),
+                }
             }
+            Phase::Shut => self.drain(input),
+        }
+    }
+
+    /// Whether our attempt has come through.
+    fn opened(&mut self) -> io::Result<bool> {
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                self.writing = Writing::Full;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hear(&mut self, now: Time, machine: &mut Machine, input: &mut [u8]) -> Progress {
+        if !self.readable {
+            return Progress::Idle;
+        }
+        match self.read(now, machine, input) {
+            Ok(()) if self.readable => Progress::More,
+            Ok(()) => Progress::Idle,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                "the peer closed it".to_owned()
+                Progress::Ended("the peer closed it".to_owned())
             }
-            Err(error) => error.to_string(),
+            Err(error) => Progress::Ended(error.to_string()),
         }
     }
 
-    /// Reads and writes what it can; ready when the connection is lost, or we are to close it.
-    fn advance(&self, driver: &Rc<Driver>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.attention.poll(cx).is_ready() {}
-        if self.closing.get() {
-            return Poll::Ready(Ok(()));
-        }
-        // Reading goes on while the peer reads nothing, or two speakers that both wait for room would
-        // wait for ever.
-        while self.writing.get() == Writing::Full
-            && let Poll::Ready(room) = self.stream.poll_write_ready(cx)
-        {
-            room?;
-            self.writing.set(Writing::Open);
-            self.write(driver.now(), &mut driver.machine.borrow_mut());
-            // A walk that waited for room goes on.
-            driver.due.give();
-        }
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            if !self.read(driver)? {
-                // There is more: others, and the turn for what was read, come first.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// Reads once and hands what there was to the speaker; whether that was all.
-    fn read(&self, driver: &Rc<Driver>) -> io::Result<bool> {
-        let mut input = driver.input.borrow_mut();
-        let mut unread = self.unread.borrow_mut();
-        let (kept, room) = input.split_at_mut(unread.len());
-        kept.copy_from_slice(&unread);
+    /// Reads once and hands what there was to the speaker.
+    fn read(&mut self, now: Time, machine: &mut Machine, input: &mut [u8]) -> io::Result<()> {
+        let (kept, room) = input.split_at_mut(self.unread.len());
+        kept.copy_from_slice(&self.unread);
         let full = room.len();
-        let count = match self.take(room) {
+        let count = match self.stream.read(room) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                return Ok(());
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         };
-        let read = &input[..unread.len() + count];
-        let now = driver.now();
-        let taken = driver.machine.borrow_mut().received(now, self.conn, read);
-        unread.clear();
-        unread.extend_from_slice(&read[taken..]);
-        drop((input, unread));
-        driver.heard(count);
-        Ok(count < full)
+        // A read that leaves room has emptied the socket, and what comes after it is an event of its
+        // own; but for the end, whose event may have come with that of the last octets.
+        self.readable = count == full || self.ended;
+        let read = input.get(..self.unread.len() + count).unwrap_or_default();
+        let taken = machine.received(now, self.conn, read);
+        self.unread.clear();
+        self.unread
+            .extend_from_slice(read.get(taken..).unwrap_or_default());
+        Ok(())
     }
 
-    /// One read. One that leaves room has emptied the socket, and what comes after it is an event of
-    /// its own: that is noted at once, not found out by a second read that gets nothing. (A stream's
-    /// own `poll_read` does the same, but wants the stream to itself.)
-    fn take(&self, room: &mut [u8]) -> io::Result<usize> {
-        let mut taken = None;
-        let read = self.stream.try_io(Interest::READABLE, || {
-            let count = (&*SockRef::from(&self.stream)).read(room)?;
-            taken = Some(count);
-            if (1..room.len()).contains(&count) {
-                return Err(io::ErrorKind::WouldBlock.into());
+    /// Reads on without listening, until the peer closes its side.
+    fn drain(&mut self, input: &mut [u8]) -> Progress {
+        if !self.readable {
+            return Progress::Idle;
+        }
+        match self.stream.read(input) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                return Progress::Idle;
             }
-            Ok(count)
-        });
-        taken.map_or(read, Ok)
+            Ok(0) | Err(_) => return Progress::Ended(BY_US.to_owned()),
+        }
+        Progress::More
     }
 
     /// Writes until there is nothing left or the socket is full.
-    pub(crate) fn write(&self, now: Time, machine: &mut Machine) {
-        while self.writing.get() == Writing::Open {
+    pub(crate) fn write(&mut self, now: Time, machine: &mut Machine) {
+        while self.writing == Writing::Open && self.phase != Phase::Shut {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(4);
             machine.output(self.conn, SLICES, &mut slices);
             if slices.is_empty() {
@@ -239,8 +289,8 @@ impl Connection {
             let more = slices.len() >= SLICES;
             // One piece goes the shorter way through the system.
             let written = match &slices[..] {
-                [only] => self.stream.try_write(only),
-                _ => self.stream.try_write_vectored(&slices),
+                [only] => self.stream.write(only),
+                _ => self.stream.write_vectored(&slices),
             };
             match written {
                 Ok(count) => {
@@ -250,43 +300,17 @@ impl Connection {
                         return;
                     }
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.writing.set(Writing::Full);
-                    self.attention.give();
+                    self.writing = Writing::Full;
                 }
-                Err(_) => self.writing.set(Writing::Broken),
-            }
-        }
-    }
-
-    /// Writes the rest, then waits for the peer to have read it: closing with something unread
-    /// would reset the connection and lose our NOTIFICATION.
-    async fn last_words(&self, driver: &Rc<Driver>) {
-        loop {
-            self.write(driver.now(), &mut driver.machine.borrow_mut());
-            match self.writing.get() {
-                Writing::Open => break,
-                Writing::Full => self.writing.set(Writing::Open),
-                Writing::Broken => return,
-            }
-            if self.stream.writable().await.is_err() {
-                return;
-            }
-        }
-        if SockRef::from(&self.stream)
-            .shutdown(std::net::Shutdown::Write)
-            .is_err()
-        {
-            return;
-        }
-        let mut ignored = [0; 4_096];
-        while self.stream.readable().await.is_ok() {
-            match self.stream.try_read(&mut ignored) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
+                Err(_) => {
+                    self.writing = Writing::Broken;
+                    self.readable = true;
+                }
             }
         }
     }
 }
+
+const BY_US: &str = "closed by us";

@@ -1,289 +1,250 @@
-//! The thread: one loop that turns the speaker, writes, and waits.
+//! The loop of the thread: wait, read what is there, turn the machine, write.
+//!
+//! Nothing here but the machine decides anything. A lone change costs one wait, one read and one
+//! write; what came together is read together and answered together. No call waits but the one for
+//! events.
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-    future::{Future, poll_fn},
+    collections::{BTreeMap, VecDeque},
     io,
     net::SocketAddr,
-    rc::Rc,
-    task::Poll,
-    thread,
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError},
+    },
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{Notify, mpsc, oneshot},
-    task::LocalSet,
-};
+use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
+use tokio::sync::{mpsc, oneshot};
 use wayleave_bgp_core::{
-    Action, ConnId, FeedId, Speaker as Machine, Time, config::SpeakerConfig, feed::FeedEvent,
+    Action, ConnId, Speaker as Machine, Time, config::SpeakerConfig, feed::FeedEvent,
 };
 
 use crate::{
-    connection::{self, Connection},
-    feed,
-    handle::{Command, Shutdown, SpeakerHandle},
-    listener,
-    signal::Signal,
-    socket,
+    connection::{Connection, Progress, READ_SIZE},
+    feed::{Ask, Feed, Prompt, Subscription},
+    handle::{Command, Shutdown},
+    interface,
+    listener::Listeners,
+    socket::{self, Target, Ttls},
+    start::StartError,
 };
 
-/// Why a speaker did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address it should listen on cannot be had.
-    #[error("cannot listen for BGP on {address}: {}", hint(.source))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The thread could not be made.
-    #[error("cannot start the BGP speaker's thread: {0}")]
-    Thread(io::Error),
+/// What a command, or a reader who has made room, wakes the loop with.
+pub(crate) const WAKE: Token = Token(usize::MAX);
+
+/// Tokens of listening sockets begin here; below are the numbers of connections, of which a speaker
+/// that opens a million a second uses up these in 292,000 years.
+const LISTENERS: usize = 1 << 63;
+
+/// Events taken from the system at once.
+const EVENTS: usize = 256;
+
+/// Connections taken from the system before others get their turn.
+const ACCEPTS: usize = 64;
+
+/// Commands carried out before others get their turn.
+const COMMANDS: usize = 64;
+
+/// How long the last messages of all sessions may take.
+const LAST_MESSAGES: Duration = Duration::from_secs(2);
+
+/// How often a feed that waits for its peers is looked at, and interfaces without an address that a
+/// session needs.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The longest wait: nothing is due.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// The loop and all it owns.
+pub(crate) struct Driver {
+    origin: Instant,
+    poll: Poll,
+    waker: Arc<Waker>,
+    machine: Machine,
+    connections: BTreeMap<ConnId, Connection>,
+    /// Connections to be looked at, each once.
+    ready: VecDeque<ConnId>,
+    /// Connections that have a deadline, or had one.
+    limited: Vec<ConnId>,
+    listeners: Listeners,
+    commands: Receiver<Command>,
+    /// Those who take changes at once come first.
+    feeds: Vec<Box<dyn Subscription + Send>>,
+    /// What is read from any connection goes through here; only the beginning of a message is left
+    /// over, and kept by its connection.
+    input: Vec<u8>,
+    writable: Vec<ConnId>,
+    /// When things without an event of their own were last looked at.
+    ticked: Instant,
+    /// Whoever asked for the end, and when it comes at the latest.
+    stopping: Option<(oneshot::Sender<()>, Instant)>,
 }
 
-fn hint(error: &io::Error) -> String {
-    let known = [
-        (
-            io::ErrorKind::AddrInUse,
-            "another process (another BGP daemon?) listens there already; stop it, or set \
-             bgp.listen to another address",
-        ),
-        (
-            io::ErrorKind::PermissionDenied,
-            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
-        ),
-        (
-            io::ErrorKind::AddrNotAvailable,
-            "no interface has this address; configure it, or set bgp.listen to one that is there",
-        ),
-    ];
-    let hint = known.iter().find(|(kind, _)| *kind == error.kind());
-    hint.map_or_else(|| error.to_string(), |(_, hint)| (*hint).to_owned())
-}
-
-/// A running speaker.
-#[derive(Debug)]
-pub struct Speaker {
-    /// How to talk to it.
-    pub handle: SpeakerHandle,
-    thread: thread::JoinHandle<()>,
-}
-
-impl Speaker {
-    /// Waits for the thread's end; [`SpeakerHandle::shutdown`] first. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// What the thread panicked with, if it did.
-    pub fn join(self) -> thread::Result<()> {
-        self.thread.join()
-    }
-}
-
-/// Starts a speaker on a thread of its own. It listens before this returns.
-///
-/// # Errors
-///
-/// [`StartError`] when it cannot.
-pub fn spawn(config: SpeakerConfig) -> Result<Speaker, StartError> {
-    let (commands, receiver) = mpsc::unbounded_channel();
-    let (started, outcome) = std::sync::mpsc::channel();
-    let thread = thread::Builder::new()
-        .name("bgp".to_owned())
-        .spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-            {
-                Ok(runtime) => runtime,
-                Err(error) => {
-                    let _ = started.send(Err(StartError::Thread(error)));
-                    return;
-                }
-            };
-            let local = LocalSet::new();
-            local.block_on(&runtime, async move {
-                let listeners = match bind(&config.listen) {
-                    Ok(listeners) => listeners,
-                    Err(error) => {
-                        let _ = started.send(Err(error));
-                        return;
-                    }
-                };
-                let driver = Driver::new(config);
-                for (address, socket) in listeners {
-                    driver.listen(address, socket);
-                }
-                let _ = started.send(Ok(()));
-                // A task like the others, not the future that is blocked on: that one is polled only
-                // after another look at the system for events, which each change would wait for.
-                let turns = tokio::task::spawn_local(driver.run(receiver));
-                if let Err(error) = turns.await
-                    && let Ok(panic) = error.try_into_panic()
-                {
-                    std::panic::resume_unwind(panic);
-                }
-            });
-        })
-        .map_err(StartError::Thread)?;
-    match outcome.recv() {
-        Ok(Ok(())) => Ok(Speaker {
-            handle: SpeakerHandle::new(commands),
-            thread,
-        }),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(StartError::Thread(io::Error::other(
-            "it ended before it listened",
-        ))),
-    }
-}
-
-type Bound = Vec<(SocketAddr, tokio::net::TcpListener)>;
-
-fn bind(addresses: &[SocketAddr]) -> Result<Bound, StartError> {
-    let bind = |&address: &SocketAddr| match socket::listen(address) {
-        Ok(socket) => Ok((address, socket)),
-        Err(source) => Err(StartError::Listen { address, source }),
-    };
-    addresses.iter().map(bind).collect()
-}
-
-/// The longest message.
-const MESSAGE: usize = 4_096;
-
-/// What the loop runs for.
-enum Event {
-    Due,
-    Deadline,
-    Command(Command),
+/// Whether somebody has commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Called {
+    Quiet,
+    /// There may be more.
+    Again,
     /// Nobody is left who could say anything.
     Abandoned,
 }
 
-/// What the tasks of the thread share.
-pub(crate) struct Driver {
-    origin: Instant,
-    pub(crate) machine: RefCell<Machine>,
-    pub(crate) connections: RefCell<BTreeMap<ConnId, Rc<Connection>>>,
-    /// Connections that are being opened.
-    pub(crate) attempts: RefCell<BTreeMap<ConnId, tokio::task::AbortHandle>>,
-    listeners: RefCell<BTreeMap<SocketAddr, tokio::task::JoinHandle<()>>>,
-    /// Something came in: a turn is due. The task that takes it runs behind everything that was
-    /// ready before, so that what came together is answered together.
-    pub(crate) due: Signal,
-    /// Since the last turn that ran behind all readers, one of them was answered at once.
-    answered: Cell<bool>,
-    /// What is read from any connection goes through here; only the beginning of a message is left
-    /// over, and kept by its connection.
-    pub(crate) input: RefCell<Vec<u8>>,
-    feeds: RefCell<Vec<Rc<Notify>>>,
-    stopping: Cell<bool>,
-}
-
 impl Driver {
-    fn new(config: SpeakerConfig) -> Rc<Self> {
-        Rc::new(Self {
-            origin: Instant::now(),
-            machine: RefCell::new(Machine::new(Time(0), config)),
-            connections: RefCell::default(),
-            attempts: RefCell::default(),
-            listeners: RefCell::default(),
-            due: Signal::default(),
-            answered: Cell::new(false),
-            input: RefCell::new(vec![0; connection::READ_SIZE]),
-            feeds: RefCell::default(),
-            stopping: Cell::new(false),
+    /// A driver that listens where its configuration says.
+    pub(crate) fn new(
+        config: SpeakerConfig,
+        poll: Poll,
+        waker: Arc<Waker>,
+        commands: Receiver<Command>,
+    ) -> Result<Self, StartError> {
+        let registry = poll.registry().try_clone().map_err(StartError::Thread)?;
+        let mut listeners = Listeners::new(registry, LISTENERS);
+        listeners.add(&config.listen)?;
+        let origin = Instant::now();
+        Ok(Self {
+            origin,
+            poll,
+            waker,
+            machine: Machine::new(Time(0), config),
+            connections: BTreeMap::new(),
+            ready: VecDeque::new(),
+            limited: Vec::new(),
+            listeners,
+            commands,
+            feeds: Vec::new(),
+            input: vec![0; READ_SIZE],
+            writable: Vec::new(),
+            ticked: origin,
+            stopping: None,
         })
     }
 
-    /// The speaker's time.
-    pub(crate) fn now(&self) -> Time {
-        Time(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    fn listen(self: &Rc<Self>, address: SocketAddr, socket: tokio::net::TcpListener) {
-        let task = tokio::task::spawn_local(listener::run(Rc::clone(self), socket));
-        self.listeners.borrow_mut().insert(address, task);
-    }
-
-    async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
-        // Connections to make stand ready from the start.
-        self.due.give();
-        let timer = tokio::time::sleep_until(self.deadline().into());
-        tokio::pin!(timer);
+    /// Runs until told to end, or until nobody is left who could say so.
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        // Connections to make stand ready from the start, and who came before the listening sockets
+        // were watched.
+        let mut more = true;
         loop {
-            let deadline = self.deadline().into();
-            // A deadline that moved away is left alone, or every message would set the timer anew: it
-            // finds nothing due then, and the next one is set.
-            if deadline < timer.deadline() || timer.is_elapsed() {
-                timer.as_mut().reset(deadline);
+            let wait = if more {
+                Duration::ZERO
+            } else {
+                let clock = Instant::now();
+                self.deadline(clock).saturating_duration_since(clock)
+            };
+            match self.poll.poll(&mut events, Some(wait)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // Without it nothing is heard again: better to end, and be started anew.
+                Err(error) => {
+                    tracing::error!(%error, "the BGP speaker cannot wait for its connections");
+                    return;
+                }
             }
-            // What is rarer is looked at first. Turns are taken after everything.
-            let event = poll_fn(|cx| {
-                if timer.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Event::Deadline);
-                }
-                if let Poll::Ready(command) = commands.poll_recv(cx) {
-                    return Poll::Ready(command.map_or(Event::Abandoned, Event::Command));
-                }
-                self.due.poll(cx).map(|()| Event::Due)
-            });
-            match event.await {
-                Event::Due => {}
-                Event::Deadline => {
-                    let now = self.now();
-                    self.machine.borrow_mut().handle_timeout(now);
-                    self.describe_again();
-                    self.wake_feeds();
-                }
-                Event::Command(command) => {
-                    if let Some(done) = self.obey(command).await {
-                        self.finish().await;
-                        let _ = done.send(());
-                        break;
+            let (mut called, mut knocked) = (more, more);
+            for event in &events {
+                match event.token() {
+                    WAKE => called = true,
+                    Token(number) if number >= LISTENERS => {
+                        knocked = true;
+                        self.listeners.wake(event.token());
+                    }
+                    Token(number) => {
+                        let conn = ConnId(number as u64);
+                        if let Some(connection) = self.connections.get_mut(&conn) {
+                            connection.note(event);
+                            queue(&mut self.ready, connection, conn);
+                        }
                     }
                 }
-                Event::Abandoned => break,
             }
-            if self.turn() {
-                // Behind whoever has read meanwhile; and timers and commands come before it.
-                self.due.give();
-                tokio::task::yield_now().await;
-            } else {
-                self.answered.set(false);
+            more = self.advance();
+            more |= self.turn();
+            let clock = Instant::now();
+            if self.deadline(clock) <= clock {
+                self.on_time(clock);
+                (more, knocked) = (true, true);
             }
+            if knocked {
+                more |= self.accept(clock);
+            }
+            if called {
+                match self.obey_all(clock) {
+                    Called::Quiet => {}
+                    Called::Again => more = true,
+                    Called::Abandoned => return,
+                }
+                // What was asked for begins at once.
+                more |= self.turn();
+            }
+            if let Some((_, deadline)) = &self.stopping
+                && (self.connections.is_empty() || *deadline <= clock)
+            {
+                break;
+            }
+        }
+        // Peers that did not take their last message are left behind.
+        if let Some((done, _)) = self.stopping {
+            // Whoever asked may be gone.
+            let _ = done.send(());
         }
     }
 
-    /// Something came in on a connection. Turns run behind all readers that were ready, but the first
-    /// of them that brings no more than a message is answered at once: mostly it is the only one, and
-    /// need not wait for what else there is to look at.
-    pub(crate) fn heard(self: &Rc<Self>, count: usize) {
-        if count <= MESSAGE && !self.answered.replace(true) {
-            self.turn();
+    /// The speaker's time.
+    fn now(&self) -> Time {
+        self.time(Instant::now())
+    }
+
+    fn time(&self, clock: Instant) -> Time {
+        let since = clock.saturating_duration_since(self.origin);
+        Time(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Lets every connection that is ready do a piece of its work, such as one read; whether one has
+    /// more.
+    fn advance(&mut self) -> bool {
+        for _ in 0..self.ready.len() {
+            let Some(conn) = self.ready.pop_front() else {
+                break;
+            };
+            let clock = Instant::now();
+            let now = self.time(clock);
+            let Some(connection) = self.connections.get_mut(&conn) else {
+                continue;
+            };
+            connection.queued = false;
+            match connection.advance(now, clock, &mut self.machine, &mut self.input) {
+                Progress::Idle => {}
+                Progress::More => queue(&mut self.ready, connection, conn),
+                Progress::Ended(why) => {
+                    self.connections.remove(&conn);
+                    self.machine.closed(now, conn, &why);
+                }
+            }
         }
-        self.due.give();
+        !self.ready.is_empty()
     }
 
     /// One turn and everything it asks for; whether another is due at once.
-    fn turn(self: &Rc<Self>) -> bool {
+    fn turn(&mut self) -> bool {
         let now = self.now();
-        let more = self.machine.borrow_mut().turn(now);
-        self.act();
+        let mut more = self.machine.turn(now);
+        more |= self.act();
+        // Where packets go is known before anybody is told to send some.
+        self.feed(now, true);
         self.write_all();
-        self.wake_feeds();
-        more | self.machine.borrow_mut().wants_turn()
+        self.feed(now, false);
+        more | self.machine.wants_turn()
     }
 
-    fn act(self: &Rc<Self>) {
-        loop {
-            let Some(action) = self.machine.borrow_mut().poll_action() else {
-                break;
-            };
+    /// Does what the machine wants done; whether there was something.
+    fn act(&mut self) -> bool {
+        let mut acted = false;
+        while let Some(action) = self.machine.poll_action() {
+            acted = true;
             match action {
                 Action::Connect {
                     conn,
@@ -293,126 +254,222 @@ impl Driver {
                     ttl,
                     min_ttl,
                 } => {
-                    if self.stopping.get() {
+                    if self.stopping.is_some() {
                         continue;
                     }
-                    let ttls = socket::Ttls {
-                        ttl,
-                        least: min_ttl,
+                    let target = Target {
+                        remote,
+                        interface: interface.as_deref(),
+                        local,
+                        ttls: Ttls {
+                            ttl,
+                            least: min_ttl,
+                        },
                     };
-                    let driver = Rc::clone(self);
-                    let attempt = tokio::task::spawn_local(async move {
-                        let target = socket::Target {
-                            remote,
-                            interface: interface.as_deref(),
-                            local,
-                            ttls,
-                        };
-                        connection::open(driver, conn, target).await;
+                    let clock = Instant::now();
+                    let opening = socket::connect(&target).and_then(|stream| {
+                        let connection = Connection::opening(conn, stream, remote, clock);
+                        self.watch(conn, connection)
                     });
-                    // It has not run yet, and takes itself out when it is through.
-                    let mut attempts = self.attempts.borrow_mut();
-                    attempts.insert(conn, attempt.abort_handle());
+                    if let Err(error) = opening {
+                        let now = self.time(clock);
+                        self.machine.closed(now, conn, &error.to_string());
+                    }
                 }
                 Action::Close { conn } => {
-                    let connection = self.connections.borrow().get(&conn).cloned();
-                    match connection {
-                        Some(connection) => connection.close(),
-                        None => {
-                            // Left alone, it would come through one day: the neighbour would wait on
-                            // it for our OPEN, and refuse the connection that we open instead.
-                            if let Some(attempt) = self.attempts.borrow_mut().remove(&conn) {
-                                attempt.abort();
-                            }
-                            let now = self.now();
-                            self.machine.borrow_mut().closed(now, conn, "closed by us");
+                    let clock = Instant::now();
+                    match self.connections.get_mut(&conn) {
+                        Some(connection) if connection.is_open() => {
+                            connection.close(clock);
+                            self.limited.push(conn);
+                            queue(&mut self.ready, connection, conn);
+                        }
+                        // Left alone, an attempt would come through one day: the neighbour would
+                        // wait on it for our OPEN, and refuse the connection that we open instead.
+                        Some(_) | None => {
+                            self.connections.remove(&conn);
+                            let now = self.time(clock);
+                            self.machine.closed(now, conn, "closed by us");
                         }
                     }
                 }
             }
         }
+        acted
+    }
+
+    /// Hears of a connection from now on.
+    fn watch(&mut self, conn: ConnId, mut connection: Connection) -> io::Result<()> {
+        let token = Token(usize::try_from(conn.0).map_err(io::Error::other)?);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(connection.stream(), token, both)?;
+        if connection.deadline().is_some() {
+            self.limited.push(conn);
+        }
+        self.connections.insert(conn, connection);
+        Ok(())
     }
 
     /// Writes to every connection that has something to write and room for it.
-    fn write_all(&self) {
-        let mut ready = Vec::new();
-        self.machine.borrow().writable(|conn| ready.push(conn));
+    fn write_all(&mut self) {
+        let writable = &mut self.writable;
+        self.machine.writable(|conn| writable.push(conn));
+        if self.writable.is_empty() {
+            return;
+        }
         let now = self.now();
-        let connections = self.connections.borrow();
-        for conn in ready {
-            if let Some(connection) = connections.get(&conn) {
-                connection.write(now, &mut self.machine.borrow_mut());
+        for conn in self.writable.drain(..) {
+            if let Some(connection) = self.connections.get_mut(&conn) {
+                connection.write(now, &mut self.machine);
             }
+        }
+    }
+
+    /// Hands changes to those who read feeds: those who take them at once, or the others.
+    fn feed(&mut self, now: Time, prompt: bool) {
+        let machine = &mut self.machine;
+        self.feeds.retain_mut(|feed| {
+            let stays = feed.is_prompt() != prompt || feed.advance(machine, now);
+            if !stays {
+                machine.unsubscribe(feed.id());
+            }
+            stays
+        });
+    }
+
+    /// When the loop must run without any event.
+    fn deadline(&mut self, clock: Instant) -> Instant {
+        let mut deadline = clock + IDLE;
+        if let Some((due, _)) = self.machine.poll_timeout() {
+            deadline = deadline.min(self.origin + Duration::from_nanos(due.0));
+        }
+        if self.machine.awaits_sync() || self.machine.undescribed().next().is_some() {
+            deadline = deadline.min(self.ticked + TICK);
+        }
+        if let Some(pause) = self.listeners.deadline() {
+            deadline = deadline.min(pause);
+        }
+        if let Some((_, end)) = self.stopping {
+            deadline = deadline.min(end);
+        }
+        let connections = &self.connections;
+        self.limited.retain(|conn| {
+            let due = connections.get(conn).and_then(Connection::deadline);
+            deadline = due.map_or(deadline, |due| due.min(deadline));
+            due.is_some()
+        });
+        deadline
+    }
+
+    /// Something is due.
+    fn on_time(&mut self, clock: Instant) {
+        self.machine.handle_timeout(self.time(clock));
+        for &conn in &self.limited {
+            if let Some(connection) = self.connections.get_mut(&conn)
+                && connection.deadline().is_some_and(|due| due <= clock)
+            {
+                queue(&mut self.ready, connection, conn);
+            }
+        }
+        if self.ticked + TICK <= clock {
+            self.ticked = clock;
+            self.describe_again();
         }
     }
 
     /// Looks for addresses that sessions lacked when they came up: interfaces get theirs one by one.
-    fn describe_again(&self) {
-        let lacking: Vec<ConnId> = self.machine.borrow().undescribed().collect();
+    fn describe_again(&mut self) {
+        let lacking: Vec<ConnId> = self.machine.undescribed().collect();
         for conn in lacking {
-            let connection = self.connections.borrow().get(&conn).cloned();
             // One that has just broken shows that in reading.
-            if let Some(Ok(info)) = connection.map(|connection| connection.describe()) {
-                self.machine.borrow_mut().described(conn, info);
+            if let Some(Ok(info)) = self.connections.get(&conn).map(Connection::describe) {
+                self.machine.described(conn, info);
             }
         }
     }
 
-    fn wake_feeds(&self) {
-        for feed in self.feeds.borrow().iter() {
-            feed.notify_one();
+    /// Takes connections that peers have opened; whether more wait.
+    fn accept(&mut self, clock: Instant) -> bool {
+        let mut taken = Vec::new();
+        let more = self.listeners.accept(clock, ACCEPTS, &mut taken);
+        for stream in taken {
+            match (stream.local_addr(), stream.peer_addr()) {
+                (Ok(local), Ok(remote)) => self.admit(stream, local, remote, clock),
+                // It is gone already.
+                (Err(_), _) | (_, Err(_)) => {}
+            }
+        }
+        more
+    }
+
+    fn admit(&mut self, stream: TcpStream, local: SocketAddr, remote: SocketAddr, clock: Instant) {
+        let now = self.time(clock);
+        let admitted = self
+            .machine
+            .expects(remote.ip())
+            .then(|| interface::describe(local, remote))
+            .and_then(|info| self.machine.accepted(now, info));
+        let Some(conn) = admitted else {
+            tracing::debug!(%remote, "a connection from nobody we know, closed");
+            return;
+        };
+        let (ttl, least) = self.machine.ttls(conn);
+        let watched = socket::prepare_stream(&stream, Ttls { ttl, least })
+            .and_then(|()| self.watch(conn, Connection::accepted(conn, stream, remote)));
+        match watched {
+            Ok(()) => {
+                if let Some(connection) = self.connections.get_mut(&conn) {
+                    queue(&mut self.ready, connection, conn);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%remote, %error, "a BGP connection was lost at once");
+                self.machine.closed(now, conn, &error.to_string());
+            }
         }
     }
 
-    /// Whether the speaker was told to end.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.get()
+    /// Carries out what was asked for meanwhile.
+    fn obey_all(&mut self, clock: Instant) -> Called {
+        for _ in 0..COMMANDS {
+            match self.commands.try_recv() {
+                Ok(command) => self.obey(command, clock),
+                Err(TryRecvError::Empty) => return Called::Quiet,
+                // Whoever asked for the end need not wait for it.
+                Err(TryRecvError::Disconnected) if self.stopping.is_some() => return Called::Quiet,
+                Err(TryRecvError::Disconnected) => return Called::Abandoned,
+            }
+        }
+        Called::Again
     }
 
-    pub(crate) fn drop_feed(&self, id: FeedId, wake: &Rc<Notify>) {
-        self.machine.borrow_mut().unsubscribe(id);
-        self.feeds
-            .borrow_mut()
-            .retain(|feed| !Rc::ptr_eq(feed, wake));
-    }
-
-    /// When the loop must run without any event.
-    fn deadline(&self) -> Instant {
-        /// How often a feed that waits for its peers is looked at, and interfaces without an address
-        /// that a session needs.
-        const TICK: Duration = Duration::from_secs(1);
-        const IDLE: Duration = Duration::from_secs(3_600);
-        let machine = self.machine.borrow();
-        let ticks = machine.awaits_sync() || machine.undescribed().next().is_some();
-        let latest = if ticks { TICK } else { IDLE };
-        let latest = Instant::now() + latest;
-        let due = machine
-            .poll_timeout()
-            .map(|(due, _)| self.origin + Duration::from_nanos(due.0));
-        due.map_or(latest, |due| due.min(latest))
-    }
-
-    /// Carries a command out. The sender of a shutdown is returned: the loop ends with it.
-    async fn obey(self: &Rc<Self>, command: Command) -> Option<oneshot::Sender<()>> {
-        let now = self.now();
-        // Borrowed anew each time: nothing may be held while something is waited for.
-        let machine = || self.machine.borrow_mut();
+    fn obey(&mut self, command: Command, clock: Instant) {
+        let now = self.time(clock);
+        let machine = &mut self.machine;
         // Who asked may have given up waiting: an answer nobody takes is no fault.
         match command {
-            Command::Speaker(answer) => drop(answer.send(machine().view())),
-            Command::Peers(answer) => drop(answer.send(machine().peer_views(now))),
-            Command::Routes(query, answer) => drop(answer.send(machine().routes(now, &query))),
+            Command::Speaker(answer) => drop(answer.send(machine.view())),
+            Command::Peers(answer) => drop(answer.send(machine.peer_views(now))),
+            Command::Routes(query, answer) => drop(answer.send(machine.routes(now, &query))),
             Command::Reset(peer, text, answer) => {
-                let _ = answer.send(machine().reset(now, &peer, text.as_deref()));
+                let _ = answer.send(machine.reset(now, &peer, text.as_deref()));
             }
-            Command::Originate(routes) => machine().originate(now, routes),
-            Command::Withdraw(rank, prefixes) => machine().withdraw(now, rank, &prefixes),
+            Command::Originate(routes) => machine.originate(now, routes),
+            Command::Withdraw(rank, prefixes) => machine.withdraw(now, rank, &prefixes),
             Command::Reconfigure(config, answer) => {
-                drop(answer.send(self.reconfigure(*config).await));
+                let done = self.listeners.become_those_of(&config.listen);
+                let done = done.map(|listening| {
+                    let mut done = self.machine.reconfigure(now, *config);
+                    done.extend(listening);
+                    done
+                });
+                drop(answer.send(done));
             }
-            Command::Subscribe(events) => self.feed(Machine::poll_feed, None, events),
+            Command::Subscribe(events) => self.subscribe(Machine::poll_feed, None, events),
             Command::SubscribeForwarding(prompt, events) => {
-                self.feed(Machine::poll_forwarding, prompt, events);
+                self.subscribe(Machine::poll_forwarding, prompt, events);
             }
             Command::Shutdown(why, done) => {
                 let text = match &why {
@@ -421,115 +478,38 @@ impl Driver {
                 };
                 // Before the sessions close: a stop is no loss of routes, and readers of a feed
                 // keep what they had.
-                self.stopping.set(true);
-                machine().shutdown(now, text);
-                return Some(done);
+                for feed in self.feeds.drain(..) {
+                    machine.unsubscribe(feed.id());
+                }
+                machine.shutdown(now, text);
+                self.listeners.clear();
+                self.stopping = Some((done, clock + LAST_MESSAGES));
             }
         }
-        None
     }
 
     /// Starts to hand best routes to a subscriber.
-    fn feed<R: 'static>(
-        self: &Rc<Self>,
-        poll: feed::Poll<R>,
-        prompt: Option<feed::Prompt<R>>,
+    fn subscribe<R: Send + 'static>(
+        &mut self,
+        ask: Ask<R>,
+        prompt: Option<Prompt<R>>,
         events: mpsc::Sender<FeedEvent<R>>,
     ) {
-        let id = self.machine.borrow_mut().subscribe();
-        let wake = Rc::new(Notify::new());
-        self.feeds.borrow_mut().push(Rc::clone(&wake));
-        let run = feed::run(Rc::clone(self), id, wake, poll, prompt, events);
-        tokio::task::spawn_local(run);
-    }
-
-    /// Puts a configuration in force, or nothing of it.
-    async fn reconfigure(
-        self: &Rc<Self>,
-        config: SpeakerConfig,
-    ) -> Result<Vec<String>, StartError> {
-        let listening = self.listen_anew(&config.listen).await?;
-        let now = self.now();
-        let mut done = self.machine.borrow_mut().reconfigure(now, config);
-        done.extend(listening);
-        Ok(done)
-    }
-
-    /// Makes the listening sockets those of a new configuration. When one of them cannot be had,
-    /// those there were stay.
-    async fn listen_anew(
-        self: &Rc<Self>,
-        wanted: &[SocketAddr],
-    ) -> Result<Vec<String>, StartError> {
-        let old: Vec<SocketAddr> = self.listeners.borrow().keys().copied().collect();
-        let gone: Vec<_> = old
-            .iter()
-            .filter(|old| !wanted.contains(old))
-            .copied()
-            .collect();
-        let new: Vec<_> = wanted
-            .iter()
-            .filter(|new| !old.contains(new))
-            .copied()
-            .collect();
-        // The system has no room for 0.0.0.0 and an address of it on one port: there the old
-        // socket has to go first.
-        let (in_the_way, other) = gone
-            .iter()
-            .partition(|gone| new.iter().any(|new| new.port() == gone.port()));
-        let in_the_way: Vec<SocketAddr> = in_the_way;
-        let other: Vec<SocketAddr> = other;
-        self.stop_listening(&in_the_way).await;
-        let sockets = match bind(&new) {
-            Ok(sockets) => sockets,
-            Err(error) => {
-                for address in in_the_way {
-                    match socket::listen(address) {
-                        Ok(socket) => self.listen(address, socket),
-                        // Somebody took it in these microseconds: there is nothing to fall back on.
-                        Err(error) => tracing::error!(%address, %error, "no longer listening"),
-                    }
-                }
-                return Err(error);
-            }
-        };
-        for (address, socket) in sockets {
-            self.listen(address, socket);
+        if self.stopping.is_some() {
+            return;
         }
-        self.stop_listening(&other).await;
-        let gone = gone
-            .iter()
-            .map(|address| format!("no longer listening on {address}"));
-        let new = new.iter().map(|address| format!("listening on {address}"));
-        Ok(gone.chain(new).collect())
+        let id = self.machine.subscribe();
+        let first = prompt.is_some();
+        let feed = Feed::new(id, ask, prompt, events, Arc::clone(&self.waker));
+        let place = if first { 0 } else { self.feeds.len() };
+        self.feeds.insert(place, Box::new(feed));
     }
+}
 
-    async fn stop_listening(&self, addresses: &[SocketAddr]) {
-        for address in addresses {
-            let task = self.listeners.borrow_mut().remove(address);
-            if let Some(task) = task {
-                task.abort();
-                // Its end is the socket's; that it was cancelled is no news.
-                let _ = task.await;
-            }
-        }
-    }
-
-    /// Lets the last messages out.
-    async fn finish(self: &Rc<Self>) {
-        for task in self.listeners.borrow().values() {
-            task.abort();
-        }
-        let all_closed = async {
-            loop {
-                self.turn();
-                if self.connections.borrow().is_empty() {
-                    break;
-                }
-                self.due.given().await;
-            }
-        };
-        // Peers that do not take their last message are left behind.
-        let _ = tokio::time::timeout(Duration::from_secs(2), all_closed).await;
+/// Has a connection looked at, once.
+fn queue(ready: &mut VecDeque<ConnId>, connection: &mut Connection, conn: ConnId) {
+    if !connection.queued {
+        connection.queued = true;
+        ready.push_back(conn);
     }
 }

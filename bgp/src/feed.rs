@@ -1,59 +1,150 @@
 //! One subscription: events go out as fast as the reader takes them. It ends when the speaker is
 //! told to, before sessions close: what its reader knew then is what it keeps.
 
-use std::rc::Rc;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake},
+};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use wayleave_bgp_core::{FeedId, Speaker, Time, feed::FeedEvent};
-
-use crate::driver::Driver;
 
 /// Changes in one event.
 const CHANGES: usize = 4_096;
 
 /// How the machine is asked for the next event, which depends on how much it tells of a route.
-pub(crate) type Poll<R> = fn(&mut Speaker, Time, FeedId, usize) -> Option<FeedEvent<R>>;
+pub(crate) type Ask<R> = fn(&mut Speaker, Time, FeedId, usize) -> Option<FeedEvent<R>>;
 
 /// Takes an event at once, on the speaker's thread, or gives it back; then it goes through the
 /// channel. For a reader who can do what is to be done faster than another thread is woken. The
 /// speaker does nothing else meanwhile.
 pub type Prompt<R> = Box<dyn FnMut(FeedEvent<R>) -> Option<FeedEvent<R>> + Send>;
 
-pub(crate) async fn run<R>(
-    driver: Rc<Driver>,
+/// A subscription of some kind.
+pub(crate) trait Subscription {
+    /// Its number in the machine.
+    fn id(&self) -> FeedId;
+
+    /// Whether it takes changes at once.
+    fn is_prompt(&self) -> bool;
+
+    /// Hands over what there is and fits; whether there is still somebody who reads.
+    fn advance(&mut self, machine: &mut Speaker, now: Time) -> bool;
+}
+
+/// A subscription whose reader is told `R` of a route.
+pub(crate) struct Feed<R> {
     id: FeedId,
-    wake: Rc<Notify>,
-    poll: Poll<R>,
-    mut prompt: Option<Prompt<R>>,
+    ask: Ask<R>,
+    prompt: Option<Prompt<R>>,
     events: mpsc::Sender<FeedEvent<R>>,
-) {
-    // Room first: what is taken from the speaker is then the latest state.
-    while let Ok(room) = events.reserve().await {
-        let event = loop {
-            if driver.is_stopping() {
-                break None;
-            }
-            let now = driver.now();
-            let event = poll(&mut driver.machine.borrow_mut(), now, id, CHANGES);
-            if let Some(event) = event {
-                let left = match &mut prompt {
-                    Some(prompt) => prompt(event),
-                    None => Some(event),
-                };
-                match left {
-                    Some(event) => break Some(event),
-                    None => continue,
-                }
-            }
-            tokio::select! {
-                () = wake.notified() => {}
-                () = events.closed() => break None,
-            }
-        };
-        match event {
-            Some(event) => room.send(event),
-            None => break,
+    /// The reader lags: this is ready when there is room again.
+    room: Option<Pin<Box<Room>>>,
+    wake: Arc<Woken>,
+}
+
+type Room = dyn Future<Output = ()> + Send;
+
+impl<R: Send + 'static> Feed<R> {
+    pub(crate) fn new(
+        id: FeedId,
+        ask: Ask<R>,
+        prompt: Option<Prompt<R>>,
+        events: mpsc::Sender<FeedEvent<R>>,
+        waker: Arc<mio::Waker>,
+    ) -> Self {
+        let wake = Arc::new(Woken {
+            woken: AtomicBool::new(false),
+            waker,
+        });
+        Self {
+            id,
+            ask,
+            prompt,
+            events,
+            room: None,
+            wake,
         }
     }
-    driver.drop_feed(id, &wake);
+
+    /// Whether the reader still lags.
+    fn lags(&mut self) -> bool {
+        let Some(room) = &mut self.room else {
+            return false;
+        };
+        if !self.wake.woken.swap(false, Ordering::AcqRel) {
+            return true;
+        }
+        let waker = Arc::clone(&self.wake).into();
+        let lags = room.as_mut().poll(&mut Context::from_waker(&waker)) == Poll::Pending;
+        if !lags {
+            self.room = None;
+        }
+        lags
+    }
+
+    fn wait_for_room(&mut self) {
+        let events = self.events.clone();
+        // Whether there is room or no reader is found out by the next one who wants to send.
+        self.room = Some(Box::pin(async move { drop(events.reserve().await) }));
+        self.wake.woken.store(true, Ordering::Release);
+    }
+}
+
+impl<R: Send + 'static> Subscription for Feed<R> {
+    fn id(&self) -> FeedId {
+        self.id
+    }
+
+    fn is_prompt(&self) -> bool {
+        self.prompt.is_some()
+    }
+
+    fn advance(&mut self, machine: &mut Speaker, now: Time) -> bool {
+        while !self.lags() {
+            if self.events.is_closed() {
+                return false;
+            }
+            // Room first: what is taken from the speaker is then the latest state.
+            if self.events.capacity() == 0 {
+                self.wait_for_room();
+                continue;
+            }
+            let Some(event) = (self.ask)(machine, now, self.id, CHANGES) else {
+                break;
+            };
+            let left = match &mut self.prompt {
+                Some(prompt) => prompt(event),
+                None => Some(event),
+            };
+            // Nobody else sends, so that there still is room; and a reader who has just left needs
+            // nothing.
+            if left.is_some_and(|event| self.events.try_send(event).is_err()) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Ends the wait of the speaker's thread when a reader has made room.
+struct Woken {
+    woken: AtomicBool,
+    waker: Arc<mio::Waker>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        // It fails only when the speaker's end of it is broken, and then nobody waits.
+        let _ = self.waker.wake();
+    }
 }

@@ -1,5 +1,8 @@
 //! How others talk to the speaker's thread.
 
+use std::{fmt, sync::Arc};
+
+use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
 use wayleave_bgp_core::{
     Prefix, QueryError,
@@ -8,7 +11,7 @@ use wayleave_bgp_core::{
     view::{PeerView, RoutePage, RouteQuery, SpeakerView},
 };
 
-use crate::{driver::StartError, feed::Prompt};
+use crate::{feed::Prompt, start::StartError};
 
 /// The speaker's thread has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,19 +51,55 @@ pub(crate) enum Command {
 /// handle is gone.
 #[derive(Clone, Debug)]
 pub struct SpeakerHandle {
+    line: Arc<Line>,
+}
+
+/// The way to the thread. What it is made of is dropped in this order: the thread is woken when there
+/// is nothing left to say.
+struct Line {
     // Unbounded: those who send are the agent's own owners, each of which keeps at most the state
     // it wants on the way, and the API, which waits for every answer.
-    commands: mpsc::UnboundedSender<Command>,
+    commands: std::sync::mpsc::Sender<Command>,
+    wake: Wake,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").finish_non_exhaustive()
+    }
+}
+
+struct Wake(Arc<Waker>);
+
+impl Wake {
+    fn wake(&self) {
+        // It fails only when the thread's end of it is broken, and then nobody waits.
+        let _ = self.0.wake();
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.wake();
+    }
 }
 
 impl SpeakerHandle {
-    pub(crate) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
-        Self { commands }
+    pub(crate) fn new(commands: std::sync::mpsc::Sender<Command>, waker: Arc<Waker>) -> Self {
+        let wake = Wake(waker);
+        let line = Arc::new(Line { commands, wake });
+        Self { line }
+    }
+
+    fn send(&self, command: Command) -> Result<(), Gone> {
+        self.line.commands.send(command).map_err(|_| Gone)?;
+        self.line.wake.wake();
+        Ok(())
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Gone> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(command(answer)).map_err(|_| Gone)?;
+        self.send(command(answer))?;
         answered.await.map_err(|_| Gone)
     }
 
@@ -104,12 +143,12 @@ impl SpeakerHandle {
     /// Originates routes, or replaces what was originated for their prefixes with their rank.
     pub fn originate(&self, routes: Vec<Origination>) {
         // A speaker that has stopped originates nothing; its end is reported elsewhere.
-        let _ = self.commands.send(Command::Originate(routes));
+        let _ = self.send(Command::Originate(routes));
     }
 
     /// Takes routes of our own with this rank back.
     pub fn withdraw(&self, rank: u8, prefixes: Vec<Prefix>) {
-        let _ = self.commands.send(Command::Withdraw(rank, prefixes));
+        let _ = self.send(Command::Withdraw(rank, prefixes));
     }
 
     /// Puts another configuration in force; says in words what was done.
@@ -131,7 +170,7 @@ impl SpeakerHandle {
     /// with a shutdown, without a word of the sessions that close then.
     pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<FeedEvent> {
         let (events, receiver) = mpsc::channel(capacity);
-        let _ = self.commands.send(Command::Subscribe(events));
+        let _ = self.send(Command::Subscribe(events));
         receiver
     }
 
@@ -144,7 +183,7 @@ impl SpeakerHandle {
     ) -> mpsc::Receiver<FeedEvent<Forwarding>> {
         let (events, receiver) = mpsc::channel(capacity);
         let subscribe = Command::SubscribeForwarding(prompt, events);
-        let _ = self.commands.send(subscribe);
+        let _ = self.send(subscribe);
         receiver
     }
 

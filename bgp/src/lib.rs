@@ -11,14 +11,14 @@ mod feed;
 mod handle;
 mod interface;
 mod listener;
-mod signal;
 mod socket;
+mod start;
 
 pub use wayleave_bgp_core as core;
 pub use wayleave_bgp_core::QueryError;
 
 pub use self::{
-    driver::{Speaker, StartError, spawn},
     feed::Prompt,
     handle::{Gone, Shutdown, SpeakerHandle},
+    start::{Speaker, StartError, spawn},
 };

@@ -1,29 +1,168 @@
-//! Taking connections.
+//! Sockets that listen, and how their set is changed.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use tokio::net::TcpListener;
+use mio::{
+    Interest, Registry, Token,
+    net::{TcpListener, TcpStream},
+};
 
-use crate::{connection, driver::Driver};
+use crate::{socket, start::StartError};
 
 /// Pause after an error such as "too many open files": it would be the same at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-pub(crate) async fn run(driver: Rc<Driver>, socket: TcpListener) {
-    loop {
-        match socket.accept().await {
-            Ok((stream, remote)) => {
-                let driver = Rc::clone(&driver);
-                tokio::task::spawn_local(async move {
-                    if let Err(error) = connection::accept(driver, stream).await {
-                        tracing::warn!(%remote, %error, "a BGP connection was lost at once");
+/// All sockets that listen. Each is watched under a number of its own, which is never used again.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    registry: Registry,
+    sockets: BTreeMap<SocketAddr, Listener>,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    token: Token,
+    /// Somebody waits to be taken, or may.
+    ready: bool,
+    /// Nobody is taken before this.
+    paused: Option<Instant>,
+}
+
+impl Listeners {
+    /// None yet. Tokens begin at `first`.
+    pub(crate) fn new(registry: Registry, first: usize) -> Self {
+        Self {
+            registry,
+            sockets: BTreeMap::new(),
+            next: first,
+        }
+    }
+
+    /// Listens at all of these, or at none of them.
+    pub(crate) fn add(&mut self, addresses: &[SocketAddr]) -> Result<(), StartError> {
+        let bind = |&address: &SocketAddr| match socket::listen(address) {
+            Ok(socket) => Ok((address, socket)),
+            Err(source) => Err(StartError::Listen { address, source }),
+        };
+        let bound: Result<Vec<_>, _> = addresses.iter().map(bind).collect();
+        for (address, mut socket) in bound? {
+            let token = Token(self.next);
+            self.next += 1;
+            self.registry
+                .register(&mut socket, token, Interest::READABLE)
+                .map_err(|source| StartError::Listen { address, source })?;
+            let listener = Listener {
+                socket,
+                token,
+                // Who came between binding and watching is not announced.
+                ready: true,
+                paused: None,
+            };
+            self.sockets.insert(address, listener);
+        }
+        Ok(())
+    }
+
+    /// Ends listening at all addresses.
+    pub(crate) fn clear(&mut self) {
+        self.sockets.clear();
+    }
+
+    /// Somebody waits at the socket with this token.
+    pub(crate) fn wake(&mut self, token: Token) {
+        let listener = self
+            .sockets
+            .values_mut()
+            .find(|listener| listener.token == token);
+        if let Some(listener) = listener {
+            listener.ready = true;
+        }
+    }
+
+    /// Takes who waits, at most `most` at a time; whether more may be there at once.
+    pub(crate) fn accept(&mut self, now: Instant, most: usize, taken: &mut Vec<TcpStream>) -> bool {
+        let mut more = false;
+        for listener in self.sockets.values_mut() {
+            if listener.paused.is_some_and(|until| until > now) {
+                continue;
+            }
+            listener.paused = None;
+            while listener.ready && taken.len() < most {
+                match listener.socket.accept() {
+                    Ok((stream, _)) => taken.push(stream),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        listener.ready = false;
                     }
-                });
+                    // Gone again before it was taken; the next one waits behind it.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a BGP connection");
+                        listener.paused = Some(now + PAUSE);
+                        break;
+                    }
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a BGP connection");
-                tokio::time::sleep(PAUSE).await;
+            more |= listener.ready && listener.paused.is_none();
+        }
+        more
+    }
+
+    /// When the first pause ends.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let paused = |listener: &Listener| listener.paused.filter(|_| listener.ready);
+        self.sockets.values().filter_map(paused).min()
+    }
+
+    /// Makes the sockets those of a new configuration; says in words what was done. When one of them
+    /// cannot be had, those there were stay.
+    pub(crate) fn become_those_of(
+        &mut self,
+        wanted: &[SocketAddr],
+    ) -> Result<Vec<String>, StartError> {
+        let gone: Vec<SocketAddr> = self
+            .sockets
+            .keys()
+            .filter(|old| !wanted.contains(old))
+            .copied()
+            .collect();
+        let new: Vec<SocketAddr> = wanted
+            .iter()
+            .filter(|new| !self.sockets.contains_key(new))
+            .copied()
+            .collect();
+        // The system has no room for 0.0.0.0 and an address of it on one port: there the old
+        // socket has to go first.
+        let (in_the_way, other): (Vec<SocketAddr>, Vec<SocketAddr>) = gone
+            .iter()
+            .partition(|gone| new.iter().any(|new| new.port() == gone.port()));
+        self.remove(&in_the_way);
+        if let Err(error) = self.add(&new) {
+            for address in in_the_way {
+                if let Err(error) = self.add(&[address]) {
+                    // Somebody took it in these microseconds: there is nothing to fall back on.
+                    tracing::error!(%address, %error, "no longer listening");
+                }
             }
+            return Err(error);
+        }
+        self.remove(&other);
+        let gone = gone
+            .iter()
+            .map(|address| format!("no longer listening on {address}"));
+        let new = new.iter().map(|address| format!("listening on {address}"));
+        Ok(gone.chain(new).collect())
+    }
+
+    fn remove(&mut self, addresses: &[SocketAddr]) {
+        for address in addresses {
+            self.sockets.remove(address);
         }
     }
 }

@@ -3,11 +3,10 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, SocketAddrV6},
-    time::Duration,
 };
 
+use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream};
 
 /// TTLs of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +26,8 @@ pub(crate) struct Target<'a> {
     pub(crate) ttls: Ttls,
 }
 
-/// Opens a connection.
-pub(crate) async fn connect(target: &Target<'_>, patience: Duration) -> io::Result<TcpStream> {
+/// Begins to open a connection. It is open, or has failed, when it can be written to.
+pub(crate) fn connect(target: &Target<'_>) -> io::Result<TcpStream> {
     let mut remote = target.remote;
     let mut scope = 0;
     if let (SocketAddr::V6(address), Some(interface)) = (&mut remote, target.interface) {
@@ -49,14 +48,12 @@ pub(crate) async fn connect(target: &Target<'_>, patience: Duration) -> io::Resu
         socket.bind(&local.into())?;
     }
     prepare(&socket, remote.is_ipv4(), target.ttls)?;
-    let socket = TcpSocket::from_std_stream(socket.into());
-    match tokio::time::timeout(patience, socket.connect(remote)).await {
-        Ok(connected) => connected,
-        Err(_) => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("no answer from {} within {patience:?}", target.remote),
-        )),
+    match socket.connect(&remote.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) => return Err(error),
     }
+    Ok(TcpStream::from_std(socket.into()))
 }
 
 /// Options of an open connection.
@@ -81,7 +78,7 @@ fn prepare(socket: impl std::ops::Deref<Target = Socket>, v4: bool, ttls: Ttls) 
 }
 
 /// A listening socket.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(
         domain,
@@ -94,7 +91,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener>
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(1_024)?;
-    tokio::net::TcpListener::from_std(socket.into())
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 mod min_ttl {
