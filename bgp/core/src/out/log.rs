@@ -48,11 +48,20 @@ struct Block {
     segments: Vec<Segment>,
     /// The destinations of all segments: what a member that is dropped behind must be told again.
     dests: Vec<u32>,
+    /// What this block has added to [`Log::bytes_held`].
+    held: usize,
 }
 
 impl Block {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
+    }
+
+    /// Octets of memory: not what is said in it, but what was allocated to say it.
+    fn allocated(&self) -> usize {
+        self.bytes.capacity()
+            + self.segments.capacity() * size_of::<Segment>()
+            + self.dests.capacity() * size_of::<u32>()
     }
 
     /// The segments as (offset from, offset to, segment).
@@ -67,6 +76,10 @@ impl Block {
 
 /// A block is closed when it is this long.
 const BLOCK: usize = 64 << 10;
+
+/// A log of so many octets has somebody who lags: its blocks stay, and are made as small as they can
+/// be. Those of a shorter one are used again as they are.
+const LONG: usize = 1 << 20;
 
 /// The log of one group.
 #[derive(Debug, Default)]
@@ -84,7 +97,7 @@ impl Log {
         self.end
     }
 
-    /// Octets held, those of messages and of the names of their destinations.
+    /// Octets of memory held: messages, the names of their destinations, and the room beside them.
     pub(crate) fn bytes_held(&self) -> usize {
         self.held
     }
@@ -101,6 +114,16 @@ impl Log {
             .back()
             .is_none_or(|block| block.bytes.len() >= BLOCK || block.turn != turn);
         if full {
+            if self.held >= LONG
+                && let Some(block) = self.blocks.back_mut()
+            {
+                // It grew by doubling, and nothing is added any more.
+                block.bytes.shrink_to_fit();
+                block.dests.shrink_to_fit();
+                let now = block.allocated();
+                let before = std::mem::replace(&mut block.held, now);
+                self.held = self.held + now - before;
+            }
             let mut block = self.spare.take().unwrap_or_default();
             (block.start, block.turn) = (self.end, turn);
             self.blocks.push_back(block);
@@ -130,9 +153,10 @@ impl Log {
             messages,
             dests: block.dests.len(),
         });
-        let added = end - begin;
-        self.end += added as u64;
-        self.held += added + size_of_val(dests);
+        self.end += (end - begin) as u64;
+        let now = block.allocated();
+        let before = std::mem::replace(&mut block.held, now);
+        self.held = self.held + now - before;
     }
 
     /// Index of the block `cursor` is in, or past the last.
@@ -242,9 +266,10 @@ impl Log {
             if block.end() > least_cursor {
                 break;
             }
-            self.held -= block.bytes.len() + size_of_val(&*block.dests);
+            self.held -= block.held;
             let spare = self.blocks.pop_front();
             self.spare = spare.map(|mut block| {
+                block.held = 0;
                 block.bytes.clear();
                 block.segments.clear();
                 block.dests.clear();
@@ -332,9 +357,12 @@ mod tests {
         log.unread(45, Slot(1), |_, unread| dests.extend_from_slice(unread));
         assert_eq!(dests, [u32::from(b'b'), u32::from(b'c'), u32::from(b'd')]);
         log.trim(89);
-        assert_eq!(log.bytes_held(), 120 + 4 * 4);
+        let all = log.bytes_held();
+        assert!(all >= 120 + 4 * 4, "{all}");
         log.trim(90);
-        assert_eq!((log.bytes_held(), log.oldest_turn()), (30 + 4, Some(2)));
+        let last = log.bytes_held();
+        assert!((30 + 4..all).contains(&last), "{last} of {all}");
+        assert_eq!(log.oldest_turn(), Some(2));
         log.trim(120);
         assert_eq!((log.bytes_held(), log.oldest_turn()), (0, None));
         assert_eq!(log.advance(120, Slot(1), 0), (120, 0));
