@@ -84,8 +84,11 @@ pub struct PeerConfig {
     /// SendHoldTime (RFC 9687): how long the transport may take nothing of ours before the session
     /// is closed; twice the negotiated hold time at least. 8 minutes are the RFC's default.
     pub send_hold_time: Duration,
-    /// ConnectRetryTime before the first retry; doubled up to 120 s while the peer refuses.
+    /// ConnectRetryTime: how long an attempt to connect may take, and the wait after one that failed.
     pub connect_retry: Duration,
+    /// DelayOpenTime (RFC 4271, 8.1.1): how long the peer is let speak first once there is a
+    /// connection; zero: our OPEN goes out at once.
+    pub delay_open: Duration,
     /// The neighbour is our reflection client (RFC 4456).
     pub reflector_client: bool,
     /// Replace the next hop of what we pass on by our own address, on iBGP too.
@@ -104,6 +107,9 @@ pub struct PeerConfig {
     pub discovery: bool,
     /// Most prefixes accepted over all families before the session is closed (Cease, 1).
     pub max_prefixes: Option<u32>,
+    /// How long a peer that went past it is kept out; without, as after any fault: from a second up
+    /// to two minutes, doubled each time.
+    pub max_prefixes_restart: Option<Duration>,
     /// Packets leave with this TTL; 1 by default on eBGP, the system's on iBGP.
     pub ttl: Option<u8>,
     /// GTSM: send with 255, refuse what arrives with less (RFC 5082).
@@ -127,6 +133,7 @@ impl PeerConfig {
             hold_time: 90,
             send_hold_time: Duration::from_secs(480),
             connect_retry: Duration::from_secs(5),
+            delay_open: Duration::ZERO,
             reflector_client: false,
             next_hop_self: false,
             enforce_first_as: true,
@@ -135,6 +142,7 @@ impl PeerConfig {
             export: Policy::All,
             discovery: false,
             max_prefixes: None,
+            max_prefixes_restart: None,
             ttl: None,
             ttl_security: false,
         }

@@ -86,6 +86,18 @@ pub struct PeerView {
     pub last_error: Option<String>,
     /// Seconds since then.
     pub last_error_seconds: Option<u64>,
+    /// The NOTIFICATION it ended with, if it did.
+    #[serde(default)]
+    pub last_error_code: Option<ErrorCode>,
+    /// What counts against the peer since its last session that lasted (ConnectRetryCounter).
+    #[serde(default)]
+    pub failures: u32,
+    /// Seconds until connections are made and taken again (IdleHoldTimer).
+    #[serde(default)]
+    pub held_back_seconds: Option<u64>,
+    /// It came from a listen range.
+    #[serde(default)]
+    pub dynamic: bool,
     /// What we offer.
     pub capabilities_sent: Vec<String>,
     /// What it offered.
@@ -107,6 +119,17 @@ pub struct PeerView {
     /// What does not work on this session, in words.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// A NOTIFICATION in numbers (RFC 4271, 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ErrorCode {
+    /// We sent it; else the peer did.
+    pub sent: bool,
+    /// Error code.
+    pub code: u8,
+    /// Error subcode.
+    pub subcode: u8,
 }
 
 /// Internal or external.

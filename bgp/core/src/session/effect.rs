@@ -44,6 +44,8 @@ impl fmt::Display for Down {
 pub(crate) enum Effect {
     /// Open a connection to the peer.
     Connect(ConnId),
+    /// The peer opened this connection, and nothing is said on it yet.
+    Taken(ConnId),
     /// Write this whole message.
     Send(ConnId, Vec<u8>),
     /// Write this KEEPALIVE, counted apart.

@@ -4,14 +4,17 @@
 //! opened and one we opened, each with the states from OpenSent on; Idle, Connect and Active are
 //! the peer's. Deviations, with reasons:
 //!
-//! - DelayOpen is not offered: an OPEN is sent as soon as there is a connection.
 //! - A transport that closes does not lead to Idle but to Active, so that a neighbour that
-//!   restarts is let in at once; IdleHoldTime (8.1.1) follows NOTIFICATIONs only, and of these not
-//!   "Hold Timer Expired" on a session that was up.
+//!   restarts is let in at once; so does "Hold Timer Expired" on a session that was up. IdleHoldTime
+//!   (8.1.1) follows the other NOTIFICATIONs, and sessions that come and go: see [`loss`].
+//! - A second connection that the peer opens replaces its first one, unless that is Established: it
+//!   has given it up, whether we have heard of that or not.
+//! - The hold timer restarts with every message, not with UPDATE and KEEPALIVE alone.
 //! - A collision is resolved as soon as one OPEN has been read, whether the other link is in
 //!   OpenSent or OpenConfirm: both sides know both identifiers then (6.8 allows it).
 
 mod effect;
+mod loss;
 mod negotiate;
 mod timers;
 
@@ -27,12 +30,12 @@ pub(crate) use self::{
 };
 use self::{
     negotiate::{negotiate, our_open},
-    timers::{IDLE_HOLD_FIRST, IDLE_HOLD_MOST, Jitter, OPEN_HOLD, QUICK_RETRY, STABLE_AFTER},
+    timers::{FORGOTTEN_AFTER, Jitter, KEEPALIVE_LEAST, OPEN_HOLD, QUICK_RETRY},
 };
 use crate::{
     config::PeerConfig,
     types::Time,
-    view::State,
+    view::{ErrorCode, State},
     wire::{Cease, FsmError, MessageKind, Notification, Open},
 };
 
@@ -46,6 +49,8 @@ enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Connecting,
+    /// The transport is there, and the peer may speak first (DelayOpen, 8.1.1).
+    Delayed,
     OpenSent,
     OpenConfirm,
     Established,
@@ -57,6 +62,8 @@ struct Link {
     conn: ConnId,
     side: Side,
     phase: Phase,
+    /// DelayOpenTimer.
+    delay: Option<Time>,
     hold: Option<Time>,
     keepalive: Option<Time>,
     negotiated: Option<Box<Negotiated>>,
@@ -66,6 +73,20 @@ struct Link {
 }
 
 impl Link {
+    fn new(conn: ConnId, side: Side, now: Time) -> Self {
+        Self {
+            conn,
+            side,
+            phase: Phase::Connecting,
+            delay: None,
+            hold: None,
+            keepalive: None,
+            negotiated: None,
+            since: now,
+            wrote: now,
+        }
+    }
+
     /// The SendHoldTimer (RFC 9687): as KEEPALIVEs are due all the time, a transport that takes
     /// nothing for so long leads to a peer that reads nothing. Without KEEPALIVEs there is none.
     fn send_hold(&self, config: &PeerConfig) -> Option<Time> {
@@ -97,8 +118,10 @@ pub(crate) struct Session {
     identity: Identity,
     links: Vec<Link>,
     rest: Rest,
-    /// NOTIFICATIONs in a row without a stable session between them.
+    /// ConnectRetryCounter: what counts against the peer, without a stable session since.
     failures: u32,
+    /// The peer cannot read capabilities (2/4): it gets an OPEN without them (RFC 5492, 3).
+    bare: bool,
     jitter: Jitter,
     last_open: Option<Open>,
     last_down: Option<(Down, Time)>,
@@ -114,6 +137,7 @@ impl Session {
             links: Vec::new(),
             rest: Rest::Stopped,
             failures: 0,
+            bare: false,
             jitter: Jitter::new(seed),
             last_open: None,
             last_down: None,
@@ -131,7 +155,14 @@ impl Session {
     }
 
     pub(crate) fn state(&self) -> State {
+        let delayed_by = |side: Side| {
+            let mut links = self.links.iter();
+            links.any(|link| link.phase == Phase::Delayed && link.side == side)
+        };
         match self.links.iter().map(|link| link.phase).max() {
+            // Who waits for the other's OPEN stays in the state the transport came up in.
+            Some(Phase::Delayed) if !delayed_by(Side::We) => State::Active,
+            Some(Phase::Delayed) => State::Connect,
             Some(Phase::Established) => State::Established,
             Some(Phase::OpenConfirm) => State::OpenConfirm,
             Some(Phase::OpenSent) => State::OpenSent,
@@ -157,7 +188,47 @@ impl Session {
         self.links.is_empty()
     }
 
-    /// The peer's last OPEN.
+    /// The NOTIFICATION by which the session was last lost, if it was.
+    pub(crate) fn last_code(&self) -> Option<ErrorCode> {
+        let (sent, said) = match &self.last_down.as_ref()?.0 {
+            Down::Sent(said) => (true, said),
+            Down::Received(said) => (false, said),
+            Down::Closed(_) | Down::Unreachable(_) => return None,
+        };
+        Some(ErrorCode {
+            sent,
+            code: said.code,
+            subcode: said.subcode,
+        })
+    }
+
+    /// ConnectRetryCounter.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Until when connections are neither made nor taken (IdleHoldTimer).
+    pub(crate) fn held_back(&self) -> Option<Time> {
+        match self.rest {
+            Rest::IdleHold(until) => Some(until),
+            Rest::Stopped | Rest::Retry(_) | Rest::Passive => None,
+        }
+    }
+
+    /// Whether there is no connection, and nothing in its past that the next one is judged by.
+    pub(crate) fn is_forgettable(&self, now: Time) -> bool {
+        let past = |&(_, at): &(Down, Time)| now.since(at) >= FORGOTTEN_AFTER;
+        self.links.is_empty()
+            && self.held_back().is_none()
+            && (self.failures == 0 || self.last_down.as_ref().is_none_or(past))
+    }
+
+    /// Whether somebody has switched it off.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.rest == Rest::Stopped
+    }
+
+    /// The OPEN of the session that is up, or the last one that was heard.
     pub(crate) fn last_open(&self) -> Option<&Open> {
         self.last_open.as_ref()
     }
@@ -176,7 +247,7 @@ impl Session {
 
     /// The OPEN we send.
     pub(crate) fn our_open(&self) -> Open {
-        our_open(self.identity, &self.config)
+        our_open(self.identity, &self.config, self.bare)
     }
 
     /// ManualStart (event 1).
@@ -199,7 +270,7 @@ impl Session {
             return;
         }
         self.drop_all(now, why, fx);
-        self.failures = 0;
+        self.forgive();
         self.rest = Rest::Passive;
         self.retry_after(now, QUICK_RETRY);
     }
@@ -224,16 +295,7 @@ impl Session {
         }
         let conn = fx.next_conn();
         self.retry_after(now, self.config.connect_retry);
-        self.links.push(Link {
-            conn,
-            side: Side::We,
-            phase: Phase::Connecting,
-            hold: None,
-            keepalive: None,
-            negotiated: None,
-            since: now,
-            wrote: now,
-        });
+        self.links.push(Link::new(conn, Side::We, now));
         fx.push(Effect::Connect(conn));
     }
 
@@ -249,7 +311,7 @@ impl Session {
             fx.push(Effect::Close(conn, None));
             return;
         };
-        self.send_open(now, at, fx);
+        self.transport_is_up(now, at, fx);
     }
 
     /// The peer opened a connection; whether it is let in.
@@ -267,19 +329,25 @@ impl Session {
             fx.push(Effect::Close(link.conn, None));
         }
         let conn = fx.next_conn();
-        self.links.push(Link {
-            conn,
-            side: Side::Peer,
-            phase: Phase::Connecting,
-            hold: None,
-            keepalive: None,
-            negotiated: None,
-            since: now,
-            wrote: now,
-        });
+        self.links.push(Link::new(conn, Side::Peer, now));
         let at = self.links.len() - 1;
-        self.send_open(now, at, fx);
+        self.transport_is_up(now, at, fx);
         Some(conn)
+    }
+
+    /// An OPEN goes out at once, or when DelayOpenTime is over.
+    fn transport_is_up(&mut self, now: Time, at: usize, fx: &mut Effects) {
+        if self.config.delay_open.is_zero() {
+            return self.send_open(now, at, fx);
+        }
+        let link = &mut self.links[at];
+        link.phase = Phase::Delayed;
+        link.since = now;
+        link.delay = Some(now + self.config.delay_open);
+        if link.side == Side::Peer {
+            // Nothing was asked of the peer yet; the connection has to be known all the same.
+            fx.push(Effect::Taken(link.conn));
+        }
     }
 
     fn send_open(&mut self, now: Time, at: usize, fx: &mut Effects) {
@@ -287,6 +355,7 @@ impl Session {
         self.our_open().encode(&mut bytes);
         let link = &mut self.links[at];
         link.phase = Phase::OpenSent;
+        link.delay = None;
         link.since = now;
         link.hold = Some(now + OPEN_HOLD);
         fx.push(Effect::Send(link.conn, bytes));
@@ -323,7 +392,8 @@ impl Session {
                 let down = Down::Received(Notification::decode(body));
                 self.lose(now, at, down, None, fx);
             }
-            (Phase::OpenSent, MessageKind::Open) => self.open(now, at, body, fx),
+            // Events 19 and 20.
+            (Phase::Delayed | Phase::OpenSent, MessageKind::Open) => self.open(now, at, body, fx),
             (Phase::OpenConfirm, MessageKind::Keepalive) => self.establish(now, at, fx),
             (Phase::Established, MessageKind::Keepalive) => {}
             (
@@ -335,7 +405,7 @@ impl Session {
             ) => {
                 // RFC 6608: what came when.
                 let error = match phase {
-                    Phase::Connecting => FsmError::Unspecific,
+                    Phase::Connecting | Phase::Delayed => FsmError::Unspecific,
                     Phase::OpenSent => FsmError::UnexpectedInOpenSent,
                     Phase::OpenConfirm => FsmError::UnexpectedInOpenConfirm,
                     Phase::Established => FsmError::UnexpectedInEstablished,
@@ -389,7 +459,7 @@ impl Session {
     fn open(&mut self, now: Time, at: usize, body: &[u8], fx: &mut Effects) {
         let conn = self.links[at].conn;
         let judged = Open::decode(body).and_then(|open| {
-            let negotiated = negotiate(self.identity, &self.config, &open)?;
+            let negotiated = negotiate(self.identity, &self.config, &open, self.bare)?;
             Ok((open, negotiated))
         });
         let (open, negotiated) = match judged {
@@ -398,10 +468,14 @@ impl Session {
         };
         let peer_is_higher = (open.router_id.to_u32(), open.asn)
             > (self.identity.router_id.to_u32(), self.identity.asn);
-        self.last_open = Some(open);
+        if self.links[at].phase == Phase::Delayed {
+            self.send_open(now, at, fx);
+        }
         if !self.survives_collision(at, peer_is_higher, fx) {
             return;
         }
+        // That of a connection that has lost says nothing about the session.
+        self.last_open = Some(open);
         let Some(at) = self.position(conn) else {
             return;
         };
@@ -411,7 +485,7 @@ impl Session {
         link.hold = (negotiated.hold_time != 0).then(|| now + negotiated.hold());
         link.keepalive = negotiated
             .keepalive()
-            .map(|time| now + self.jitter.apply(time));
+            .map(|time| now + self.jitter.apply(time).max(KEEPALIVE_LEAST));
         link.negotiated = Some(Box::new(negotiated));
         fx.push(Effect::Keepalive(conn));
     }
@@ -446,9 +520,10 @@ impl Session {
         link.wrote = now;
         let conn = link.conn;
         let negotiated = link.negotiated.clone();
-        // A connection of ours that has not come through is not needed any more.
+        // A connection that has not come through, or on which nothing was said, is not needed any
+        // more.
         self.links.retain(|link| {
-            let kept = link.conn == conn || link.phase > Phase::Connecting;
+            let kept = link.conn == conn || link.phase >= Phase::OpenSent;
             if !kept {
                 fx.push(Effect::Close(link.conn, None));
             }
@@ -457,69 +532,6 @@ impl Session {
         self.last_try = None;
         if let Some(negotiated) = negotiated {
             fx.push(Effect::Up(conn, negotiated));
-        }
-    }
-
-    /// Takes a link away and decides how the peer goes on.
-    fn lose(
-        &mut self,
-        now: Time,
-        at: usize,
-        down: Down,
-        notification: Option<Notification>,
-        fx: &mut Effects,
-    ) {
-        let link = self.links.remove(at);
-        let was_up = link.phase == Phase::Established;
-        if was_up {
-            fx.push(Effect::Down(link.conn));
-            if now.since(link.since) >= STABLE_AFTER {
-                self.failures = 0;
-            }
-        }
-        fx.push(Effect::Close(link.conn, notification));
-        let collision = match &down {
-            Down::Received(notification) | Down::Sent(notification) => {
-                notification.is_cease(Cease::CollisionResolution)
-            }
-            Down::Closed(_) | Down::Unreachable(_) => false,
-        };
-        if !self.links.is_empty() || collision {
-            // The other link carries on; after a lost collision the other side's is on its way.
-            if self.links.is_empty() && matches!(self.rest, Rest::Passive) {
-                self.retry_after(now, self.config.connect_retry);
-            }
-            return;
-        }
-        match &down {
-            // Silence on a session that was up says that the way was cut, not that the two do not
-            // understand each other: no reason to keep the neighbour out when it is back.
-            Down::Sent(why) | Down::Received(why) if was_up && why.is_hold_timer_expired() => {
-                self.rest = Rest::Passive;
-                self.retry_after(now, QUICK_RETRY);
-            }
-            Down::Sent(_) | Down::Received(_) => {
-                let wait = IDLE_HOLD_FIRST
-                    .saturating_mul(1 << self.failures.min(16))
-                    .min(IDLE_HOLD_MOST);
-                self.failures += 1;
-                self.rest = Rest::IdleHold(now + self.jitter.apply(wait));
-            }
-            Down::Closed(_) | Down::Unreachable(_) => {
-                self.rest = Rest::Passive;
-                let wait = if was_up {
-                    QUICK_RETRY
-                } else {
-                    self.config.connect_retry
-                };
-                self.retry_after(now, wait);
-            }
-        }
-        if let Down::Unreachable(_) = down {
-            self.last_try = Some(down);
-        } else {
-            self.last_down = Some((down, now));
-            self.last_try = None;
         }
     }
 
@@ -533,7 +545,9 @@ impl Session {
         let of_links = self.links.iter().flat_map(|link| {
             let hold = link.hold.map(|at| (at, "HoldTimer"));
             let send_hold = link.send_hold(&self.config);
+            let delay = link.delay.map(|at| (at, "DelayOpenTimer"));
             hold.into_iter()
+                .chain(delay)
                 .chain(link.keepalive.map(|at| (at, "KeepaliveTimer")))
                 .chain(send_hold.map(|at| (at, "SendHoldTimer")))
         });
@@ -550,7 +564,10 @@ impl Session {
     /// Acts on every deadline up to `now`.
     pub(crate) fn timeout(&mut self, now: Time, fx: &mut Effects) {
         for at in (0..self.links.len()).rev() {
-            let link = &mut self.links[at];
+            // A link that is lost may take another one along.
+            let Some(link) = self.links.get_mut(at) else {
+                continue;
+            };
             let overdue = |due: Option<Time>| due.is_some_and(|due| due <= now);
             let notification = if overdue(link.hold) {
                 Some(Notification::hold_timer_expired())
@@ -569,10 +586,15 @@ impl Session {
                 );
                 continue;
             }
+            if overdue(link.delay) {
+                // Event 12.
+                self.send_open(now, at, fx);
+                continue;
+            }
             if link.keepalive.is_some_and(|due| due <= now)
                 && let Some(time) = link.negotiated.as_ref().and_then(|open| open.keepalive())
             {
-                link.keepalive = Some(now + self.jitter.apply(time));
+                link.keepalive = Some(now + self.jitter.apply(time).max(KEEPALIVE_LEAST));
                 fx.push(Effect::Keepalive(link.conn));
             }
         }

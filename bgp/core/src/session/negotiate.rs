@@ -44,9 +44,23 @@ impl Negotiated {
     }
 }
 
-/// The OPEN we send.
-pub(crate) fn our_open(identity: Identity, config: &PeerConfig) -> Open {
-    let capabilities = Capabilities {
+/// The OPEN we send; a *bare* one has no capabilities, for a peer that knows none (RFC 5492, 3).
+pub(crate) fn our_open(identity: Identity, config: &PeerConfig, bare: bool) -> Open {
+    let capabilities = if bare {
+        Capabilities::default()
+    } else {
+        our_capabilities(identity, config)
+    };
+    Open {
+        asn: identity.asn,
+        hold_time: config.hold_time,
+        router_id: identity.router_id,
+        capabilities,
+    }
+}
+
+fn our_capabilities(identity: Identity, config: &PeerConfig) -> Capabilities {
+    Capabilities {
         families: config.families.iter().map(|family| family.code()).collect(),
         route_refresh: true,
         as4: Some(identity.asn),
@@ -59,12 +73,6 @@ pub(crate) fn our_open(identity: Identity, config: &PeerConfig) -> Open {
             families: Vec::new(),
         }),
         ..Capabilities::default()
-    };
-    Open {
-        asn: identity.asn,
-        hold_time: config.hold_time,
-        router_id: identity.router_id,
-        capabilities,
     }
 }
 
@@ -73,6 +81,7 @@ pub(crate) fn negotiate(
     identity: Identity,
     config: &PeerConfig,
     open: &Open,
+    bare: bool,
 ) -> Result<Negotiated, Notification> {
     let internal = open.asn == identity.asn;
     let expected = match config.remote_as {
@@ -96,9 +105,19 @@ pub(crate) fn negotiate(
             theirs.families.contains(&family.code())
         }
     };
-    let families = Family::ALL.map(|family| config.families.contains(&family) && offers(family));
+    let ours = |family: Family| {
+        config.families.contains(&family) && (!bare || family == Family::Ipv4Unicast)
+    };
+    let families = Family::ALL.map(|family| ours(family) && offers(family));
     if !families.contains(&true) {
-        return Err(Notification::open_error(OpenError::UnsupportedCapability));
+        // "The Data field in the NOTIFICATION message MUST list the set of capabilities that causes
+        // the speaker to send the message" (RFC 5492, 5).
+        let missing = Capabilities {
+            families: config.families.iter().map(|family| family.code()).collect(),
+            ..Capabilities::default()
+        };
+        let error = Notification::open_error(OpenError::UnsupportedCapability);
+        return Err(error.with_data(missing.to_bytes()));
     }
     Ok(Negotiated {
         session_type: if internal {
@@ -109,8 +128,8 @@ pub(crate) fn negotiate(
         peer_asn: open.asn,
         peer_router_id: open.router_id,
         hold_time: config.hold_time.min(open.hold_time),
-        as4: theirs.as4.is_some(),
-        route_refresh: theirs.route_refresh,
+        as4: theirs.as4.is_some() && !bare,
+        route_refresh: theirs.route_refresh && !bare,
         families,
         max_message: MAX_MESSAGE,
         sends_end_of_rib: theirs.graceful_restart.is_some(),

@@ -35,13 +35,14 @@ fn open(id: u32, asn: u32, hold_time: u16) -> Vec<u8> {
     let mut peer = config(false);
     peer.hold_time = hold_time;
     let mut bytes = Vec::new();
-    our_open(identity(id, asn), &peer).encode(&mut bytes);
+    our_open(identity(id, asn), &peer, false).encode(&mut bytes);
     bytes.split_off(19)
 }
 
 fn words(fx: &mut Effects) -> Vec<String> {
     let word = |effect: Effect| match effect {
         Effect::Connect(_) => "connect".to_owned(),
+        Effect::Taken(_) => "taken".to_owned(),
         Effect::Send(..) => "open".to_owned(),
         Effect::Keepalive(_) => "keepalive".to_owned(),
         Effect::Close(_, None) => "close".to_owned(),
@@ -309,7 +310,7 @@ fn event_9_the_connect_retry_timer_tries_again_and_gives_the_old_try_up() {
 }
 
 #[test]
-fn idle_hold_time_doubles_with_every_fault_up_to_a_minute_and_refuses_connections_meanwhile() {
+fn idle_hold_time_doubles_with_every_fault_up_to_two_minutes_and_refuses_connections_meanwhile() {
     let (mut session, mut fx, _) = in_state(Idle);
     session.start(NOW, &mut fx);
     let mut now = NOW;
@@ -327,7 +328,7 @@ fn idle_hold_time_doubles_with_every_fault_up_to_a_minute_and_refuses_connection
         assert_eq!(session.state(), Connect);
     }
     for (n, wait) in waits.iter().enumerate() {
-        let full = f64::from(1 << n.min(6)).min(60.0);
+        let full = f64::from(1 << n.min(7)).min(120.0);
         assert!((full * 0.74..=full).contains(wait), "{waits:?}");
     }
 }
@@ -408,4 +409,249 @@ fn an_open_that_cannot_be_accepted_is_answered_with_its_subcode() {
         assert_eq!(words(&mut fx), [format!("close 2/{}", error as u8)]);
         assert_eq!(session.state(), Idle);
     }
+}
+
+/// DelayOpen (RFC 4271, 8.1.1): a session over a connection of ours on which nothing was said.
+fn delayed() -> (Session, Effects, ConnId) {
+    let mut session = session(false);
+    session.config.delay_open = Duration::from_secs(3);
+    let mut fx = Effects::default();
+    session.start(NOW, &mut fx);
+    let conn = session.links[0].conn;
+    session.connected(NOW, conn, &mut fx);
+    assert_eq!(words(&mut fx), ["connect"]);
+    assert_eq!(session.state(), Connect);
+    (session, fx, conn)
+}
+
+#[test]
+fn event_12_the_delay_open_timer_sends_the_open_when_the_peer_has_not_spoken() {
+    let (mut session, mut fx, _) = delayed();
+    assert_eq!(
+        session.deadline(),
+        Some((NOW + Duration::from_secs(3), "DelayOpenTimer"))
+    );
+    session.timeout(NOW + Duration::from_millis(2_999), &mut fx);
+    assert!(words(&mut fx).is_empty());
+    session.timeout(NOW + Duration::from_secs(3), &mut fx);
+    assert_eq!(words(&mut fx), ["open"]);
+    assert_eq!(session.state(), OpenSent);
+}
+
+#[test]
+fn event_20_an_open_while_ours_is_delayed_is_answered_with_ours_and_a_keepalive() {
+    let (mut session, mut fx, conn) = delayed();
+    session.message(NOW, conn, MessageKind::Open, &open(9, 65_002, 9), &mut fx);
+    assert_eq!(words(&mut fx), ["open", "keepalive"]);
+    assert_eq!(session.state(), OpenConfirm);
+    let due = session.deadline().map(|(_, timer)| timer);
+    assert_eq!(due, Some("KeepaliveTimer"), "the delay is over");
+    session.message(NOW, conn, MessageKind::Keepalive, &[], &mut fx);
+    assert_eq!(session.state(), Established);
+}
+
+#[test]
+fn while_its_open_is_delayed_a_connection_of_the_peer_leaves_the_state_active() {
+    let mut session = session(true);
+    session.config.delay_open = Duration::from_secs(3);
+    let mut fx = Effects::default();
+    session.start(NOW, &mut fx);
+    let conn = session.accepted(NOW, &mut fx).expect("active");
+    assert_eq!(words(&mut fx), ["taken"]);
+    assert_eq!(session.state(), Active);
+    // Event 18: it ends, and nothing is held against the peer.
+    session.closed(NOW, conn, "reset", &mut fx);
+    assert_eq!(words(&mut fx), ["close"]);
+    assert_eq!((session.state(), session.failures()), (Active, 0));
+    assert!(session.accepted(NOW, &mut fx).is_some());
+}
+
+#[test]
+fn event_24_a_version_error_while_the_open_is_delayed_ends_in_idle_and_counts_nothing() {
+    let (mut session, mut fx, conn) = delayed();
+    session.message(NOW, conn, MessageKind::Notification, &[2, 1, 0, 3], &mut fx);
+    assert_eq!(words(&mut fx), ["close"]);
+    assert_eq!((session.state(), session.failures()), (Idle, 0));
+    // With the timer not running it does (event 25 in the table above, and 24 in OpenSent).
+    let (mut session, mut fx, conn) = in_state(OpenSent);
+    session.message(NOW, conn, MessageKind::Notification, &[2, 1, 0, 3], &mut fx);
+    assert_eq!((session.state(), session.failures()), (Idle, 1));
+}
+
+#[test]
+fn events_21_22_and_28_a_faulty_message_is_answered_and_ends_in_idle() {
+    // Header, OPEN and UPDATE errors come as faults from where they are found.
+    table(
+        |session, conn, fx| {
+            let why = Notification::open_error(OpenError::Unspecific);
+            session.fault(NOW, conn, why, fx);
+        },
+        [
+            ("", Idle),
+            ("close 2/0", Idle),
+            ("", Active),
+            ("close 2/0", Idle),
+            ("close 2/0", Idle),
+            ("down, close 2/0", Idle),
+        ],
+    );
+}
+
+/// RFC 6608, 4: what came, in the state it came in.
+#[test]
+fn an_unexpected_message_is_answered_with_the_state_and_its_type() {
+    use MessageKind::{Keepalive, Open, RouteRefresh, Update};
+    for (state, subcode, kinds) in [
+        (OpenSent, 1, &[Update, Keepalive, RouteRefresh][..]),
+        (OpenConfirm, 2, &[Open, Update, RouteRefresh][..]),
+        (Established, 3, &[Open][..]),
+    ] {
+        for &kind in kinds {
+            let (mut session, mut fx, conn) = in_state(state);
+            session.message(NOW, conn, kind, &[0; 4], &mut fx);
+            let said = fx.list.iter().find_map(|effect| match effect {
+                Effect::Close(_, said) => said.clone(),
+                _ => None,
+            });
+            let said = said.expect("it is closed with a reason");
+            assert_eq!(
+                (said.code, said.subcode, said.data),
+                (5, subcode, vec![kind as u8])
+            );
+        }
+    }
+}
+
+/// One session that comes up and is ended by the transport `lasted` after.
+fn come_and_go(session: &mut Session, now: &mut Time, lasted: Duration, fx: &mut Effects) {
+    while session.links.is_empty() {
+        *now = session.deadline().expect("it comes back").0;
+        session.timeout(*now, fx);
+    }
+    let conn = session.links[0].conn;
+    session.connected(*now, conn, fx);
+    session.message(*now, conn, MessageKind::Open, &open(9, 65_002, 0), fx);
+    session.message(*now, conn, MessageKind::Keepalive, &[], fx);
+    assert_eq!(session.state(), Established);
+    *now = *now + lasted;
+    session.closed(*now, conn, "reset", fx);
+    fx.list.clear();
+}
+
+/// DampPeerOscillations (RFC 4271, 8.1.1).
+#[test]
+fn sessions_that_come_and_go_are_forgiven_twice_and_then_held_back() {
+    let (mut session, mut fx, mut now) = (session(false), Effects::default(), NOW);
+    session.start(now, &mut fx);
+    let mut sessions = 0;
+    while now.since(NOW) < Duration::from_secs(300) {
+        come_and_go(&mut session, &mut now, Duration::ZERO, &mut fx);
+        sessions += 1;
+        let held = session.held_back().is_some();
+        assert_eq!(held, sessions > 2, "after {sessions}");
+        assert!(!held || session.accepted(now, &mut fx).is_none());
+    }
+    // 0.2, 0.2, then 1, 2, 4 to 120 seconds.
+    assert!((9..=12).contains(&sessions), "{sessions} in five minutes");
+    // One that lasts is the end of it.
+    come_and_go(&mut session, &mut now, Duration::from_secs(60), &mut fx);
+    assert_eq!((session.state(), session.failures()), (Active, 0));
+    come_and_go(&mut session, &mut now, Duration::ZERO, &mut fx);
+    assert_eq!((session.state(), session.failures()), (Active, 1));
+}
+
+#[test]
+fn a_neighbour_in_the_wrong_as_that_calls_while_we_do_is_held_back_and_named() {
+    let (mut session, mut fx, _) = in_state(Connect);
+    let theirs = session.accepted(NOW, &mut fx).expect("not idle");
+    session.message(NOW, theirs, MessageKind::Open, &open(9, 65_003, 9), &mut fx);
+    assert_eq!(words(&mut fx), ["open", "close 2/2", "close"]);
+    assert_eq!(session.state(), Idle, "our attempt is given up");
+    let (why, at) = session.last_error().expect("it is said");
+    assert!(why.contains("Bad Peer AS") && at == Some(NOW), "{why}");
+    assert_eq!(session.accepted(NOW, &mut fx), None);
+}
+
+#[test]
+fn a_lost_collision_is_nobodys_fault_but_a_session_that_is_ended_so_was_lost() {
+    for (state, idle) in [(OpenSent, false), (OpenConfirm, false), (Established, true)] {
+        let (mut session, mut fx, conn) = in_state(state);
+        session.message(NOW, conn, MessageKind::Notification, &[6, 7], &mut fx);
+        assert_eq!(session.state() == Idle, idle, "{state:?}");
+        assert_eq!(session.last_error().is_some(), idle);
+    }
+}
+
+#[test]
+fn the_open_of_a_connection_that_lost_says_nothing_about_the_session() {
+    let (mut session, mut fx, _) = in_state(Established);
+    session.config.remote_as = RemoteAs::External;
+    let second = session.accepted(NOW, &mut fx).expect("judged by its OPEN");
+    session.message(
+        NOW,
+        second,
+        MessageKind::Open,
+        &open(77, 65_009, 9),
+        &mut fx,
+    );
+    let open = session.last_open().expect("there is a session");
+    assert_eq!((open.asn, open.router_id), (Asn(65_002), RouterId::from(9)));
+}
+
+#[test]
+fn keepalives_are_a_second_apart_at_least() {
+    let (mut session, mut fx, conn) = in_state(OpenSent);
+    session.message(NOW, conn, MessageKind::Open, &open(9, 65_002, 3), &mut fx);
+    session.message(NOW, conn, MessageKind::Keepalive, &[], &mut fx);
+    let mut now = NOW;
+    for _ in 0..100 {
+        let (due, timer) = session.deadline().expect("the session has timers");
+        assert_eq!(timer, "KeepaliveTimer");
+        assert!(due.since(now) >= Duration::from_secs(1));
+        now = due;
+        session.heard(now, conn);
+        session.timeout(now, &mut fx);
+    }
+}
+
+/// RFC 5492, 3 and 5.
+#[test]
+fn a_peer_that_knows_no_capabilities_gets_an_open_without_and_one_with_none_of_ours_a_list() {
+    let (mut session, mut fx, conn) = in_state(OpenSent);
+    session.message(NOW, conn, MessageKind::Notification, &[2, 4], &mut fx);
+    let (due, _) = session.deadline().expect("it comes back");
+    session.timeout(due, &mut fx);
+    let conn = session.links[0].conn;
+    fx.list.clear();
+    session.connected(due, conn, &mut fx);
+    let Some(Effect::Send(_, bytes)) = fx.list.pop() else {
+        panic!("an OPEN goes out");
+    };
+    assert_eq!(bytes.len(), 29, "no optional parameter");
+    session.message(due, conn, MessageKind::Open, &open(9, 65_002, 9), &mut fx);
+    session.message(due, conn, MessageKind::Keepalive, &[], &mut fx);
+    let (_, negotiated) = session.established().expect("it is up");
+    assert_eq!(
+        (negotiated.families, negotiated.as4),
+        ([true, false], false)
+    );
+
+    let mut session = self::session(false);
+    session.config.families = vec![crate::types::Family::Ipv6Unicast];
+    let mut fx = Effects::default();
+    session.start(NOW, &mut fx);
+    let conn = session.links[0].conn;
+    session.connected(NOW, conn, &mut fx);
+    fx.list.clear();
+    let mut peer = config(false);
+    peer.families = vec![crate::types::Family::Ipv4Unicast];
+    let mut bytes = Vec::new();
+    our_open(identity(9, 65_002), &peer, false).encode(&mut bytes);
+    session.message(NOW, conn, MessageKind::Open, &bytes[19..], &mut fx);
+    let Some(Effect::Close(_, Some(said))) = fx.list.pop() else {
+        panic!("it is refused");
+    };
+    assert_eq!((said.code, said.subcode), (2, 7));
+    assert_eq!(said.data, [1, 4, 0, 2, 0, 1]);
+    assert!(session.held_back().expect("not again soon").since(NOW) >= Duration::from_secs(90));
 }

@@ -11,11 +11,20 @@ pub(crate) const QUICK_RETRY: Duration = Duration::from_millis(200);
 /// First IdleHoldTime; doubled with every failure in a row (RFC 4271, 8.1.1).
 pub(crate) const IDLE_HOLD_FIRST: Duration = Duration::from_secs(1);
 
-/// Longest IdleHoldTime.
-pub(crate) const IDLE_HOLD_MOST: Duration = Duration::from_secs(60);
+/// Longest IdleHoldTime ("reset from 0 to 120 seconds", RFC 4271, 8.1.1).
+pub(crate) const IDLE_HOLD_MOST: Duration = Duration::from_secs(120);
 
-/// A session that was up this long starts again with the first IdleHoldTime.
+/// A session that was up this long has lasted: nothing counts against the peer any more.
 pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
+
+/// So many sessions that did not last are forgiven when they just ended.
+pub(crate) const FORGIVEN: u32 = 2;
+
+/// What counts against somebody who has no name here is forgotten so long after the last time.
+pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
+
+/// "KEEPALIVE messages MUST NOT be sent more frequently than one per second" (RFC 4271, 4.4).
+pub(crate) const KEEPALIVE_LEAST: Duration = Duration::from_secs(1);
 
 /// Numbers between 0.75 and 1 for timers that must not run in step (RFC 4271, 10).
 #[derive(Debug)]

@@ -149,7 +149,7 @@ impl Speaker {
                 return true;
             };
             let Some((_, negotiated)) = peer.session.established() else {
-                return late || peer.dynamic || peer.session.config().disabled;
+                return late || peer.range.is_some() || peer.session.config().disabled;
             };
             let index = family.index();
             !negotiated.families[index]

@@ -30,7 +30,7 @@ pub use self::{
 };
 use self::{feed::Feed, originate::Own, peer::Peer, staged::StagedFamilies, turn::Sweep};
 use crate::{
-    config::{PeerConfig, SpeakerConfig},
+    config::{ListenRange, PeerConfig, SpeakerConfig},
     limits::Limits,
     out::{Departure, Families, Group, GroupKey, outbox::Outbox},
     rib::{
@@ -41,6 +41,13 @@ use crate::{
     types::{Prefix, Time},
     wire::{Cease, Notification, keepalive},
 };
+
+/// Connections at a time that are told that they are not wanted.
+const REJECTIONS: usize = 64;
+
+/// A listen range has as many peers as it may.
+#[derive(Debug)]
+struct RangeIsFull;
 
 /// One transport connection.
 #[derive(Debug)]
@@ -116,7 +123,7 @@ impl Speaker {
             config,
         };
         for peer in speaker.config.peers.clone() {
-            speaker.add_peer(now, peer, false);
+            speaker.add_peer(now, peer, None);
         }
         speaker
     }
@@ -201,15 +208,44 @@ impl Speaker {
                 .any(|range| range.prefix.contains(host))
     }
 
-    /// Somebody connected. `None`: not a peer, or not now; the driver should close it unread.
+    /// Somebody connected. `None`: not a peer, or not now; the driver should close it unread. Whoever
+    /// is told why it is not let in (Cease, Connection Rejected: RFC 4486, 4) gets a connection that
+    /// [`is_closing`](Self::is_closing).
     pub fn accepted(&mut self, now: Time, info: ConnInfo) -> Option<ConnId> {
-        let slot = self.slot_of(&info).or_else(|| self.admit(now, &info))?;
+        let slot = match self.slot_of(&info) {
+            Some(slot) => slot,
+            None => match self.admit(now, &info) {
+                Ok(slot) => slot?,
+                Err(RangeIsFull) => return self.reject(),
+            },
+        };
+        // One that is held back waits in silence (RFC 4271, 8.2.2: Idle refuses); one that somebody
+        // has switched off will be there for long.
+        if self
+            .peer(slot)
+            .is_some_and(|peer| peer.session.is_stopped())
+        {
+            return self.reject();
+        }
         let mut conn = None;
         self.with_session(now, slot, |session, fx| conn = session.accepted(now, fx));
         let conn = conn?;
         if let Some(entry) = self.conns.get_mut(&conn) {
             entry.info = Some(info);
         }
+        Some(conn)
+    }
+
+    /// A connection on which nothing is said but that it is not wanted; not too many at a time.
+    fn reject(&mut self) -> Option<ConnId> {
+        let rejected = self.conns.values();
+        if rejected.filter(|entry| entry.slot == Slot::LOCAL).count() >= REJECTIONS {
+            return None;
+        }
+        let conn = self.fx.next_conn();
+        self.add_conn(conn, Slot::LOCAL);
+        let why = Notification::cease(Cease::ConnectionRejected, None);
+        self.close(conn, Slot::LOCAL, Some(why));
         Some(conn)
     }
 
@@ -342,10 +378,14 @@ impl Speaker {
     fn slot_of(&self, info: &ConnInfo) -> Option<Slot> {
         let address = info.remote.ip().to_canonical();
         let scoped = (address, info.interface.clone());
-        self.by_address
+        let slot = *self
+            .by_address
             .get(&scoped)
-            .or_else(|| self.by_address.get(&(address, None)))
-            .copied()
+            .or_else(|| self.by_address.get(&(address, None)))?;
+        // Both ends tell whose connection it is (RFC 4271, 8.2.1).
+        let wanted = self.peer(slot)?.session.config().local_address;
+        let local = info.local.ip().to_canonical();
+        wanted.is_none_or(|wanted| wanted == local).then_some(slot)
     }
 
     fn group_of(&self, conn: &Conn) -> Option<&Group> {
@@ -393,6 +433,7 @@ impl Speaker {
                     self.actions.push_back(action);
                 }
             }
+            Effect::Taken(conn) => self.add_conn(conn, slot),
             Effect::Send(conn, bytes) => {
                 // The first message on a connection that the peer opened makes the entry.
                 self.add_conn(conn, slot);
@@ -553,7 +594,8 @@ impl Speaker {
         }
     }
 
-    fn add_peer(&mut self, now: Time, config: PeerConfig, dynamic: bool) -> Option<Slot> {
+    /// Adds a peer; one that came from a listen range says from which.
+    fn add_peer(&mut self, now: Time, config: PeerConfig, range: Option<Prefix>) -> Option<Slot> {
         let slot = match self.free_slot() {
             Some(slot) => slot,
             None => {
@@ -570,7 +612,7 @@ impl Speaker {
             router_id: self.config.router_id,
         };
         let seed = u64::from(self.config.router_id.to_u32()) << 16 ^ u64::from(slot.0);
-        self.peers[slot.index()] = Some(Peer::new(now, config, identity, seed, dynamic));
+        self.peers[slot.index()] = Some(Peer::new(now, config, identity, seed, range));
         self.with_session(now, slot, |session, fx| session.start(now, fx));
         Some(slot)
     }
@@ -593,32 +635,59 @@ impl Speaker {
             }
             let config = peer.session.config();
             let address = (config.address, config.interface.as_deref().map(Arc::from));
-            self.by_address.remove(&address);
+            // Somebody else may have taken the address meanwhile.
+            if self.by_address.get(&address) == Some(&slot) {
+                self.by_address.remove(&address);
+            }
             self.retired.push((slot, self.shared.turn + 1));
         }
     }
 
-    /// Makes a peer of somebody who connects from a listen range.
-    fn admit(&mut self, now: Time, info: &ConnInfo) -> Option<Slot> {
+    /// Makes a peer of somebody who connects from a listen range; `None`: from none of them.
+    fn admit(&mut self, now: Time, info: &ConnInfo) -> Result<Option<Slot>, RangeIsFull> {
         let address = info.remote.ip().to_canonical();
-        let range = self
-            .config
-            .ranges
-            .iter()
-            .filter(|range| range.prefix.contains(Prefix::host(address)))
-            .max_by_key(|range| range.prefix.len())?;
-        let (prefix, limit) = (range.prefix, range.limit);
-        let mut config = range.template.clone();
-        let present = self.peers.iter().flatten().filter(|peer| {
-            peer.dynamic && prefix.contains(Prefix::host(peer.session.config().address))
-        });
-        if present.count() >= limit as usize {
-            return None;
+        // A peer that is known by name, but connects to another address of ours, is nobody else.
+        if self.by_address.contains_key(&(address, None)) {
+            return Ok(None);
         }
-        config.name = format!("{}-{address}", config.name);
-        config.address = address;
-        config.interface = None;
-        config.passive = true;
-        self.add_peer(now, config, true)
+        let Some(range) = range_of(&self.config.ranges, address) else {
+            return Ok(None);
+        };
+        let of_range = |peer: &&Peer| peer.range == Some(range.prefix);
+        let mut present: Vec<&Peer> = self.peers.iter().flatten().filter(of_range).collect();
+        if present.len() >= range.limit as usize {
+            // Who is held back has no claim to a place that somebody else wants.
+            present.retain(|peer| peer.session.is_alone());
+            let gives_way = present.first().map(|peer| peer.name.clone());
+            let Some(slot) = gives_way.and_then(|name| self.slot_named(&name)) else {
+                return Err(RangeIsFull);
+            };
+            let why = Notification::cease(Cease::PeerDeconfigured, None);
+            self.remove_peer(now, slot, &why);
+        }
+        let Some(range) = range_of(&self.config.ranges, address) else {
+            return Ok(None);
+        };
+        let (prefix, config) = (range.prefix, of_range_at(range, address));
+        Ok(self.add_peer(now, config, Some(prefix)))
+    }
+}
+
+/// The most specific range with this address.
+fn range_of(ranges: &[ListenRange], address: IpAddr) -> Option<&ListenRange> {
+    let host = Prefix::host(address);
+    let covering = ranges.iter().filter(|range| range.prefix.contains(host));
+    covering.max_by_key(|range| range.prefix.len())
+}
+
+/// What a range makes of a peer at this address.
+fn of_range_at(range: &ListenRange, address: IpAddr) -> PeerConfig {
+    let template = range.template.clone();
+    PeerConfig {
+        name: format!("{}-{address}", template.name),
+        address,
+        interface: None,
+        passive: true,
+        ..template
     }
 }

@@ -6,7 +6,7 @@ use super::ConnInfo;
 use crate::{
     config::PeerConfig,
     session::{Identity, Negotiated, Session},
-    types::Time,
+    types::{Prefix, Time},
     view::{FamilyCounts, MessageCounts, SessionType},
 };
 
@@ -16,8 +16,8 @@ pub(super) struct Peer {
     pub(super) name: Arc<str>,
     pub(super) interface: Option<Arc<str>>,
     pub(super) session: Session,
-    /// Came from a listen range; forgotten when its session ends.
-    pub(super) dynamic: bool,
+    /// The listen range it came from: it is forgotten when nothing is to be remembered of it.
+    pub(super) range: Option<Prefix>,
     /// Its update group while Established.
     pub(super) group: Option<usize>,
     /// The deadline its timer is set to.
@@ -43,13 +43,13 @@ impl Peer {
         config: PeerConfig,
         identity: Identity,
         seed: u64,
-        dynamic: bool,
+        range: Option<Prefix>,
     ) -> Self {
         Self {
             name: config.name.as_str().into(),
             interface: config.interface.as_deref().map(Arc::from),
             session: Session::new(config, identity, seed),
-            dynamic,
+            range,
             group: None,
             armed: None,
             state_since: now,

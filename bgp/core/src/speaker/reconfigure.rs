@@ -4,9 +4,11 @@
 //! was opened with changed: see [`opened_alike`]. Policy is applied to what is held already, in
 //! both directions. A change of the speaker's own AS, identifier or cluster concerns everybody.
 
-use super::{Speaker, action, import::refuses_prefix};
+use std::net::IpAddr;
+
+use super::{Speaker, action, import::refuses_prefix, of_range_at, range_of};
 use crate::{
-    config::{ListenRange, PeerConfig, SpeakerConfig},
+    config::{PeerConfig, SpeakerConfig},
     rib::{
         attr::AttrId,
         key::PrefixKey,
@@ -28,7 +30,9 @@ fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
     old.reflector_client = new.reflector_client;
     old.discovery = new.discovery;
     old.max_prefixes = new.max_prefixes;
+    old.max_prefixes_restart = new.max_prefixes_restart;
     old.connect_retry = new.connect_retry;
+    old.delay_open = new.delay_open;
     old.send_hold_time = new.send_hold_time;
     old == *new
 }
@@ -52,50 +56,55 @@ impl Speaker {
         if old.own_marks != new.own_marks {
             self.announce_all_own(now);
         }
+        // Who goes, goes first: somebody else may come under its name or at its address.
+        let mut again = Vec::new();
         for slot in self.slots() {
             let Some(peer) = self.peer(slot) else {
                 continue;
             };
             let name = peer.name.clone();
-            if peer.dynamic {
-                let address = Prefix::host(peer.session.config().address);
-                let of = |ranges: &[ListenRange]| {
-                    let covering = ranges.iter().filter(|range| range.prefix.contains(address));
-                    covering.max_by_key(|range| range.prefix.len()).cloned()
-                };
-                if all || of(&old.ranges) != of(&new.ranges) {
-                    done.push(format!("peer {name}: closed, its range changed"));
-                    let why = Notification::cease(Cease::OtherConfigurationChange, None);
-                    self.remove_peer(now, slot, &why);
-                }
-                continue;
-            }
-            let kept = new.peers.iter().find(|kept| kept.name == *name);
-            match kept {
+            let old_config = peer.session.config();
+            let change = match peer.range {
+                Some(range) => of_range(&new, range, old_config.address),
+                None => new.peers.iter().find(|kept| kept.name == *name).cloned(),
+            };
+            let dynamic = peer.range.is_some();
+            match change {
                 None => {
-                    done.push(format!("peer {name}: removed"));
-                    let why = Notification::cease(Cease::PeerDeconfigured, None);
-                    self.remove_peer(now, slot, &why);
+                    let (said, why) = match dynamic {
+                        true => ("closed, its range changed", Cease::OtherConfigurationChange),
+                        false => ("removed", Cease::PeerDeconfigured),
+                    };
+                    done.push(format!("peer {name}: {said}"));
+                    self.remove_peer(now, slot, &Notification::cease(why, None));
                 }
-                Some(kept) if !all && kept == peer.session.config() => {}
-                Some(kept) if !all && opened_alike(peer.session.config(), kept) => {
+                Some(kept) if !all && kept == *old_config => {}
+                Some(kept) if !all && opened_alike(old_config, &kept) => {
                     done.push(format!("peer {name}: policy changed, session kept"));
-                    self.change_policy(now, slot, kept.clone());
+                    self.change_policy(now, slot, kept);
                 }
                 Some(kept) => {
+                    let why = match kept.disabled && !old_config.disabled {
+                        true => Cease::AdministrativeShutdown,
+                        false => Cease::OtherConfigurationChange,
+                    };
                     done.push(format!(
                         "peer {name}: settings changed, session opened again"
                     ));
-                    let why = Notification::cease(Cease::OtherConfigurationChange, None);
-                    self.remove_peer(now, slot, &why);
-                    self.add_peer(now, kept.clone(), false);
+                    self.remove_peer(now, slot, &Notification::cease(why, None));
+                    if !dynamic {
+                        again.push(kept);
+                    }
                 }
             }
+        }
+        for peer in again {
+            self.add_peer(now, peer, None);
         }
         for peer in &new.peers {
             if self.slot_named(&peer.name).is_none() {
                 done.push(format!("peer {}: added", peer.name));
-                self.add_peer(now, peer.clone(), false);
+                self.add_peer(now, peer.clone(), None);
             }
         }
         if old.multipath != new.multipath {
@@ -212,6 +221,15 @@ impl Speaker {
         });
         judged.collect()
     }
+}
+
+/// What a peer that came from a range is by now; `None`: nobody, or somebody with a name.
+fn of_range(config: &SpeakerConfig, range: Prefix, address: IpAddr) -> Option<PeerConfig> {
+    let named = config.peers.iter().any(|peer| peer.address == address);
+    let by_now = range_of(&config.ranges, address).filter(|by_now| by_now.prefix == range);
+    by_now
+        .filter(|_| !named)
+        .map(|range| of_range_at(range, address))
 }
 
 /// Makes every group look again at the routes of `slot`.

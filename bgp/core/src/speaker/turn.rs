@@ -64,7 +64,7 @@ pub(super) fn mark(feeds: &mut [Option<Feed>], family: usize, dest: u32) {
 impl Speaker {
     /// Does a bounded piece of the work that has come up; whether there is more to do at once.
     /// The driver should write what is ready between two turns.
-    pub fn turn(&mut self, _now: Time) -> bool {
+    pub fn turn(&mut self, now: Time) -> bool {
         self.shared.turn += 1;
         let multipath = self.config.multipath > 1;
         let Self {
@@ -91,22 +91,24 @@ impl Speaker {
         release(shared, &mut tables.v4, groups, feeds);
         release(shared, &mut tables.v6, groups, feeds);
         shared.attrs.collect();
-        self.forget_dynamic_peers();
+        self.forget_dynamic_peers(now);
         more
     }
 
-    /// A peer from a listen range is forgotten when it has no connection left.
-    fn forget_dynamic_peers(&mut self) {
+    /// A peer from a listen range is forgotten when it has no connection left, and nothing counts
+    /// against it.
+    fn forget_dynamic_peers(&mut self, now: Time) {
         let gone: Vec<_> = (0..)
             .zip(&self.peers)
             .filter_map(|(slot, peer)| {
                 let peer = peer.as_ref()?;
-                (peer.dynamic && peer.session.is_alone()).then_some(Slot(slot))
+                let free = peer.range.is_some() && peer.session.is_forgettable(now);
+                free.then_some(Slot(slot))
             })
             .collect();
         for slot in gone {
             let why = crate::wire::Notification::cease(crate::wire::Cease::PeerDeconfigured, None);
-            self.remove_peer(Time(0), slot, &why);
+            self.remove_peer(now, slot, &why);
         }
     }
 }

@@ -107,6 +107,7 @@ impl Speaker {
         }
         let open = peer.session.last_open();
         let last_error = peer.session.last_error();
+        let held_back = peer.session.held_back().filter(|until| *until > now);
         PeerView {
             name: peer.name.to_string(),
             address: config.address,
@@ -128,6 +129,10 @@ impl Speaker {
                 .and_then(|&(_, at)| at)
                 .map(|at| now.since(at).as_secs()),
             last_error: last_error.map(|(why, _)| why),
+            last_error_code: peer.session.last_code(),
+            failures: peer.session.failures(),
+            held_back_seconds: held_back.map(|until| until.since(now).as_secs()),
+            dynamic: peer.range.is_some(),
             capabilities_sent: peer.session.our_open().capabilities.describe(),
             capabilities_received: open
                 .map(|open| open.capabilities.describe())

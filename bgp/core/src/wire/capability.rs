@@ -258,6 +258,13 @@ impl Capabilities {
         }
     }
 
+    /// All of them, one after the other, as in an optional parameter.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes);
+        bytes
+    }
+
     /// The capabilities in words, for `peers show`.
     pub fn describe(&self) -> Vec<String> {
         let mut words = Vec::new();

@@ -181,6 +181,11 @@ impl Notification {
         self.code == HOLD_TIMER_EXPIRED
     }
 
+    /// Whether it is this OPEN Message Error.
+    pub fn is_open_error(&self, error: OpenError) -> bool {
+        self.code == OPEN_ERROR && self.subcode == error as u8
+    }
+
     /// Finite State Machine Error (RFC 6608); data by [`Self::with_data`]: the message's type.
     pub const fn fsm_error(error: FsmError) -> Self {
         Self::new(FSM_ERROR, error as u8)

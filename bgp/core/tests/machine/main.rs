@@ -5,6 +5,7 @@
 mod history;
 mod neighbours;
 mod net;
+mod ranges;
 mod routing;
 mod session;
 mod storm;
