@@ -18,7 +18,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use wayleave_bgp_core::{
-    Action, ConnId, Speaker as Machine, Time, config::SpeakerConfig, feed::FeedEvent,
+    Action, ConnId, Prefix, Speaker as Machine, Time, config::SpeakerConfig, feed::FeedEvent,
 };
 
 use crate::{
@@ -102,6 +102,7 @@ impl Driver {
     ) -> Result<Self, StartError> {
         let registry = poll.registry().try_clone().map_err(StartError::Thread)?;
         let mut listeners = Listeners::new(registry, LISTENERS);
+        listeners.set_keys(&config);
         listeners.add(&config.listen)?;
         let origin = Instant::now();
         Ok(Self {
@@ -253,6 +254,7 @@ impl Driver {
                     local,
                     ttl,
                     min_ttl,
+                    password,
                 } => {
                     if self.stopping.is_some() {
                         continue;
@@ -265,6 +267,7 @@ impl Driver {
                             ttl,
                             least: min_ttl,
                         },
+                        password: password.as_ref(),
                     };
                     let clock = Instant::now();
                     let opening = socket::connect(&target).and_then(|stream| {
@@ -416,7 +419,15 @@ impl Driver {
             return;
         };
         let (ttl, least) = self.machine.ttls(conn);
-        let watched = socket::prepare_stream(&stream, Ttls { ttl, least })
+        // Nothing unsigned gets through, be it that the key of the listening socket came too late.
+        let signed = match self.machine.password(conn) {
+            Some(password) => {
+                socket::md5::set(&stream, Prefix::host(remote.ip()), 0, Some(password))
+            }
+            None => Ok(()),
+        };
+        let watched = signed
+            .and_then(|()| socket::prepare_stream(&stream, Ttls { ttl, least }))
             .and_then(|()| self.watch(conn, Connection::accepted(conn, stream, remote)));
         match watched {
             Ok(()) => {
@@ -461,6 +472,7 @@ impl Driver {
             Command::Reconfigure(config, answer) => {
                 let done = self.listeners.become_those_of(&config.listen);
                 let done = done.map(|listening| {
+                    self.listeners.set_keys(&config);
                     let mut done = self.machine.reconfigure(now, *config);
                     done.extend(listening);
                     done

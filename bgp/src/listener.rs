@@ -7,6 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use wayleave_bgp_core::{
+    Prefix,
+    config::{Password, SpeakerConfig},
+};
+
 use mio::{
     Interest, Registry, Token,
     net::{TcpListener, TcpStream},
@@ -23,6 +28,21 @@ pub(crate) struct Listeners {
     registry: Registry,
     sockets: BTreeMap<SocketAddr, Listener>,
     next: usize,
+    /// What those who connect sign with, by their addresses.
+    keys: Keys,
+}
+
+type Keys = BTreeMap<Prefix, Password>;
+
+/// The passwords of all neighbours and ranges.
+fn keys_of(config: &SpeakerConfig) -> Keys {
+    let peers = config.peers.iter();
+    let peers = peers.map(|peer| (Prefix::host(peer.address), &peer.password));
+    let ranges = config.ranges.iter();
+    let ranges = ranges.map(|range| (range.prefix, &range.template.password));
+    let all = ranges.chain(peers);
+    all.filter_map(|(prefix, password)| Some((prefix, password.clone()?)))
+        .collect()
 }
 
 #[derive(Debug)]
@@ -42,6 +62,7 @@ impl Listeners {
             registry,
             sockets: BTreeMap::new(),
             next: first,
+            keys: Keys::new(),
         }
     }
 
@@ -55,6 +76,9 @@ impl Listeners {
         for (address, mut socket) in bound? {
             let token = Token(self.next);
             self.next += 1;
+            for (&peers, password) in &self.keys {
+                sign(address, &socket, peers, Some(password));
+            }
             self.registry
                 .register(&mut socket, token, Interest::READABLE)
                 .map_err(|source| StartError::Listen { address, source })?;
@@ -68,6 +92,24 @@ impl Listeners {
             self.sockets.insert(address, listener);
         }
         Ok(())
+    }
+
+    /// Takes connections from neighbours with a password only when they are signed with it.
+    pub(crate) fn set_keys(&mut self, config: &SpeakerConfig) {
+        let new = keys_of(config);
+        let old = std::mem::take(&mut self.keys);
+        for (&address, Listener { socket, .. }) in &self.sockets {
+            for &gone in old.keys().filter(|peers| !new.contains_key(peers)) {
+                sign(address, socket, gone, None);
+            }
+            for (&peers, password) in new
+                .iter()
+                .filter(|(peers, new)| old.get(peers) != Some(new))
+            {
+                sign(address, socket, peers, Some(password));
+            }
+        }
+        self.keys = new;
     }
 
     /// Ends listening at all addresses.
@@ -164,5 +206,16 @@ impl Listeners {
         for address in addresses {
             self.sockets.remove(address);
         }
+    }
+}
+
+/// Has a socket want signatures from these neighbours, or no longer. What fails is said: whoever
+/// connects then is not let in, as the key cannot be set on its connection either.
+fn sign(at: SocketAddr, socket: &TcpListener, peers: Prefix, password: Option<&Password>) {
+    if at.is_ipv4() != peers.addr().is_ipv4() {
+        return;
+    }
+    if let Err(error) = socket::md5::set(socket, peers, 0, password) {
+        tracing::error!(listening = %at, %peers, %error, "cannot set the password of a neighbour");
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
+use wayleave_bgp_core::{Prefix, config::Password};
 
 /// TTLs of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub(crate) struct Target<'a> {
     pub(crate) interface: Option<&'a str>,
     pub(crate) local: Option<IpAddr>,
     pub(crate) ttls: Ttls,
+    pub(crate) password: Option<&'a Password>,
 }
 
 /// Begins to open a connection. It is open, or has failed, when it can be written to.
@@ -48,6 +50,9 @@ pub(crate) fn connect(target: &Target<'_>) -> io::Result<TcpStream> {
         socket.bind(&local.into())?;
     }
     prepare(&socket, remote.is_ipv4(), target.ttls)?;
+    if let Some(password) = target.password {
+        md5::set(&socket, Prefix::host(remote.ip()), scope, Some(password))?;
+    }
     match socket.connect(&remote.into()) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
@@ -92,6 +97,97 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(1_024)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+pub(crate) mod md5 {
+    //! TCP_MD5SIG_EXT (RFC 2385), which no library wraps.
+    #![allow(unsafe_code, reason = "setsockopt for an option no library wraps")]
+
+    use std::{
+        ffi::c_int,
+        io,
+        net::{SocketAddr, SocketAddrV6},
+        os::fd::AsRawFd,
+    };
+
+    use socket2::SockAddr;
+    use wayleave_bgp_core::{Prefix, config::Password};
+
+    /// `TCP_MD5SIG_EXT` of linux/tcp.h.
+    const TCP_MD5SIG_EXT: c_int = 32;
+    /// `TCP_MD5SIG_FLAG_PREFIX`: `prefixlen` counts.
+    const FLAG_PREFIX: u8 = 1;
+
+    /// `struct tcp_md5sig` of linux/tcp.h.
+    #[repr(C)]
+    struct TcpMd5Sig {
+        addr: libc::sockaddr_storage,
+        flags: u8,
+        prefixlen: u8,
+        keylen: u16,
+        ifindex: c_int,
+        key: [u8; Password::LONGEST],
+    }
+
+    /// Signs what goes to these addresses, and takes only what is signed from there; `None`: no
+    /// longer. The interface of a link-local address is a number.
+    pub(crate) fn set(
+        socket: &impl AsRawFd,
+        peers: Prefix,
+        scope: u32,
+        password: Option<&Password>,
+    ) -> io::Result<()> {
+        let secret = password.map(Password::as_bytes).unwrap_or_default();
+        let mut key = [0; Password::LONGEST];
+        key[..secret.len()].copy_from_slice(secret);
+        let address: SockAddr = match peers.addr() {
+            std::net::IpAddr::V6(addr) => SocketAddrV6::new(addr, 0, 0, scope).into(),
+            addr => SocketAddr::new(addr, 0).into(),
+        };
+        let option = TcpMd5Sig {
+            // SAFETY: a sockaddr_storage is plain numbers, for which all zero is a value; and SockAddr
+            // holds one, of which as much is copied as is there.
+            addr: unsafe {
+                let mut storage: libc::sockaddr_storage = std::mem::zeroed();
+                std::ptr::copy_nonoverlapping(
+                    address.as_ptr().cast::<u8>(),
+                    (&raw mut storage).cast::<u8>(),
+                    (address.len() as usize).min(size_of::<libc::sockaddr_storage>()),
+                );
+                storage
+            },
+            flags: FLAG_PREFIX,
+            prefixlen: peers.len(),
+            // A password is never longer than 80 octets.
+            keylen: u16::try_from(secret.len()).unwrap_or(0),
+            ifindex: 0,
+            key,
+        };
+        let length = libc::socklen_t::try_from(size_of::<TcpMd5Sig>()).map_err(io::Error::other)?;
+        // SAFETY: the descriptor is open for the life of `socket`, and the pointer and length
+        // describe one structure on this stack frame, which the kernel only reads.
+        let result = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                TCP_MD5SIG_EXT,
+                (&raw const option).cast(),
+                length,
+            )
+        };
+        let error = io::Error::last_os_error();
+        match (result, error.raw_os_error()) {
+            (0, _) => Ok(()),
+            // There was no such key.
+            (_, Some(libc::ENOENT)) if password.is_none() => Ok(()),
+            (_, Some(libc::ENOPROTOOPT)) => Err(io::Error::new(
+                error.kind(),
+                "this kernel cannot sign TCP segments (CONFIG_TCP_MD5SIG); take `password` away, or \
+                 use a kernel that can",
+            )),
+            _ => Err(error),
+        }
+    }
 }
 
 mod min_ttl {

@@ -171,6 +171,16 @@ fn print_one(peer: &PeerReport, out: &mut Output<'_>) -> Result<(), CommandError
             .unwrap_or_default();
         line("last down", format!("{error}{when}"))?;
     }
+    if let Some(seconds) = view.held_back_seconds {
+        line(
+            "held back",
+            format!(
+                "for {} more, after {} failures in a row; `wayleave peers reset` ends it",
+                duration(seconds),
+                view.failures
+            ),
+        )?;
+    }
     line("established", format!("{} times", view.established_count))?;
     let kind = view
         .session_type
@@ -220,6 +230,9 @@ fn print_one(peer: &PeerReport, out: &mut Output<'_>) -> Result<(), CommandError
                 ),
             )?;
         }
+    }
+    for warning in &view.warnings {
+        line("warning", warning.clone())?;
     }
     line("messages in", messages(view.received))?;
     line("messages out", messages(view.sent))?;

@@ -1,12 +1,15 @@
 //! The validated configuration: complete, consistent, every value with its origin.
 
 use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use serde::{Serialize, Serializer};
-use wayleave_bgp_core::{Asn, Family, Prefix, RouterId};
+use wayleave_bgp_core::{Asn, Family, Prefix, RouterId, config::Password};
 
 use super::setting::{Entry, settings};
 
@@ -158,6 +161,8 @@ settings! {
         send_hold_time: u16 => Live,
         /// Pause before a connection is tried again, in seconds.
         connect_retry: u16 => Live,
+        /// How long it is let speak first on a new connection, in seconds (DelayOpenTime).
+        delay_open: u16 => Live,
         /// A reflection client of ours (RFC 4456).
         reflector_client: bool => Live,
         /// Put our own address as next hop on what is passed on.
@@ -168,10 +173,16 @@ settings! {
         allow_own_as: u8 => Live,
         /// Most prefixes accepted before the session is closed.
         max_prefixes: Option<u32> => Live,
+        /// At how many per cent of these a warning is given.
+        max_prefixes_warning: u8 => Live,
+        /// How long one that went past is kept out, in seconds.
+        max_prefixes_restart: Option<u32> => Live,
         /// TTL of our packets.
         ttl: Option<u8> => ResetsSession,
         /// GTSM (RFC 5082).
         ttl_security: bool => ResetsSession,
+        /// TCP-MD5 (RFC 2385).
+        password: Option<Secret> => ResetsSession,
         /// It may carry service discovery.
         discovery: bool => Live,
     }
@@ -196,22 +207,17 @@ pub struct Range {
 }
 
 impl Range {
-    /// Every value but the prefix. The speaker closes the sessions of a range for any difference in
-    /// what it is told about it, which is everything but the role.
+    /// Every value but the prefix.
     pub fn entries(&self) -> Vec<Entry> {
         let limit = Entry {
             key: "limit",
             value: self.limit.value.into(),
             origin: self.limit.origin.clone(),
-            effect: super::Effect::ResetsSession,
+            effect: super::Effect::Live,
         };
-        let options = self.options.entries().into_iter().map(|mut entry| {
-            if entry.key != "role" {
-                entry.effect = super::Effect::ResetsSession;
-            }
-            entry
-        });
-        std::iter::once(limit).chain(options).collect()
+        std::iter::once(limit)
+            .chain(self.options.entries())
+            .collect()
     }
 }
 
@@ -293,6 +299,25 @@ settings! {
         level: String => Live,
         /// For people or for machines.
         format: LogFormat => NeedsRestart,
+    }
+}
+
+/// A password. What is shown of it tells only whether it is another than before.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Password);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Of this process alone: nobody can try passwords against it elsewhere.
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let mark = KEY.hash_one(&self.0) & 0xff_ffff;
+        serializer.collect_str(&format_args!("(set, #{mark:06x})"))
     }
 }
 

@@ -7,7 +7,9 @@ use wayleave_bgp_core::Family;
 use super::{
     check::{Check, hold_time_expected, hold_time_is_legal},
     diagnostic::Fault,
-    model::{Bgp, Peer, PeerOptions, PolicySetting, Range, RemoteAsSetting, Role, Transport},
+    model::{
+        Bgp, Peer, PeerOptions, PolicySetting, Range, RemoteAsSetting, Role, Secret, Transport,
+    },
     raw::{RawPeer, RawRange},
     setting::{Origin, Setting},
     source::Place,
@@ -222,13 +224,17 @@ struct RawOptions<'a> {
     hold_time: Option<&'a Found<u16>>,
     send_hold_time: Option<&'a Found<u16>>,
     connect_retry: Option<&'a Found<u16>>,
+    delay_open: Option<&'a Found<u16>>,
     reflector_client: Option<&'a Found<bool>>,
     next_hop_self: Option<&'a Found<bool>>,
     enforce_first_as: Option<&'a Found<bool>>,
     allow_own_as: Option<&'a Found<u8>>,
     max_prefixes: Option<&'a Found<u32>>,
+    max_prefixes_warning: Option<&'a Found<u8>>,
+    max_prefixes_restart: Option<&'a Found<u32>>,
     ttl: Option<&'a Found<u8>>,
     ttl_security: Option<&'a Found<bool>>,
+    password: Option<&'a Found<Secret>>,
     discovery: Option<&'a Found<bool>>,
 }
 
@@ -244,13 +250,17 @@ macro_rules! shared_keys {
             hold_time: $raw.hold_time.as_ref(),
             send_hold_time: $raw.send_hold_time.as_ref(),
             connect_retry: $connect_retry,
+            delay_open: $raw.delay_open.as_ref(),
             reflector_client: $raw.reflector_client.as_ref(),
             next_hop_self: $raw.next_hop_self.as_ref(),
             enforce_first_as: $raw.enforce_first_as.as_ref(),
             allow_own_as: $raw.allow_own_as.as_ref(),
             max_prefixes: $raw.max_prefixes.as_ref(),
+            max_prefixes_warning: $raw.max_prefixes_warning.as_ref(),
+            max_prefixes_restart: $raw.max_prefixes_restart.as_ref(),
             ttl: $raw.ttl.as_ref(),
             ttl_security: $raw.ttl_security.as_ref(),
+            password: $raw.password.as_ref(),
             discovery: $raw.discovery.as_ref(),
         }
     };
@@ -338,6 +348,7 @@ fn options(
         hold_time: inherited(raw.hold_time, &bgp.hold_time),
         send_hold_time: inherited(raw.send_hold_time, &bgp.send_hold_time),
         connect_retry: inherited(raw.connect_retry, &bgp.connect_retry),
+        delay_open: check.setting(raw.delay_open.cloned(), 0),
         reflector_client: check.setting(raw.reflector_client.cloned(), false),
         next_hop_self: check.setting(raw.next_hop_self.cloned(), false),
         enforce_first_as: check.setting(raw.enforce_first_as.cloned(), true),
@@ -347,8 +358,11 @@ fn options(
             (None, None) => Setting::default_to(allow),
         },
         max_prefixes: check.optional(raw.max_prefixes.cloned()),
+        max_prefixes_warning: check.setting(raw.max_prefixes_warning.cloned(), 75),
+        max_prefixes_restart: check.optional(raw.max_prefixes_restart.cloned()),
         ttl: check.optional(raw.ttl.cloned()),
         ttl_security: check.setting(raw.ttl_security.cloned(), false),
+        password: check.optional(raw.password.cloned()),
         discovery: match (raw.discovery, role.value) {
             (Some(found), _) => check.found(found.clone()),
             (None, Some(Role::Host)) => Setting::derived(true, "the role"),
@@ -397,6 +411,35 @@ fn check_numbers(raw: &RawOptions<'_>, table: &str, check: &mut Check<'_>) {
             )
         },
     );
+    check.require(
+        raw.max_prefixes_warning,
+        |percent| (1..=100).contains(percent),
+        |percent| {
+            format!("`{table}.max_prefixes_warning`: expected 1 to 100 (per cent), found {percent}")
+        },
+    );
+    check.require(
+        raw.max_prefixes_restart,
+        |time| (1..=86_400).contains(time),
+        |time| {
+            format!("`{table}.max_prefixes_restart`: expected 1 to 86400 (seconds), found {time}")
+        },
+    );
+    check.require(
+        raw.delay_open,
+        |time| *time <= 240,
+        |time| format!("`{table}.delay_open`: expected 0 to 240 (seconds), found {time}"),
+    );
+    if raw.max_prefixes.is_none() {
+        let limits = [
+            raw.max_prefixes_warning.map(|found| &found.place),
+            raw.max_prefixes_restart.map(|found| &found.place),
+        ];
+        for place in limits.into_iter().flatten() {
+            let message = format!("`{table}` has no max_prefixes for this to be about");
+            check.fault(place, message);
+        }
+    }
     check.require(
         raw.ttl,
         |ttl| *ttl > 0,

@@ -13,7 +13,7 @@ use wayleave_bgp_core::{Asn, Family, Prefix, RouterId};
 
 use super::{
     diagnostic::{Fault, Faults, nearest},
-    model::{LogFormat, PolicySetting, RemoteAsSetting, Role},
+    model::{LogFormat, PolicySetting, RemoteAsSetting, Role, Secret},
     source::{Place, Sources},
     value::{Found, FromToml, Reading, describe},
 };
@@ -124,13 +124,17 @@ tables! {
         hold_time: u16,
         send_hold_time: u16,
         connect_retry: u16,
+        delay_open: u16,
         reflector_client: bool,
         next_hop_self: bool,
         enforce_first_as: bool,
         allow_own_as: u8,
         max_prefixes: u32,
+        max_prefixes_warning: u8,
+        max_prefixes_restart: u32,
         ttl: u8,
         ttl_security: bool,
+        password: Secret,
         discovery: bool,
     }
     RawRange = "range" {
@@ -143,13 +147,17 @@ tables! {
         families: Vec<Found<Family>>,
         hold_time: u16,
         send_hold_time: u16,
+        delay_open: u16,
         reflector_client: bool,
         next_hop_self: bool,
         enforce_first_as: bool,
         allow_own_as: u8,
         max_prefixes: u32,
+        max_prefixes_warning: u8,
+        max_prefixes_restart: u32,
         ttl: u8,
         ttl_security: bool,
+        password: Secret,
         discovery: bool,
     }
     RawPool = "pool" {

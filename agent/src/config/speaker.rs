@@ -119,6 +119,7 @@ fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> Pe
         hold_time: options.hold_time.value,
         send_hold_time: Duration::from_secs(options.send_hold_time.value.into()),
         connect_retry: Duration::from_secs(options.connect_retry.value.into()),
+        delay_open: Duration::from_secs(options.delay_open.value.into()),
         reflector_client: options.reflector_client.value,
         next_hop_self: options.next_hop_self.value,
         enforce_first_as: options.enforce_first_as.value,
@@ -127,8 +128,18 @@ fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> Pe
         export: policy(&options.export.value, pools),
         discovery: options.discovery.value,
         max_prefixes: options.max_prefixes.value,
+        max_prefixes_warning: options.max_prefixes_warning.value,
+        max_prefixes_restart: options
+            .max_prefixes_restart
+            .value
+            .map(|seconds| Duration::from_secs(seconds.into())),
         ttl: options.ttl.value,
         ttl_security: options.ttl_security.value,
+        password: options
+            .password
+            .value
+            .as_ref()
+            .map(|secret| secret.0.clone()),
         ..base
     }
 }

@@ -6,11 +6,11 @@ use std::{
 };
 
 use toml::{Spanned, de::DeValue};
-use wayleave_bgp_core::{Asn, Family, Prefix, RouterId};
+use wayleave_bgp_core::{Asn, Family, Prefix, RouterId, config::Password};
 
 use super::{
     diagnostic::{Fault, Faults},
-    model::{LogFormat, PolicySetting, RemoteAsSetting, Role},
+    model::{LogFormat, PolicySetting, RemoteAsSetting, Role, Secret},
     source::Place,
 };
 
@@ -193,6 +193,26 @@ impl FromToml for PathBuf {
         match value.get_ref().as_str().map(Self::from) {
             Some(path) if path.is_absolute() => Some(path),
             _ => reading.expected("an absolute path such as \"/var/lib/wayleave\"", value),
+        }
+    }
+}
+
+impl FromToml for Secret {
+    fn from_toml(value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> Option<Self> {
+        let Some(text) = value.get_ref().as_str() else {
+            return reading.expected("a password, as a string", value);
+        };
+        match Password::new(text) {
+            Some(password) => Some(Self(password)),
+            // It is not repeated here: what is said of a configuration goes into logs.
+            None => {
+                let why = format!(
+                    "a password has 1 to {} octets, and this one {}",
+                    Password::LONGEST,
+                    text.len()
+                );
+                reading.refused(&why, value)
+            }
         }
     }
 }

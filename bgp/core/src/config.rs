@@ -2,7 +2,9 @@
 //! configuration); [`crate::Speaker`] checks again only what would break an invariant.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -43,6 +45,33 @@ pub enum RemoteAs {
     External,
     /// Our own.
     Internal,
+}
+
+/// A secret that both ends of a session know (RFC 2385). Never shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Password(Arc<str>);
+
+impl Password {
+    /// The longest the system takes, in octets.
+    pub const LONGEST: usize = 80;
+
+    /// `None`: empty, or longer than the system takes.
+    pub fn new(secret: &str) -> Option<Self> {
+        (1..=Self::LONGEST)
+            .contains(&secret.len())
+            .then(|| Self(secret.into()))
+    }
+
+    /// The octets of the key.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
 }
 
 /// What may pass in one direction. No policy on an eBGP session lets nothing pass (RFC 8212).
@@ -107,6 +136,8 @@ pub struct PeerConfig {
     pub discovery: bool,
     /// Most prefixes accepted over all families before the session is closed (Cease, 1).
     pub max_prefixes: Option<u32>,
+    /// At how many per cent of `max_prefixes` the operator is warned.
+    pub max_prefixes_warning: u8,
     /// How long a peer that went past it is kept out; without, as after any fault: from a second up
     /// to two minutes, doubled each time.
     pub max_prefixes_restart: Option<Duration>,
@@ -114,6 +145,8 @@ pub struct PeerConfig {
     pub ttl: Option<u8>,
     /// GTSM: send with 255, refuse what arrives with less (RFC 5082).
     pub ttl_security: bool,
+    /// Every segment is signed with this (TCP-MD5, RFC 2385).
+    pub password: Option<Password>,
 }
 
 impl PeerConfig {
@@ -142,9 +175,11 @@ impl PeerConfig {
             export: Policy::All,
             discovery: false,
             max_prefixes: None,
+            max_prefixes_warning: 75,
             max_prefixes_restart: None,
             ttl: None,
             ttl_security: false,
+            password: None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod oracle;
 mod peering;
 mod protocol;
 mod scripted;
+mod secured;
 mod services;
 mod two_routers;
 mod world;

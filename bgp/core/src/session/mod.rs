@@ -11,7 +11,9 @@
 //!   has given it up, whether we have heard of that or not.
 //! - The hold timer restarts with every message, not with UPDATE and KEEPALIVE alone.
 //! - A collision is resolved as soon as one OPEN has been read, whether the other link is in
-//!   OpenSent or OpenConfirm: both sides know both identifiers then (6.8 allows it).
+//!   OpenSent or OpenConfirm: both sides know both identifiers then (6.8 allows it). But one on which
+//!   the peer has been silent while it speaks on the other is dead, and does not win: what the peer
+//!   says there may be lost on the way (TTL security, a firewall).
 
 mod effect;
 mod loss;
@@ -30,7 +32,7 @@ pub(crate) use self::{
 };
 use self::{
     negotiate::{negotiate, our_open},
-    timers::{FORGOTTEN_AFTER, Jitter, KEEPALIVE_LEAST, OPEN_HOLD, QUICK_RETRY},
+    timers::{FORGOTTEN_AFTER, Jitter, KEEPALIVE_LEAST, OPEN_HOLD, OPEN_OVERDUE, QUICK_RETRY},
 };
 use crate::{
     config::PeerConfig,
@@ -471,7 +473,7 @@ impl Session {
         if self.links[at].phase == Phase::Delayed {
             self.send_open(now, at, fx);
         }
-        if !self.survives_collision(at, peer_is_higher, fx) {
+        if !self.survives_collision(now, at, peer_is_higher, fx) {
             return;
         }
         // That of a connection that has lost says nothing about the session.
@@ -492,19 +494,27 @@ impl Session {
 
     /// RFC 4271, 6.8 (with RFC 6286, 2.3 for equal identifiers). Whether the link at `at`, whose
     /// OPEN has just been read, lives on.
-    fn survives_collision(&mut self, at: usize, peer_is_higher: bool, fx: &mut Effects) -> bool {
+    fn survives_collision(
+        &mut self,
+        now: Time,
+        at: usize,
+        peer_is_higher: bool,
+        fx: &mut Effects,
+    ) -> bool {
         let Some(other) = (0..self.links.len())
             .find(|&other| other != at && self.links[other].phase >= Phase::OpenSent)
         else {
             return true;
         };
         let favoured = if peer_is_higher { Side::Peer } else { Side::We };
-        let loser =
-            if self.links[other].phase == Phase::Established || self.links[at].side != favoured {
-                at
-            } else {
-                other
-            };
+        let rival = &self.links[other];
+        let loser = if rival.phase == Phase::OpenSent && now.since(rival.since) >= OPEN_OVERDUE {
+            other
+        } else if rival.phase == Phase::Established || self.links[at].side != favoured {
+            at
+        } else {
+            other
+        };
         let link = self.links.remove(loser);
         fx.push(Effect::Close(
             link.conn,
@@ -605,7 +615,14 @@ impl Session {
             }
             Rest::Retry(due) if due <= now && self.retries() => {
                 for link in std::mem::take(&mut self.links) {
-                    let why = "no answer within the connect retry time".to_owned();
+                    let unsigned = match self.config.password {
+                        Some(_) => {
+                            "; with a password the neighbour needs the same one, and says \
+                                    nothing if it has another"
+                        }
+                        None => "",
+                    };
+                    let why = format!("no answer within the connect retry time{unsigned}");
                     self.last_try = Some(Down::Unreachable(why));
                     fx.push(Effect::Close(link.conn, None));
                 }

@@ -362,6 +362,22 @@ fn of_two_connections_the_one_opened_by_the_higher_identifier_lives() {
     }
 }
 
+/// What the peer says on the favoured connection is lost on the way, and nothing ends it: TTL
+/// security at one end only does that.
+#[test]
+fn a_connection_on_which_the_peer_is_silent_does_not_win_over_one_on_which_it_speaks() {
+    for (age, silent_wins) in [(2_900, true), (3_000, false)] {
+        let (mut session, mut fx, ours) = in_state(OpenSent);
+        let now = NOW + Duration::from_millis(age);
+        let theirs = session.accepted(now, &mut fx).expect("not idle");
+        words(&mut fx);
+        // Ours is favoured: our identifier is 5.
+        session.message(now, theirs, MessageKind::Open, &open(4, 65_002, 9), &mut fx);
+        let left: Vec<ConnId> = session.links.iter().map(|link| link.conn).collect();
+        assert_eq!(left, [if silent_wins { ours } else { theirs }], "{age} ms");
+    }
+}
+
 #[test]
 fn a_second_connection_beside_an_established_session_is_closed_whoever_is_higher() {
     let (mut session, mut fx, conn) = in_state(Established);
@@ -509,11 +525,9 @@ fn an_unexpected_message_is_answered_with_the_state_and_its_type() {
         for &kind in kinds {
             let (mut session, mut fx, conn) = in_state(state);
             session.message(NOW, conn, kind, &[0; 4], &mut fx);
-            let said = fx.list.iter().find_map(|effect| match effect {
-                Effect::Close(_, said) => said.clone(),
-                _ => None,
-            });
-            let said = said.expect("it is closed with a reason");
+            let Some(Effect::Close(_, Some(said))) = fx.list.pop() else {
+                panic!("it is closed with a reason");
+            };
             assert_eq!(
                 (said.code, said.subcode, said.data),
                 (5, subcode, vec![kind as u8])

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Time to wait for the neighbour's OPEN (RFC 4271, 8.2.2: "4 minutes").
 pub(crate) const OPEN_HOLD: Duration = Duration::from_secs(240);
 
+/// A neighbour that has not said OPEN on a connection by then, but does on another, will not.
+pub(crate) const OPEN_OVERDUE: Duration = Duration::from_secs(3);
+
 /// First wait after a session that was up was lost: the neighbour is probably restarting.
 pub(crate) const QUICK_RETRY: Duration = Duration::from_millis(200);
 

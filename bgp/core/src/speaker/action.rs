@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     attributes::NextHop,
-    config::{PeerConfig, RemoteAs, SpeakerConfig},
+    config::{Password, PeerConfig, RemoteAs, SpeakerConfig},
     out::GroupKey,
     session::{ConnId, Negotiated},
     types::Family,
@@ -32,6 +32,8 @@ pub enum Action {
         ttl: Option<u8>,
         /// Least TTL of what is received (RFC 5082).
         min_ttl: Option<u8>,
+        /// What segments are signed with (RFC 2385).
+        password: Option<Password>,
     },
     /// The driver should write what [`crate::Speaker::output`] gives without waiting long for
     /// it, close the connection, and report [`crate::Speaker::closed`].
@@ -67,6 +69,7 @@ pub(super) fn connect(conn: ConnId, peer: &PeerConfig, speaker: &SpeakerConfig) 
         local: peer.local_address,
         ttl,
         min_ttl,
+        password: peer.password.clone(),
     }
 }
 

@@ -30,7 +30,7 @@ pub use self::{
 };
 use self::{feed::Feed, originate::Own, peer::Peer, staged::StagedFamilies, turn::Sweep};
 use crate::{
-    config::{ListenRange, PeerConfig, SpeakerConfig},
+    config::{ListenRange, Password, PeerConfig, SpeakerConfig},
     limits::Limits,
     out::{Departure, Families, Group, GroupKey, outbox::Outbox},
     rib::{
@@ -148,6 +148,13 @@ impl Speaker {
         peer.map_or((None, None), |peer| {
             action::ttls(peer.session.config(), &self.config)
         })
+    }
+
+    /// What segments on a connection the peer opened are to be signed with, as in
+    /// [`Action::Connect`].
+    pub fn password(&self, conn: ConnId) -> Option<&Password> {
+        let entry = self.conns.get(&conn)?;
+        self.peer(entry.slot)?.session.config().password.as_ref()
     }
 
     /// Our connection is open. The driver should read from it from now on. One that was given up

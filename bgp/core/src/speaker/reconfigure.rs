@@ -30,6 +30,7 @@ fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
     old.reflector_client = new.reflector_client;
     old.discovery = new.discovery;
     old.max_prefixes = new.max_prefixes;
+    old.max_prefixes_warning = new.max_prefixes_warning;
     old.max_prefixes_restart = new.max_prefixes_restart;
     old.connect_retry = new.connect_retry;
     old.delay_open = new.delay_open;

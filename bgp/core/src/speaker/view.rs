@@ -105,6 +105,16 @@ impl Speaker {
                 ));
             }
         }
+        if let Some(limit) = config.max_prefixes {
+            let held: u32 = peer.counts.iter().map(|counts| counts.received).sum();
+            let warned_at = u64::from(limit) * u64::from(config.max_prefixes_warning) / 100;
+            if up && u64::from(held) >= warned_at {
+                warnings.push(format!(
+                    "it has sent {held} of the {limit} prefixes it may: past that the session is \
+                     closed (max_prefixes)"
+                ));
+            }
+        }
         let open = peer.session.last_open();
         let last_error = peer.session.last_error();
         let held_back = peer.session.held_back().filter(|until| *until > now);
