@@ -22,6 +22,15 @@ impl Interval {
     /// The least that a session may wish for while it is not up (RFC 5880, 6.8.3).
     pub const SLOW: Self = Self(NonZeroU32::new(1_000_000).unwrap());
 
+    /// From microseconds; none for zero.
+    #[must_use]
+    pub const fn from_micros(micros: u32) -> Option<Self> {
+        match NonZeroU32::new(micros) {
+            Some(micros) => Some(Self(micros)),
+            None => None,
+        }
+    }
+
     /// From whole milliseconds.
     ///
     /// # Errors
