@@ -83,7 +83,7 @@ impl Session {
     /// Does what has become due. A packet that is overdue is sent once, however late it is.
     pub(crate) fn handle_timeout(&mut self, now: Time, out: &mut Out<'_>) {
         if self.detection_deadline().is_some_and(|due| due <= now) {
-            self.expire(now);
+            self.expire(now, out);
         }
         if self.transmit_deadline().is_some_and(|due| due <= now) {
             self.transmit(now, out);
@@ -92,20 +92,29 @@ impl Session {
 
     /// A detection time has passed without a packet (6.8.4). What is known of the remote system is
     /// forgotten: bfd.RemoteDiscr must be (6.8.1), bfd.RemoteMinRxInterval should be (6.8.18).
-    fn expire(&mut self, now: Time) {
+    ///
+    /// The failure is announced first, while we can still name the remote system's session: it may
+    /// hear us though we do not hear it, and FRR takes no packet without its discriminator while it is
+    /// up. It would go on for another detection time.
+    fn expire(&mut self, now: Time, out: &mut Out<'_>) {
         self.heard = None;
+        match self.state {
+            State::Init | State::Up => {
+                self.counts.expirations += u64::from(self.state == State::Up);
+                self.enter(now, State::Down, Diagnostic::TIME_EXPIRED);
+                self.transmit(now, out);
+            }
+            State::AdminDown | State::Down => {}
+        }
         self.remote = Remote {
             desired_min_tx: self.remote.desired_min_tx,
             detect_mult: self.remote.detect_mult,
             independent: self.remote.independent,
             ..Remote::UNKNOWN
         };
-        match self.state {
-            State::Init | State::Up => {
-                self.counts.expirations += u64::from(self.state == State::Up);
-                self.enter(now, State::Down, Diagnostic::TIME_EXPIRED);
-            }
-            State::AdminDown | State::Down => {}
+        // That we do not know it any more is nothing to be told at once.
+        if let Some(told) = &mut self.told {
+            told.your_discriminator = 0;
         }
     }
 }

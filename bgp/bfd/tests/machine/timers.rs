@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wayleave_bfd::{Diagnostic, Packet, State, Time};
 
-use crate::single::{ID, Single, config, ms, timers};
+use crate::single::{ID, Single, THEIRS, config, ms, timers};
 
 fn gaps(sent: &[(Time, Packet)]) -> Vec<Duration> {
     sent.windows(2)
@@ -114,6 +114,14 @@ fn a_failed_session_says_so_at_once_and_then_once_a_second() {
         .filter(|(_, packet)| packet.state == State::Down)
         .collect();
     assert_eq!(down[0].1.diagnostic, Diagnostic::TIME_EXPIRED);
+    // The first names the session it is about; then their discriminator is forgotten (6.8.1).
+    assert_eq!(down[0].1.your_discriminator, THEIRS);
+    assert!(
+        down[1..]
+            .iter()
+            .all(|(_, packet)| packet.your_discriminator == 0)
+    );
+    assert!(down[1].0.since(down[0].0) >= ms(750));
     assert!((10..=14).contains(&down.len()));
     let before = sent
         .iter()

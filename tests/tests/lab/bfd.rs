@@ -1,0 +1,559 @@
+//! BFD with BIRD and FRR: up, cut, switched off, and under load. What they see is read from them.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use wayleave_lab::{Bfd, Bird, End, Frr, FrrConfig, Host, Lab, Link, Why, ensure, lab};
+
+/// A handshake at the slow rate of a second, on a busy machine.
+const UP: Duration = Duration::from_secs(20);
+/// 50 ms x 3, what every session here has.
+const DETECTION: Duration = Duration::from_millis(150);
+/// What a test on a busy machine forgives: the commands that cut take time themselves.
+const SLACK: Duration = Duration::from_millis(200);
+
+#[test]
+fn with_bird_a_cut_is_seen_by_both_ends_in_time() {
+    lab!(Bfd, Bird, Nft).run(|lab| a_cut_is_seen_by_both_ends_in_time(lab, Kind::Bird));
+}
+
+#[test]
+fn with_frr_a_cut_is_seen_by_both_ends_in_time() {
+    lab!(Bfd, Frr, Nft).run(|lab| a_cut_is_seen_by_both_ends_in_time(lab, Kind::Frr));
+}
+
+#[test]
+fn with_bird_a_link_that_goes_down_and_up_costs_no_more() {
+    lab!(Bfd, Bird).run(|lab| a_link_that_goes_down_and_up_costs_no_more(lab, Kind::Bird));
+}
+
+#[test]
+fn with_frr_a_link_that_goes_down_and_up_costs_no_more() {
+    lab!(Bfd, Frr).run(|lab| a_link_that_goes_down_and_up_costs_no_more(lab, Kind::Frr));
+}
+
+#[test]
+fn with_bird_a_cut_of_one_direction_stops_both() {
+    lab!(Bfd, Bird, Nft).run(|lab| a_cut_of_one_direction_stops_both(lab, Kind::Bird));
+}
+
+#[test]
+fn with_frr_a_cut_of_one_direction_stops_both() {
+    lab!(Bfd, Frr, Nft).run(|lab| a_cut_of_one_direction_stops_both(lab, Kind::Frr));
+}
+
+#[test]
+fn with_bird_admin_down_is_no_failure() {
+    lab!(Bfd, Bird).run(|lab| admin_down_of_ours_is_seen_as_such(lab, Kind::Bird));
+}
+
+#[test]
+fn with_frr_admin_down_is_no_failure_at_either_end() {
+    lab!(Bfd, Frr).run(|lab| {
+        let pair = admin_down_of_ours(lab, Kind::Frr)?;
+        let Router::Frr(frr) = &pair.them else {
+            return Err("this is FRR's".to_owned().into());
+        };
+        let [peer, ..] = &pair.peers;
+        let begin = pair.us.changes().len();
+        frr.configure(&["bfd", &peer.frr_line(&pair.link.b.name), "shutdown"])?;
+        let change = pair.wait_for_our_change(lab, begin, peer)?;
+        ensure!(
+            change.to == "Down" && change.why.ends_with(": switched off"),
+            "{change:?}"
+        );
+        frr.configure(&["bfd", &peer.frr_line(&pair.link.b.name), "no shutdown"])?;
+        pair.wait_up(lab)
+    });
+}
+
+#[test]
+fn with_bird_sessions_hold_under_load() {
+    lab!(Bfd, Bird).run(|lab| sessions_hold_under_load(lab, Kind::Bird));
+}
+
+#[test]
+fn with_frr_sessions_hold_under_load() {
+    lab!(Bfd, Frr).run(|lab| sessions_hold_under_load(lab, Kind::Frr));
+}
+
+/// Frozen for longer than our detection time, and not as long as theirs: what they have sent
+/// meanwhile lies in our sockets.
+#[test]
+fn a_process_that_was_frozen_takes_no_neighbour_for_silent() {
+    lab!(Bfd, Bird).run(|lab| {
+        let pair = Pair::start(lab, Kind::Bird, &["--multiplier", "40"])?;
+        pair.wait_up(lab)?;
+        let (ours, theirs) = (pair.us.changes(), pair.them.falls());
+        for _ in 0..5 {
+            pair.us.process().pause()?;
+            // The time itself is the fault.
+            thread::sleep(Duration::from_millis(400));
+            pair.us.process().resume()?;
+            thread::sleep(Duration::from_millis(200));
+        }
+        ensure!(pair.us.changes() == ours, "{:?}", pair.us.changes());
+        ensure!(pair.them.falls() == theirs, "BIRD lost a session");
+        Ok(())
+    });
+}
+
+#[test]
+fn several_hops_work_with_bird_and_with_frr() {
+    lab!(Bfd, Bird, Frr, Nft).run(|lab| {
+        let (us, mid) = (lab.host("us")?, lab.host("mid")?);
+        let (bhost, fhost) = (lab.host("bird")?, lab.host("frr")?);
+        let near = lab.link(&us, &mid)?;
+        let (to_bird, to_frr) = (lab.link(&mid, &bhost)?, lab.link(&mid, &fhost)?);
+        us.ip(&format!("route add 10.255.0.0/16 via {}", near.b.v4))?;
+        for far in [&to_bird, &to_frr] {
+            let words = format!("route add 10.255.0.0/30 via {}", far.a.v4);
+            far.b.host.ip(&words)?;
+        }
+        let (own, bird, frr) = (near.a.v4, to_bird.b.v4, to_frr.b.v4);
+        let them = [
+            Router::Bird(lab.bird(
+                &bhost,
+                &format!(
+                    "router id 2.2.2.2;\nprotocol device {{ scan time 1; }}\n\
+                     protocol bfd {{ debug {{ events }};\n\
+                     multihop {{ min rx interval 50 ms; min tx interval 50 ms; multiplier 3; }};\n\
+                     neighbor {own} local {bird} multihop yes; }}\n"
+                ),
+            )?),
+            Router::Frr(
+                lab.frr(
+                    &fhost,
+                    FrrConfig::new(format!(
+                        "debug bfd peer\nbfd\n peer {own} multihop local-address {frr}\n\
+                     minimum-ttl 250\n receive-interval 50\n transmit-interval 50\n"
+                    ))
+                    .bfd(),
+                )?,
+            ),
+        ];
+        let addresses = [bird.to_string(), frr.to_string()];
+        let [first, second] = [&addresses[0], &addresses[1]];
+        let local = own.to_string();
+        // BIRD sends with a TTL of 64, FRR with 255; the router takes one away.
+        let arguments = [first, second, "--local", &local, "--multihop", "63"];
+        let bfd = lab.bfd(&us, &arguments)?;
+        lab.until(UP, "both sessions to come up", || {
+            for (address, them) in addresses.iter().zip(&them) {
+                ensure!(
+                    bfd.state(address) == "Up",
+                    "ours to {address} is {}",
+                    bfd.state(address)
+                );
+                let state = them.state(&local)?;
+                ensure!(state == "up", "theirs is {state}");
+            }
+            Ok(())
+        })?;
+        // Behind the router, which has no idea: only BFD can tell.
+        let began = bfd.changes().len();
+        let fault = to_bird.silence()?;
+        let cut = Instant::now();
+        let changes = soon(|| Some(bfd.changes()).filter(|changes| changes.len() > began))?;
+        ensure!(
+            cut.elapsed() < DETECTION + SLACK,
+            "took {:?}",
+            cut.elapsed()
+        );
+        ensure!(changes[began].peer == *first, "{changes:?}");
+        ensure!(
+            bfd.state(second) == "Up",
+            "the other session went down as well"
+        );
+        fault.heal()?;
+        Ok(())
+    });
+}
+
+fn a_cut_is_seen_by_both_ends_in_time(lab: &Lab, kind: Kind) -> Result<(), Why> {
+    let pair = Pair::start(lab, kind, &[])?;
+    pair.wait_up(lab)?;
+    pair.settle()?;
+    for round in 0..3 {
+        let (ours, theirs) = (pair.us.changes().len(), pair.them.falls());
+        let begin = Instant::now();
+        let fault = pair.link.silence()?;
+        let cut = Instant::now();
+        let (us, them) = pair.wait_for_falls(ours, theirs)?;
+        for (end, at) in [("we", us), ("they", them)] {
+            let after = at.saturating_duration_since(cut);
+            eprintln!(
+                "{kind:?} {round}: {end} noticed {} to {} ms after the cut",
+                after.as_millis(),
+                at.duration_since(begin).as_millis()
+            );
+            ensure!(after < DETECTION + SLACK, "{end} took {after:?}");
+        }
+        for change in &pair.us.changes()[ours..] {
+            ensure!(
+                change.from == "Up" && change.why.ends_with(": the path has failed"),
+                "{change:?}"
+            );
+        }
+        fault.heal()?;
+        pair.wait_up(lab)?;
+        pair.settle()?;
+    }
+    Ok(())
+}
+
+fn a_link_that_goes_down_and_up_costs_no_more(lab: &Lab, kind: Kind) -> Result<(), Why> {
+    let pair = Pair::start(lab, kind, &[])?;
+    pair.wait_up(lab)?;
+    pair.settle()?;
+    // Once at our end, which cannot send any more, once at theirs.
+    for end in [&pair.link.a, &pair.link.b] {
+        let ours = pair.us.changes().len();
+        end.down()?;
+        let cut = Instant::now();
+        soon(|| (pair.us.changes().len() >= ours + pair.peers.len()).then_some(()))?;
+        ensure!(
+            cut.elapsed() < DETECTION + SLACK,
+            "took {:?}",
+            cut.elapsed()
+        );
+        end.up()?;
+        pair.wait_up(lab)?;
+        pair.settle()?;
+    }
+    Ok(())
+}
+
+/// The deaf end notices and tells the other, which is not deaf, and believes it at once.
+fn a_cut_of_one_direction_stops_both(lab: &Lab, kind: Kind) -> Result<(), Why> {
+    let pair = Pair::start(lab, kind, &[])?;
+    pair.wait_up(lab)?;
+    pair.settle()?;
+    for deaf in [&pair.link.a, &pair.link.b] {
+        let (ours, theirs) = (pair.us.changes().len(), pair.them.falls());
+        let fault = deaf.deafen()?;
+        let cut = Instant::now();
+        let (us, them) = pair.wait_for_falls(ours, theirs)?;
+        for (end, at) in [("we", us), ("they", them)] {
+            let after = at.saturating_duration_since(cut);
+            eprintln!(
+                "{kind:?}, deaf {}: {end} after {} ms",
+                deaf.host.name(),
+                after.as_millis()
+            );
+            ensure!(after < DETECTION + SLACK, "{end} took {after:?}");
+        }
+        // Told, not by a detection time of its own, which would begin with the deaf end's silence.
+        let between = us.max(them).duration_since(us.min(them));
+        ensure!(
+            between < DETECTION / 2,
+            "one end noticed {between:?} after the other"
+        );
+        let deaf_is_us = deaf.host.name() == pair.link.a.host.name();
+        let expected = match deaf_is_us {
+            true => "Control Detection Time Expired",
+            false => "Neighbor Signaled Session Down",
+        };
+        let changes = pair.us.changes();
+        ensure!(
+            changes[ours].why.starts_with(expected),
+            "{:?}",
+            changes[ours]
+        );
+        fault.heal()?;
+        pair.wait_up(lab)?;
+        pair.settle()?;
+    }
+    Ok(())
+}
+
+fn admin_down_of_ours_is_seen_as_such(lab: &Lab, kind: Kind) -> Result<(), Why> {
+    admin_down_of_ours(lab, kind).map(drop)
+}
+
+fn admin_down_of_ours(lab: &Lab, kind: Kind) -> Result<Pair, Why> {
+    let pair = Pair::start(lab, kind, &[])?;
+    pair.wait_up(lab)?;
+    pair.settle()?;
+    let (ours, theirs) = (pair.us.changes().len(), pair.them.falls());
+    pair.us.process().signal(Signal::SIGUSR1)?;
+    pair.wait_for_falls(ours, theirs)?;
+    for change in &pair.us.changes()[ours..] {
+        ensure!(
+            change.to == "AdminDown" && !change.why.contains("failed"),
+            "{change:?}"
+        );
+    }
+    pair.them.ensure_told_of_admin_down()?;
+    pair.us.process().signal(Signal::SIGUSR1)?;
+    pair.wait_up(lab)?;
+    Ok(pair)
+}
+
+fn sessions_hold_under_load(lab: &Lab, kind: Kind) -> Result<(), Why> {
+    let pair = Pair::start(lab, kind, &[])?;
+    pair.wait_up(lab)?;
+    pair.settle()?;
+    let (ours, theirs) = (pair.us.changes(), pair.them.falls());
+    let mut loops = Vec::new();
+    for n in 0..4 {
+        let name = format!("busy{n}");
+        let host = &pair.link.a.host;
+        loops.push(lab.process(host, &name, ["sh", "-c", "while :; do :; done"])?);
+    }
+    // The time itself is the fault.
+    thread::sleep(Duration::from_secs(10));
+    let (we, they) = (pair.us.changes(), pair.them.falls());
+    for busy in loops {
+        busy.kill()?;
+    }
+    ensure!(we == ours, "we flapped: {:?}", &we[ours.len()..]);
+    ensure!(they == theirs, "they flapped {} times", they - theirs);
+    // It would have been seen.
+    let fault = pair.link.silence()?;
+    pair.wait_for_falls(ours.len(), theirs)?;
+    fault.heal()?;
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Bird,
+    Frr,
+}
+
+/// The two ends of a session as each sees the other.
+#[derive(Debug)]
+struct Peer {
+    ours: String,
+    theirs: String,
+}
+
+impl Peer {
+    fn frr_line(&self, interface: &str) -> String {
+        let Self { ours, theirs } = self;
+        format!("peer {ours} local-address {theirs} interface {interface}")
+    }
+}
+
+/// A stock router on the other end.
+enum Router {
+    Bird(Bird),
+    Frr(Frr),
+}
+
+/// Us and a router on one cable, with three sessions: IPv4, IPv6, and IPv6 link-local.
+struct Pair {
+    link: Link,
+    peers: [Peer; 3],
+    us: Bfd,
+    them: Router,
+}
+
+impl Pair {
+    fn start(lab: &Lab, kind: Kind, arguments: &[&str]) -> Result<Self, Why> {
+        let (us, them) = (lab.host("us")?, lab.host("them")?);
+        let link = lab.link(&us, &them)?;
+        let (a, b) = (&link.a, &link.b);
+        let peers = [
+            Peer {
+                ours: a.v4.to_string(),
+                theirs: b.v4.to_string(),
+            },
+            Peer {
+                ours: a.v6.to_string(),
+                theirs: b.v6.to_string(),
+            },
+            Peer {
+                ours: link_local(a)?,
+                theirs: link_local(b)?,
+            },
+        ];
+        let router = match kind {
+            Kind::Bird => Router::Bird(lab.bird(&them, &bird_config(&peers, &b.name))?),
+            Kind::Frr => Router::Frr(lab.frr(&them, frr_config(&peers, &b.name))?),
+        };
+        let theirs = peers.iter().map(|peer| peer.theirs.as_str());
+        let fixed = ["--interface", a.name.as_str()];
+        let arguments: Vec<&str> = theirs
+            .chain(fixed)
+            .chain(arguments.iter().copied())
+            .collect();
+        let us = lab.bfd(&us, &arguments)?;
+        Ok(Self {
+            link,
+            peers,
+            us,
+            them: router,
+        })
+    }
+
+    fn wait_up(&self, lab: &Lab) -> Result<(), Why> {
+        lab.until(UP, "all sessions to be up at both ends", || {
+            for peer in &self.peers {
+                let ours = self.us.state(&peer.theirs);
+                ensure!(ours == "Up", "our session with {} is {ours}", peer.theirs);
+                let theirs = self.them.state(&peer.ours)?;
+                ensure!(theirs == "up", "theirs with {} is {theirs}", peer.ours);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Lets both ends agree on the fast intervals: a Poll Sequence of a few packets, of which
+    /// neither tells. Then no session has gone down meanwhile.
+    fn settle(&self) -> Result<(), Why> {
+        let ours = self.us.changes();
+        thread::sleep(Duration::from_millis(1_500));
+        ensure!(
+            self.us.changes() == ours,
+            "not stable: {:?}",
+            self.us.changes()
+        );
+        Ok(())
+    }
+
+    /// When all sessions have gone down at our end and at theirs.
+    fn wait_for_falls(&self, ours: usize, theirs: usize) -> Result<(Instant, Instant), Why> {
+        let count = self.peers.len();
+        let (mut us, mut them) = (None, None);
+        soon(|| {
+            if us.is_none() && self.us.changes().len() >= ours + count {
+                us = Some(Instant::now());
+            }
+            if them.is_none() && self.them.falls() >= theirs + count {
+                them = Some(Instant::now());
+            }
+            us.zip(them)
+        })
+        .map_err(|why| {
+            let (we, they) = (self.us.changes(), self.them.falls() - theirs);
+            format!("{why:?}; we saw {:?}, they {they}", &we[ours..]).into()
+        })
+    }
+
+    fn wait_for_our_change(
+        &self,
+        lab: &Lab,
+        from: usize,
+        peer: &Peer,
+    ) -> Result<wayleave_lab::Change, Why> {
+        let change = lab.until(UP, "a change of ours", || {
+            let changes = self.us.changes();
+            let mut new = changes[from..].iter();
+            let change = new.find(|change| change.peer == peer.theirs);
+            change.cloned().ok_or_else(|| format!("{changes:?}").into())
+        })?;
+        Ok(change)
+    }
+}
+
+impl Router {
+    /// The state of the session with this address, in lower-case letters.
+    fn state(&self, address: &str) -> Result<String, Why> {
+        match self {
+            Self::Bird(bird) => {
+                let text = bird.cli("show bfd sessions")?;
+                let line = text
+                    .lines()
+                    .find(|line| line.split(' ').next() == Some(address));
+                let state = line.and_then(|line| line.split_whitespace().nth(2));
+                Ok(state.unwrap_or("nothing").to_lowercase())
+            }
+            Self::Frr(frr) => {
+                let all = frr.vtysh_json("show bfd peers json")?;
+                let peers = all.as_array().map(Vec::as_slice).unwrap_or_default();
+                let peer = peers.iter().find(|peer| peer["peer"] == address);
+                let state = peer.and_then(|peer| peer["status"].as_str());
+                Ok(state.unwrap_or("nothing").to_owned())
+            }
+        }
+    }
+
+    /// How often any of its sessions has left Up, as it has logged it: the moment counts, and asking
+    /// takes longer.
+    fn falls(&self) -> usize {
+        let (log, fall) = match self {
+            Self::Bird(bird) => (bird.process().log(), "changed state from Up to "),
+            Self::Frr(frr) => (frr.log(), "] up -> "),
+        };
+        log.lines().filter(|line| line.contains(fall)).count()
+    }
+
+    /// It has seen that we were switched off, not that the path has failed.
+    fn ensure_told_of_admin_down(&self) -> Result<(), Why> {
+        match self {
+            // It says no more than that its neighbour has signalled it, which a timeout is not.
+            Self::Bird(bird) => {
+                let log = bird.process().log();
+                ensure!(!log.contains("expired"), "{log}");
+            }
+            Self::Frr(frr) => {
+                let all = frr.vtysh_json("show bfd peers json")?;
+                let peers = all.as_array().map(Vec::as_slice).unwrap_or_default();
+                ensure!(!peers.is_empty(), "{all}");
+                for peer in peers {
+                    ensure!(
+                        peer["diagnostic"] == "neighbor signaled session down"
+                            && peer["remote-diagnostic"] == "administratively down",
+                        "{peer}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bird_config(peers: &[Peer], interface: &str) -> String {
+    let neighbours: String = peers
+        .iter()
+        .map(|Peer { ours, theirs }| {
+            format!("  neighbor {ours} dev \"{interface}\" local {theirs};\n")
+        })
+        .collect();
+    format!(
+        "router id 2.2.2.2;\nprotocol device {{ scan time 1; }}\n\
+         protocol bfd {{\n  debug {{ events }};\n  interface \"*\" {{ min rx interval 50 ms; \
+         min tx interval 50 ms; multiplier 3; }};\n{neighbours}}}\n"
+    )
+}
+
+fn frr_config(peers: &[Peer], interface: &str) -> FrrConfig {
+    let peers: String = peers
+        .iter()
+        .map(|peer| {
+            format!(
+                " {}\n  detect-multiplier 3\n  receive-interval 50\n  transmit-interval 50\n !\n",
+                peer.frr_line(interface)
+            )
+        })
+        .collect();
+    FrrConfig::new(format!("debug bfd peer\nbfd\n{peers}!\n")).bfd()
+}
+
+fn link_local(end: &End) -> Result<String, Why> {
+    let host: &Host = &end.host;
+    let words = format!("-6 address show dev {} scope link", end.name);
+    let shown = host.ip_json(&words)?;
+    // `ip` leaves empty objects where others than these stood.
+    let held = shown[0]["addr_info"].as_array();
+    let mut held = held.map(Vec::as_slice).unwrap_or_default().iter();
+    held.find_map(|address| address["local"].as_str())
+        .map(str::to_owned)
+        .ok_or_else(|| format!("{} has no link-local address: {shown}", end.name).into())
+}
+
+/// Looks every two milliseconds: a time is measured, and [`Lab::until`] rests longer.
+fn soon<T>(mut look: impl FnMut() -> Option<T>) -> Result<T, Why> {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(seen) = look() {
+            return Ok(seen);
+        }
+        ensure!(Instant::now() < end, "not seen within 10 s");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
