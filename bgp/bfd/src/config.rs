@@ -20,6 +20,7 @@ pub struct Interval(NonZeroU32);
 
 impl Interval {
     /// The least that a session may wish for while it is not up (RFC 5880, 6.8.3).
+    // Evaluated while compiling: a million is not zero.
     pub const SLOW: Self = Self(NonZeroU32::new(1_000_000).unwrap());
 
     /// From microseconds; none for zero.

@@ -33,6 +33,8 @@ pub(super) struct Peer {
     pub(super) interface: Option<u32>,
     /// Why there is no socket, or no session in the machine.
     pub(super) trouble: Option<String>,
+    /// The trouble came with a packet, and is over when one can be sent.
+    doubted: bool,
     /// What its client was told of that.
     pub(super) told: Option<String>,
     unsent: u64,
@@ -48,6 +50,7 @@ impl Peer {
             admin_down: false,
             interface: None,
             trouble: None,
+            doubted: false,
             told: None,
             unsent: 0,
             last_send_error: None,
@@ -72,11 +75,12 @@ impl Peer {
 
     /// Looks for its interface, which may have come, gone, or been made anew.
     pub(super) fn find_interface(&mut self) {
-        self.interface = self
-            .config
-            .interface
-            .as_deref()
-            .map(|name| nix::net::if_::if_nametoindex(name).unwrap_or(NO_INTERFACE));
+        self.interface = index(self.config.interface.as_deref());
+    }
+
+    /// For IPv6, an interface that is gone is but a network that cannot be reached.
+    fn interface_has_changed(&self) -> bool {
+        self.interface != index(self.config.interface.as_deref())
     }
 
     pub(super) fn has_socket(&self) -> bool {
@@ -143,6 +147,15 @@ impl Peer {
         Ok(socket)
     }
 
+    /// What came of providing for it. A socket that can be opened and not be sent from heals nothing.
+    pub(super) fn note(&mut self, provided: Result<(), String>) {
+        match provided {
+            Err(trouble) => (self.trouble, self.doubted) = (Some(trouble), false),
+            Ok(()) if self.doubted => {}
+            Ok(()) => self.trouble = None,
+        }
+    }
+
     /// Sends a packet; what cannot be sent now is not sent later.
     pub(super) fn send(&mut self, destination: SocketAddr, bytes: &[u8; PACKET_LEN]) {
         let Some(socket) = &self.socket else {
@@ -156,11 +169,15 @@ impl Peer {
             false => 0,
         };
         let Err(error) = socket.send_to_with_flags(bytes, &destination.into(), flags) else {
+            if std::mem::take(&mut self.doubted) {
+                self.trouble = None;
+            }
             return;
         };
         self.unsent += 1;
-        if is_of_the_socket(&error) {
+        if is_of_the_socket(&error) || self.interface_has_changed() {
             self.socket = None;
+            self.doubted = true;
             self.trouble = Some(format!("cannot send to {}: {error}", self.config.remote));
         }
         self.last_send_error = Some(error.to_string());
@@ -187,6 +204,10 @@ impl Peer {
             session,
         }
     }
+}
+
+fn index(interface: Option<&str>) -> Option<u32> {
+    interface.map(|name| nix::net::if_::if_nametoindex(name).unwrap_or(NO_INTERFACE))
 }
 
 /// Whether a send failed because its socket is of no use any more: its interface or its address is

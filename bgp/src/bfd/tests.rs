@@ -314,3 +314,24 @@ fn ipv6_works_the_same_and_admin_down_holds() {
     wait_for_state(&mut ones, State::AdminDown);
     assert_eq!(view(&one).discarded.ttl, 0);
 }
+
+#[test]
+fn the_last_session_that_leaves_takes_the_sockets_with_it() {
+    let [a, b] = addresses();
+    let (one, mut ones) = start(a);
+    let (other, mut others) = start(b);
+    let id = one.add(session(a, b, timers(50, 3)));
+    other.add(session(b, a, timers(50, 3)));
+    wait_for_state(&mut ones, State::Up);
+    wait_for_state(&mut others, State::Up);
+    one.remove(id);
+    assert!(wait_for_state(&mut others, State::Down).admin_down());
+    let end = Instant::now() + PATIENCE;
+    while UdpSocket::bind(SocketAddr::new(a, 3784)).is_err() {
+        assert!(Instant::now() < end, "still taken");
+    }
+    assert!(view(&one).peers.is_empty());
+    // And the next brings them back.
+    one.add(session(a, b, timers(50, 3)));
+    wait_for_state(&mut ones, State::Up);
+}

@@ -169,8 +169,11 @@ impl Thread {
                 self.retry = Some(self.now() + RETRY);
             }
         }
-        let machine = &self.machine;
+        let (machine, before) = (&self.machine, self.leaving.len());
         self.leaving.retain(|id, _| machine.knows(*id));
+        if self.leaving.len() < before {
+            self.close_listeners();
+        }
         // A reader that is gone has no questions.
         for (&session, peer) in &mut self.peers {
             if peer.told == peer.trouble {
@@ -238,9 +241,8 @@ impl Thread {
     fn remove(&mut self, now: Time, id: SessionId) {
         self.machine.remove(now, id);
         if let Some(peer) = self.peers.remove(&id) {
+            // Its last packet goes out with the others.
             self.leaving.insert(id, peer);
-            self.put_out();
-            self.close_listeners();
         }
     }
 
@@ -275,8 +277,9 @@ impl Thread {
             let Some(mut peer) = self.peers.remove(&id) else {
                 continue;
             };
-            peer.trouble = self.provide_for(now, id, &mut peer).err();
-            trouble |= peer.trouble.is_some();
+            let provided = self.provide_for(now, id, &mut peer);
+            trouble |= provided.is_err();
+            peer.note(provided);
             self.peers.insert(id, peer);
         }
         self.retry = trouble.then(|| now + RETRY);

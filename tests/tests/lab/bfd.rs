@@ -78,6 +78,51 @@ fn with_frr_sessions_hold_under_load() {
     lab!(Bfd, Frr).run(|lab| sessions_hold_under_load(lab, Kind::Frr));
 }
 
+#[test]
+fn with_bird_the_dead_are_noticed_and_those_who_come_back() {
+    lab!(Bfd, Bird).run(|lab| the_dead_are_noticed_and_those_who_come_back(lab, Kind::Bird));
+}
+
+#[test]
+fn with_frr_the_dead_are_noticed_and_those_who_come_back() {
+    lab!(Bfd, Frr).run(|lab| the_dead_are_noticed_and_those_who_come_back(lab, Kind::Frr));
+}
+
+/// An interface that is deleted and made anew has another index.
+#[test]
+fn a_link_that_is_made_anew_is_found() {
+    lab!(Bfd, Bird).run(|lab| {
+        let pair = Pair::start(lab, Kind::Bird, &[])?;
+        pair.wait_up(lab)?;
+        let (a, b) = (&pair.link.a, &pair.link.b);
+        let begin = pair.us.changes().len();
+        a.host.ip(&format!("link del {}", a.name))?;
+        soon(|| (pair.us.changes().len() >= begin + pair.peers.len()).then_some(()))?;
+        lab.until(UP, "us to miss our interface", || {
+            ensure!(pair.us.process().log().contains("trouble: "), "not said");
+            Ok(())
+        })?;
+        a.host.ip(&format!(
+            "link add {} index 700 type veth peer name {} index 701 netns {}",
+            a.name,
+            b.name,
+            b.host.namespace_path().display()
+        ))?;
+        let [.., link_local] = &pair.peers;
+        for (end, own) in [(a, &link_local.ours), (b, &link_local.theirs)] {
+            end.host.address(&end.name, &format!("{}/30", end.v4))?;
+            end.host.address(&end.name, &format!("{}/64", end.v6))?;
+            // That of before, beside the one of the new hardware address.
+            end.host.address(&end.name, &format!("{own}/64"))?;
+            end.up()?;
+        }
+        pair.wait_up(lab)?;
+        // The kernel has routes for addresses that were not there before.
+        lab.snapshot()?;
+        Ok(())
+    });
+}
+
 /// Frozen for longer than our detection time, and not as long as theirs: what they have sent
 /// meanwhile lies in our sockets.
 #[test]
@@ -266,6 +311,43 @@ fn a_cut_of_one_direction_stops_both(lab: &Lab, kind: Kind) -> Result<(), Why> {
         pair.settle()?;
     }
     Ok(())
+}
+
+fn the_dead_are_noticed_and_those_who_come_back(lab: &Lab, kind: Kind) -> Result<(), Why> {
+    let pair = Pair::start(lab, kind, &[])?;
+    pair.wait_up(lab)?;
+    pair.settle()?;
+    let theirs = pair.them.falls();
+    pair.us.process().kill()?;
+    let dead = Instant::now();
+    soon(|| (pair.them.falls() >= theirs + pair.peers.len()).then_some(()))?;
+    ensure!(
+        dead.elapsed() < DETECTION + SLACK,
+        "they took {:?}",
+        dead.elapsed()
+    );
+    let before = pair.us.changes().len();
+    pair.us.process().start()?;
+    // What was printed before its end does not count.
+    soon(|| (pair.us.changes().len() >= before + pair.peers.len()).then_some(()))?;
+    pair.wait_up(lab)?;
+    pair.settle()?;
+
+    let ours = pair.us.changes().len();
+    pair.them.kill()?;
+    let dead = Instant::now();
+    soon(|| (pair.us.changes().len() >= ours + pair.peers.len()).then_some(()))?;
+    // Of FRR's daemons several have to be killed.
+    ensure!(
+        dead.elapsed() < DETECTION + SLACK,
+        "we took {:?}",
+        dead.elapsed()
+    );
+    for change in &pair.us.changes()[ours..] {
+        ensure!(change.why.contains("Time Expired"), "{change:?}");
+    }
+    pair.them.start_again()?;
+    pair.wait_up(lab)
 }
 
 fn admin_down_of_ours_is_seen_as_such(lab: &Lab, kind: Kind) -> Result<(), Why> {
@@ -470,6 +552,22 @@ impl Router {
                 Ok(state.unwrap_or("nothing").to_owned())
             }
         }
+    }
+
+    fn kill(&self) -> Result<(), Why> {
+        match self {
+            Self::Bird(bird) => bird.process().kill()?,
+            Self::Frr(frr) => frr.kill()?,
+        }
+        Ok(())
+    }
+
+    fn start_again(&self) -> Result<(), Why> {
+        match self {
+            Self::Bird(bird) => bird.start_again()?,
+            Self::Frr(frr) => frr.start_daemons()?,
+        }
+        Ok(())
     }
 
     /// How often any of its sessions has left Up, as it has logged it: the moment counts, and asking

@@ -1,6 +1,6 @@
 //! What a packet does: RFC 5880, 6.8.6, and administrative control, 6.8.16.
 
-use wayleave_bfd::{Diagnostic, Packet, State};
+use wayleave_bfd::{Diagnostic, Packet, SessionView, State};
 
 use crate::single::{Single, THEIRS, ms};
 
@@ -197,4 +197,21 @@ fn the_diagnostic_says_why_it_is_down_until_it_is_up() {
     );
     s.hear(State::Init);
     assert_eq!(s.view().diagnostic, "No Diagnostic");
+}
+
+/// What people and programs read: names and units.
+#[test]
+fn a_session_shows_what_6_8_1_keeps_as_json_too() {
+    let s = Single::up();
+    let view = s.view();
+    let json = serde_json::to_value(&view).unwrap();
+    assert_eq!(json["remote"], "10.0.0.2");
+    assert_eq!(
+        (&json["state"], &json["remote_state"]),
+        (&"Up".into(), &"Up".into())
+    );
+    assert_eq!(json["remote_discriminator"], THEIRS);
+    assert_eq!(json["transmit_interval_us"], 50_000);
+    assert_eq!(json["detection_time_us"], 150_000);
+    assert_eq!(serde_json::from_value::<SessionView>(json).unwrap(), view);
 }
