@@ -1,6 +1,7 @@
 //! A session's own socket: what it sends from.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
 };
@@ -87,8 +88,14 @@ impl Peer {
         self.socket.is_some()
     }
 
-    /// Opens its socket, at its own port if it can.
-    pub(super) fn open(&mut self) -> Result<(), String> {
+    /// The port it sends from, or has sent from and will again.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Opens its socket: at the port it has had, or at one that no other session has, which the
+    /// system would allow if their addresses differ (RFC 5881, 4 would rather not).
+    pub(super) fn open(&mut self, others: &BTreeSet<u16>) -> Result<(), String> {
         if let (Some(NO_INTERFACE), Some(name)) = (self.interface, &self.config.interface) {
             return Err(format!("there is no interface {name}"));
         }
@@ -107,6 +114,9 @@ impl Peer {
                 // Any of them: the number is below `count`, which is at most 2^14.
                 _ => first + u16::try_from(random() % count as u64).unwrap_or(0),
             };
+            if others.contains(&port) && others.len() < count {
+                continue;
+            }
             match self.bind(port) {
                 Ok(socket) => {
                     (self.socket, self.port) = (Some(socket), Some(port));
@@ -116,7 +126,7 @@ impl Peer {
                 Err(error) => return Err(describe(error)),
             }
         }
-        Err(last.map_or_else(String::new, describe))
+        Err(last.map_or_else(|| "finds no free port to send from".to_owned(), describe))
     }
 
     fn bind(&self, port: u16) -> io::Result<Socket> {

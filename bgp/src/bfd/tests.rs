@@ -1,9 +1,17 @@
 //! The driver over the loopback interface: each test has addresses of its own there.
 
 use std::{
+    collections::BTreeSet,
+    io::IoSliceMut,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    os::fd::AsRawFd,
     time::{Duration, Instant},
 };
+
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
+use socket2::SockRef;
 
 use super::{
     BfdEvent, BfdHandle, BfdSession, BfdView, Diagnostic, Events, Hops, Interval, Options, Role,
@@ -230,6 +238,56 @@ fn a_missing_interface_a_foreign_address_and_a_path_taken_twice_are_trouble() {
     // The first goes, the second takes its place.
     one.remove(first);
     assert_eq!(next(&mut ones), Some(BfdEvent::Healed { session: second }));
+}
+
+/// RFC 5881, 5, and the class of service.
+#[test]
+fn packets_leave_with_a_ttl_of_255_and_dscp_cs6() {
+    let [a, b] = addresses();
+    let socket = UdpSocket::bind(SocketAddr::new(b, 3784)).unwrap();
+    setsockopt(&socket, sockopt::Ipv4RecvTtl, &true).unwrap();
+    SockRef::from(&socket).set_recv_tos_v4(true).unwrap();
+    let (one, _events) = start(a);
+    one.add(session(a, b, timers(50, 3)));
+    let mut payload = [0; 64];
+    let mut parts = [IoSliceMut::new(&mut payload)];
+    let mut control = nix::cmsg_space!(libc::c_int, u8);
+    let message = recvmsg::<SockaddrStorage>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )
+    .unwrap();
+    let seen: Vec<_> = message.cmsgs().unwrap().collect();
+    assert!(
+        seen.contains(&ControlMessageOwned::Ipv4Ttl(255)),
+        "{seen:?}"
+    );
+    assert!(
+        seen.contains(&ControlMessageOwned::Ipv4Tos(48 << 2)),
+        "{seen:?}"
+    );
+}
+
+/// RFC 5881, 4: "unique among all BFD sessions on the system", which at random they would not be.
+#[test]
+fn three_hundred_sessions_send_from_as_many_ports() {
+    let [a, _] = addresses();
+    let (one, _events) = start(a);
+    for last in 0..300u16 {
+        let [high, low] = last.to_be_bytes();
+        // One session for each address of ours: the system would let them share a port.
+        let local = Ipv4Addr::new(127, 99, high + 1, low);
+        one.add(session(local.into(), a, timers(2_000, 3)));
+    }
+    let ports: Vec<u16> = view(&one)
+        .peers
+        .iter()
+        .filter_map(|peer| peer.source_port)
+        .collect();
+    assert_eq!(ports.len(), 300);
+    assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), 300);
 }
 
 /// RFC 5881, 4 and 5: what is on the wire, seen by a neighbour that the test plays.

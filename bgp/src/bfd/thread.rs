@@ -302,7 +302,8 @@ impl Thread {
             }
         }
         if !peer.has_socket() {
-            peer.open()?;
+            let others = self.peers.values().chain(self.leaving.values());
+            peer.open(&others.filter_map(Peer::port).collect())?;
         }
         Ok(())
     }
