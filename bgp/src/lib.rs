@@ -1,10 +1,11 @@
-//! The driver of the Wayleave BGP speaker.
+//! The drivers of the Wayleave BGP speaker and, in [`bfd`], of BFD.
 //!
 //! [`spawn`] starts one thread that runs [`wayleave_bgp_core::Speaker`] to completion on each
 //! event: it reads what is there, decodes, decides, encodes and writes in one pass, with no
 //! channel or lock between a peer and the RIB and no timer on the path of a change. Everything
 //! else talks to it through a [`SpeakerHandle`].
 
+pub mod bfd;
 mod connection;
 mod driver;
 mod feed;

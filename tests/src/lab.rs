@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::agent::Agent;
+use crate::bfd::Bfd;
 use crate::bird::Bird;
 use crate::container::Container;
 use crate::error::{LabError, Why, lock};
@@ -125,6 +126,12 @@ impl Lab {
         let agent = Agent::start(self, host, config)?;
         self.made(|made| made.agents.push(agent.clone()));
         Ok(agent)
+    }
+
+    /// Starts our BFD by itself on a host, with the arguments of the example program.
+    pub fn bfd(&self, host: &Host, arguments: &[&str]) -> Result<Bfd, LabError> {
+        self.snapshot_once()?;
+        Bfd::start(self, host, arguments)
     }
 
     /// Makes a container on a host: a network namespace as a runtime makes it, not yet attached.

@@ -35,6 +35,7 @@
 //! line it was used on. When a test fails the whole lab is described before it goes away.
 
 mod agent;
+mod bfd;
 mod bird;
 mod cni;
 mod container;
@@ -58,6 +59,7 @@ mod until;
 mod world;
 
 pub use crate::agent::Agent;
+pub use crate::bfd::{Bfd, Change};
 pub use crate::bird::Bird;
 pub use crate::cni::{CniFailure, Verb};
 pub use crate::container::Container;

@@ -24,6 +24,8 @@ pub enum Need {
     Agent,
     /// `wayleave-cni`, built.
     Cni,
+    /// The example program `bfd` of wayleave-bgp, built.
+    Bfd,
 }
 
 impl Need {
@@ -36,6 +38,7 @@ impl Need {
             Self::Dig => &["dig"],
             Self::Agent => return unbuilt(&[Built::Wayleaved, Built::Wayleave]),
             Self::Cni => return unbuilt(&[Built::Cni]),
+            Self::Bfd => return unbuilt(&[Built::Bfd]),
         };
         absent(programs, &format!("install the package {self}"))
     }
@@ -50,6 +53,7 @@ impl fmt::Display for Need {
             Self::Dig => "bind9-dnsutils",
             Self::Agent => "wayleave-agent",
             Self::Cni => "wayleave-cni",
+            Self::Bfd => "the example bfd",
         })
     }
 }
@@ -71,6 +75,7 @@ pub(crate) enum Built {
     Wayleaved,
     Wayleave,
     Cni,
+    Bfd,
 }
 
 impl Built {
@@ -79,6 +84,7 @@ impl Built {
             Self::Wayleaved => "wayleaved",
             Self::Wayleave => "wayleave",
             Self::Cni => "wayleave-cni",
+            Self::Bfd => "examples/bfd",
         }
     }
 
@@ -87,10 +93,21 @@ impl Built {
             Self::Wayleaved => "WAYLEAVED",
             Self::Wayleave => "WAYLEAVE",
             Self::Cni => "WAYLEAVE_CNI",
+            Self::Bfd => "WAYLEAVE_BFD",
         }
     }
 
-    /// Where the program lies: the variable `WAYLEAVED`, `WAYLEAVE` or `WAYLEAVE_CNI`, else beside
+    /// How it is built.
+    fn build(self) -> String {
+        match self {
+            Self::Wayleaved | Self::Wayleave | Self::Cni => {
+                format!("cargo build --bin {}", self.name())
+            }
+            Self::Bfd => "cargo build -p wayleave-bgp --example bfd".to_owned(),
+        }
+    }
+
+    /// Where the program lies: the variable (`WAYLEAVED` for `wayleaved`), else beside
     /// `WAYLEAVED`, else the newest of the cargo target directory that this test runs from.
     pub(crate) fn path(self) -> Result<PathBuf, LabError> {
         let missing = |fix| LabError::Missing {
@@ -123,10 +140,7 @@ impl Built {
             .max();
         match newest {
             Some((_, path)) => Ok(path),
-            None => Err(missing(format!(
-                "build it: cargo build --bin {}",
-                self.name()
-            ))),
+            None => Err(missing(format!("build it: {}", self.build()))),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The topology tests: one binary, a module per suite. Every test runs in a world of its own.
 
 mod bad_input;
+mod bfd;
 mod containers;
 mod fabric;
 mod frr_and_bird;
