@@ -25,10 +25,10 @@ mod refresh;
 mod update;
 
 pub use attribute::{
-    AttrFacts, DecodeContext, Egress, Malformed, MpReach, MpUnreach, Parsed, Problem, Reflect,
-    Verdict, attribute_name, cluster_list_contains, contains_large_community, decode_canonical,
-    egress_attributes, encode_canonical, facts_of, has_large_community, parse_attributes,
-    path_contains,
+    Approach, AttrFacts, DecodeContext, Egress, Malformed, MpReach, MpUnreach, Parsed, Problem,
+    Reflect, Verdict, attribute_name, cluster_list_contains, contains_large_community,
+    decode_canonical, egress_attributes, encode_canonical, facts_of, has_large_community,
+    parse_attributes, path_contains,
 };
 pub use capability::{Capabilities, Fqdn, GracefulRestart};
 pub use header::{Frame, HEADER_LEN, MAX_EXTENDED, MAX_MESSAGE, MessageKind, frame, keepalive};

@@ -31,4 +31,4 @@ pub use facts::{
 pub use parse::{DecodeContext, MpReach, MpUnreach, Parsed, parse_attributes};
 pub use table::attribute_name;
 pub(super) use table::{EXTENDED_LENGTH, MP_REACH_NLRI, MP_UNREACH_NLRI, OPTIONAL};
-pub use verdict::{Malformed, Problem, Verdict};
+pub use verdict::{Approach, Malformed, Problem, Verdict};
