@@ -8,3 +8,4 @@ mod net;
 mod routing;
 mod session;
 mod storm;
+mod verdicts;

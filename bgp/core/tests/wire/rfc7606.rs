@@ -35,7 +35,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// The mandatory attributes of such a session, but this one, then `more`.
-    fn with_mandatory(&self, more: &[u8]) -> Vec<u8> {
+    pub(crate) fn with_mandatory(&self, more: &[u8]) -> Vec<u8> {
         if self.context.as4 {
             return with_mandatory_but(self.code, more);
         }

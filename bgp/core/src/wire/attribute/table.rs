@@ -17,36 +17,36 @@ use super::{
 };
 
 /// The attribute need not be known by everybody (RFC 4271, 4.3).
-pub(in crate::wire) const OPTIONAL: u8 = 0x80;
+pub(crate) const OPTIONAL: u8 = 0x80;
 /// Passed on by those who do not know it (RFC 4271, 4.3).
-pub(super) const TRANSITIVE: u8 = 0x40;
+pub(crate) const TRANSITIVE: u8 = 0x40;
 /// Somebody on the way did not know it (RFC 4271, 4.3).
-pub(super) const PARTIAL: u8 = 0x20;
+pub(crate) const PARTIAL: u8 = 0x20;
 /// The length has two octets (RFC 4271, 4.3).
-pub(in crate::wire) const EXTENDED_LENGTH: u8 = 0x10;
+pub(crate) const EXTENDED_LENGTH: u8 = 0x10;
 
 const WELL_KNOWN: u8 = TRANSITIVE;
 const OPTIONAL_TRANSITIVE: u8 = OPTIONAL | TRANSITIVE;
 
-pub(super) const ORIGIN: u8 = 1; // RFC 4271, 5.1.1
-pub(super) const AS_PATH: u8 = 2; // RFC 4271, 5.1.2
-pub(super) const NEXT_HOP: u8 = 3; // RFC 4271, 5.1.3
-pub(super) const MULTI_EXIT_DISC: u8 = 4; // RFC 4271, 5.1.4
-pub(super) const LOCAL_PREF: u8 = 5; // RFC 4271, 5.1.5
-pub(super) const ATOMIC_AGGREGATE: u8 = 6; // RFC 4271, 5.1.6
-pub(super) const AGGREGATOR: u8 = 7; // RFC 4271, 5.1.7
-pub(super) const COMMUNITIES: u8 = 8; // RFC 1997
-pub(super) const ORIGINATOR_ID: u8 = 9; // RFC 4456, 8
-pub(super) const CLUSTER_LIST: u8 = 10; // RFC 4456, 8
-pub(in crate::wire) const MP_REACH_NLRI: u8 = 14; // RFC 4760, 3
-pub(in crate::wire) const MP_UNREACH_NLRI: u8 = 15; // RFC 4760, 4
-pub(super) const EXTENDED_COMMUNITIES: u8 = 16; // RFC 4360, 2
-pub(super) const AS4_PATH: u8 = 17; // RFC 6793, 3
-pub(super) const AS4_AGGREGATOR: u8 = 18; // RFC 6793, 3
-pub(super) const AIGP: u8 = 26; // RFC 7311, 3
-pub(super) const IPV6_EXTENDED_COMMUNITIES: u8 = 25; // RFC 5701, 2
-pub(super) const LARGE_COMMUNITY: u8 = 32; // RFC 8092, 3
-pub(super) const ONLY_TO_CUSTOMER: u8 = 35; // RFC 9234, 5
+pub(crate) const ORIGIN: u8 = 1; // RFC 4271, 5.1.1
+pub(crate) const AS_PATH: u8 = 2; // RFC 4271, 5.1.2
+pub(crate) const NEXT_HOP: u8 = 3; // RFC 4271, 5.1.3
+pub(crate) const MULTI_EXIT_DISC: u8 = 4; // RFC 4271, 5.1.4
+pub(crate) const LOCAL_PREF: u8 = 5; // RFC 4271, 5.1.5
+pub(crate) const ATOMIC_AGGREGATE: u8 = 6; // RFC 4271, 5.1.6
+pub(crate) const AGGREGATOR: u8 = 7; // RFC 4271, 5.1.7
+pub(crate) const COMMUNITIES: u8 = 8; // RFC 1997
+pub(crate) const ORIGINATOR_ID: u8 = 9; // RFC 4456, 8
+pub(crate) const CLUSTER_LIST: u8 = 10; // RFC 4456, 8
+pub(crate) const MP_REACH_NLRI: u8 = 14; // RFC 4760, 3
+pub(crate) const MP_UNREACH_NLRI: u8 = 15; // RFC 4760, 4
+pub(crate) const EXTENDED_COMMUNITIES: u8 = 16; // RFC 4360, 2
+pub(crate) const AS4_PATH: u8 = 17; // RFC 6793, 3
+pub(crate) const AS4_AGGREGATOR: u8 = 18; // RFC 6793, 3
+pub(crate) const AIGP: u8 = 26; // RFC 7311, 3
+pub(crate) const IPV6_EXTENDED_COMMUNITIES: u8 = 25; // RFC 5701, 2
+pub(crate) const LARGE_COMMUNITY: u8 = 32; // RFC 8092, 3
+pub(crate) const ONLY_TO_CUSTOMER: u8 = 35; // RFC 9234, 5
 
 /// From whom an attribute is taken. From others it is left out before anybody looks at it: its
 /// flags and its value do not count then.
@@ -62,11 +62,11 @@ pub(super) enum TakenFrom {
 }
 
 /// One attribute.
-pub(super) struct Spec {
+pub(crate) struct Spec {
     pub(super) code: u8,
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Optional and Transitive as they must be (RFC 7606, 3 c).
-    pub(super) flags: u8,
+    pub(crate) flags: u8,
     pub(super) on_malformed: Approach,
     pub(super) taken_from: TakenFrom,
     /// The text that says so.
@@ -136,7 +136,7 @@ static BY_CODE: [Option<&Spec>; CODES] = {
 
 /// The definition of an attribute, if it is known.
 #[inline]
-pub(super) fn spec(code: u8) -> Option<&'static Spec> {
+pub(crate) fn spec(code: u8) -> Option<&'static Spec> {
     *BY_CODE.get(usize::from(code))?
 }
 
