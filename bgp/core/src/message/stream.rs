@@ -124,6 +124,8 @@ pub struct HexStream {
     start: usize,
     half: Option<u8>,
     line: usize,
+    column: usize,
+    in_comment: bool,
     /// Octets that went out with messages and are not in `octets` any more.
     gone: usize,
     /// Where lines begin: the line, and the place of its first octet among all.
@@ -141,58 +143,69 @@ impl HexStream {
             octets: Vec::new(),
             start: 0,
             half: None,
-            line: 0,
+            line: 1,
+            column: 0,
+            in_comment: false,
             gone: 0,
-            lines: VecDeque::new(),
-            last_line: 0,
+            lines: VecDeque::from([(1, 0)]),
+            last_line: 1,
             ended: false,
         }
     }
 
-    /// Takes the next line, with or without its end.
+    /// Takes more text, cut anywhere.
     ///
     /// # Errors
     /// [`InputError::Digit`]; what stands before it counts.
-    pub fn line(&mut self, text: &[u8]) -> Result<(), InputError> {
-        self.line += 1;
-        // Once for what a line brought: not for every message of a long one.
+    pub fn push(&mut self, text: &[u8]) -> Result<(), InputError> {
+        // Once for what one call brought: not for every message in it.
         self.gone += self.start;
         self.octets.drain(..self.start);
         self.start = 0;
-        let first = self.gone + self.octets.len();
-        while self
-            .lines
-            .get(1)
-            .is_some_and(|(_, next)| *next <= self.gone)
-        {
+        let is_behind = |(_, next): &(usize, usize)| *next <= self.gone;
+        while self.lines.get(1).is_some_and(is_behind) {
             self.lines.pop_front();
         }
-        self.lines.push_back((self.line, first));
         for (place, &octet) in text.iter().enumerate() {
+            self.column += 1;
             match octet {
-                b'#' => break,
-                b' ' | b'\t' | b'\r' | b'\n' => continue,
-                _ => {}
-            }
-            let Some(digit) = digit(octet.into()) else {
-                let rest = text.get(place..).unwrap_or_default();
-                let found = String::from_utf8_lossy(rest).chars().next();
-                return Err(InputError::Digit {
-                    line: self.line,
-                    column: place + 1,
-                    found: found.unwrap_or(char::REPLACEMENT_CHARACTER),
-                });
-            };
-            self.last_line = self.line;
-            match self.half.take() {
-                None => self.half = Some(digit),
-                Some(high) => self.octets.push(high << 4 | digit),
+                b'\n' => {
+                    self.line += 1;
+                    (self.column, self.in_comment) = (0, false);
+                    let first = self.gone + self.octets.len();
+                    self.lines.push_back((self.line, first));
+                }
+                _ if self.in_comment => {}
+                b'#' => self.in_comment = true,
+                b' ' | b'\t' | b'\r' => {}
+                octet => {
+                    let Some(digit) = digit(octet.into()) else {
+                        let rest = text.get(place..).unwrap_or_default();
+                        return Err(self.not_a_digit(rest));
+                    };
+                    self.last_line = self.line;
+                    match self.half.take() {
+                        None => self.half = Some(digit),
+                        Some(high) => self.octets.push(high << 4 | digit),
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// Says that there are no more lines: what is there is all there is.
+    fn not_a_digit(&self, rest: &[u8]) -> InputError {
+        // No character has more octets than these.
+        let rest = rest.get(..4).unwrap_or(rest);
+        let found = String::from_utf8_lossy(rest).chars().next();
+        InputError::Digit {
+            line: self.line,
+            column: self.column,
+            found: found.unwrap_or(char::REPLACEMENT_CHARACTER),
+        }
+    }
+
+    /// Says that there is no more text: what is there is all there is.
     pub fn end(&mut self) {
         self.ended = true;
     }

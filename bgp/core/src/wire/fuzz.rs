@@ -166,7 +166,24 @@ pub fn decoded(data: &[u8]) {
         );
         assert_eq!(
             first.reset.is_some(),
-            first.section.is_some() && first.verdict == message::Outcome::SessionReset
+            first.verdict == message::Outcome::SessionReset
+        );
+        // What decided is among what was found, and nothing stronger is.
+        let decided = first
+            .problems
+            .iter()
+            .filter(|found| found.verdict == first.verdict);
+        assert!(
+            first
+                .section
+                .iter()
+                .all(|section| decided.clone().any(|found| found.section == *section))
+        );
+        assert!(
+            first
+                .problems
+                .iter()
+                .all(|found| found.verdict <= first.verdict)
         );
         let mut made = Vec::new();
         message::encode(&first, &options, &mut made).expect("what was read can be made");

@@ -553,7 +553,7 @@ fn hexadecimal_text_is_read_however_it_is_broken_into_lines() {
     let mut stream = HexStream::new(Options::default());
     let mut messages = 0;
     for line in text.split_inclusive('\n') {
-        stream.line(line.as_bytes()).expect("hexadecimal");
+        stream.push(line.as_bytes()).expect("hexadecimal");
         messages += stream.by_ref().count();
     }
     stream.end();
@@ -568,7 +568,7 @@ fn text_that_ends_too_early_or_is_not_hexadecimal_is_told_with_its_place() {
         let mut stream = HexStream::new(Options::default());
         let mut messages = 0;
         for line in text.split_inclusive('\n') {
-            let read = stream.line(line.as_bytes());
+            let read = stream.push(line.as_bytes());
             messages += stream.by_ref().count();
             if let Err(error) = read {
                 return (messages, Err(error));

@@ -473,7 +473,7 @@ proptest! {
         let mut stream = HexStream::new(options);
         let mut read = Vec::new();
         for line in text.as_bytes().chunks(width) {
-            prop_assert!(stream.line(line).is_ok());
+            prop_assert!(stream.push(line).is_ok());
             read.extend(stream.by_ref());
         }
         stream.end();

@@ -510,12 +510,13 @@ impl<'a, W: Witness> Reader<'a, '_, W> {
             // "if any path attribute errors are encountered in such an UPDATE message and if any
             // encountered error specifies an error-handling approach other than 'attribute
             // discard', then the 'session reset' approach MUST be used" (RFC 7606, 5.2)
-            let section = "RFC 7606, 5.2";
-            self.parsed.verdict = Verdict::Reset(malformed.notification(self.offender));
-            self.parsed.malformed = Some(Malformed {
-                section,
+            let hopeless = Malformed {
+                section: "RFC 7606, 5.2",
                 ..malformed
-            });
+            };
+            self.witness.saw(Approach::Reset, hopeless);
+            self.parsed.verdict = Verdict::Reset(malformed.notification(self.offender));
+            self.parsed.malformed = Some(hopeless);
         }
         if !matches!(self.parsed.verdict, Verdict::Ok | Verdict::Discard(_)) {
             self.canonical.clear();
