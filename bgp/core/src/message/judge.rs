@@ -115,15 +115,9 @@ impl Judge {
     }
 }
 
-impl Witness for &mut Judge {
+impl Witness for Judge {
     const READS_ON: bool = true;
 
-    fn saw(&mut self, approach: Approach, malformed: Malformed) {
-        Judge::saw(self, approach, malformed);
-    }
-}
-
-impl Judge {
     fn saw(&mut self, approach: Approach, malformed: Malformed) {
         // 0 stands for the attributes as a whole.
         let attribute = (malformed.code != 0).then_some(malformed.code);

@@ -58,13 +58,7 @@ pub(super) fn decode(body: &[u8], options: &Options, judge: &mut Judge) -> Optio
     };
     let has_nlri = !raw.nlri.is_empty();
     let mut canonical = Vec::new();
-    let (parsed, _) = parse_before(
-        &mut *judge,
-        raw.attributes,
-        &context,
-        has_nlri,
-        &mut canonical,
-    );
+    let parsed = parse_before(judge, raw.attributes, &context, has_nlri, &mut canonical);
     let section = parsed.malformed.map_or("", |malformed| malformed.section);
     match &parsed.verdict {
         Verdict::Ok => {}

@@ -163,7 +163,7 @@ impl PathAttributes {
 fn reach_field(reach: &wire::MpReach<'_>, options: &Options) -> MpReach {
     let family = FamilyCode::new(reach.afi, reach.safi);
     let (nlri, unread) = nlri(family, reach.nlri, options);
-    let hop = reach.next_hop_octets;
+    let hop = reach.next_hop_octets();
     let v6 = |hop: [u8; 16]| IpAddr::from(hop);
     let next_hops = match (family.known(), <[u8; 4]>::try_from(hop)) {
         (None, _) => Vec::new(),

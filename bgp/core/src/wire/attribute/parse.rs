@@ -58,15 +58,26 @@ pub struct MpReach<'a> {
     /// Where packets go: of either family for IPv4 unicast (RFC 8950), IPv6 for IPv6 unicast
     /// (RFC 2545); `::` for other families, whose next hops are not read.
     pub next_hop: NextHop,
-    /// The next hop as it came, of any family.
-    pub next_hop_octets: &'a [u8],
     /// The prefixes.
     pub nlri: &'a [u8],
     /// The whole attribute as it came.
     pub attribute: &'a [u8],
 }
 
-impl MpReach<'_> {
+impl<'a> MpReach<'a> {
+    /// The next hop as it came, of any family.
+    pub fn next_hop_octets(&self) -> &'a [u8] {
+        let value = Tlvs {
+            rest: self.attribute,
+        }
+        .next()
+        .map_or(&[][..], |tlv| tlv.value);
+        match *value {
+            [_, _, _, len, ref rest @ ..] => rest.get(..len.into()).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
     /// What is wrong when [`Self::nlri`] cannot be read: see [`MpUnreach::BAD_NLRI`].
     pub const BAD_NLRI: Malformed = bad_nlri(MP_REACH_NLRI);
 
@@ -144,23 +155,24 @@ pub fn parse_attributes<'a>(
     has_ipv4_nlri: bool,
     canonical: &mut Vec<u8>,
 ) -> Parsed<'a> {
-    parse_before(Nobody, raw, ctx, has_ipv4_nlri, canonical).0
+    parse_before(&mut Nobody, raw, ctx, has_ipv4_nlri, canonical)
 }
 
 /// The same for one who wants to hear of every problem. The verdict is the same too; past an
 /// error that resets the session, `reach` and `unreach` may be there beside it.
 #[inline]
 pub(crate) fn parse_before<'a, W: Witness>(
-    witness: W,
+    witness: &mut W,
     raw: &'a [u8],
     ctx: &DecodeContext,
     has_ipv4_nlri: bool,
     canonical: &mut Vec<u8>,
-) -> (Parsed<'a>, W) {
+) -> Parsed<'a> {
     canonical.clear();
     let mut reader = Reader {
         witness,
         ctx: *ctx,
+        refused: TakenFrom::refused(ctx),
         has_ipv4_nlri,
         canonical,
         seen: [0; 4],
@@ -201,8 +213,10 @@ pub(crate) fn parse_before<'a, W: Witness>(
 struct Closed;
 
 struct Reader<'a, 'c, W> {
-    witness: W,
+    witness: &'c mut W,
     ctx: DecodeContext,
+    /// Bits of [`TakenFrom`] that this session does not take.
+    refused: u8,
     has_ipv4_nlri: bool,
     canonical: &'c mut Vec<u8>,
     /// Codes that have stood there, as bits.
@@ -230,18 +244,9 @@ impl<'a, W: Witness> Reader<'a, '_, W> {
         let Some(spec) = spec(tlv.code) else {
             return self.unknown(tlv);
         };
-        match spec.taken_from {
-            TakenFrom::Internal if self.ctx.ebgp => {
-                self.discard(tlv.code, Problem::FromExternal, spec.section);
-                return Ok(());
-            }
-            // "MUST discard the path attribute and continue processing" (RFC 6793, 6)
-            TakenFrom::OldSpeakers if self.ctx.as4 => {
-                self.discard(tlv.code, Problem::FromNewSpeaker, spec.section);
-                return Ok(());
-            }
-            TakenFrom::Nobody => return Ok(()),
-            TakenFrom::Anybody | TakenFrom::Internal | TakenFrom::OldSpeakers => {}
+        if self.refused & spec.taken_from as u8 != 0 {
+            self.refuse(spec);
+            return Ok(());
         }
         if (tlv.flags ^ spec.flags) & (OPTIONAL | TRANSITIVE) != 0 {
             return self.bad_flags(tlv, spec);
@@ -344,7 +349,6 @@ impl<'a, W: Witness> Reader<'a, '_, W> {
             afi,
             safi,
             next_hop,
-            next_hop_octets: hop,
             nlri,
             attribute: tlv.whole,
         });
@@ -371,6 +375,17 @@ impl<'a, W: Witness> Reader<'a, '_, W> {
             attribute: tlv.whole,
         });
         Ok(())
+    }
+
+    /// Leaves out what this session does not take, without a look at it.
+    #[cold]
+    fn refuse(&mut self, spec: &Spec) {
+        let problem = match spec.taken_from {
+            TakenFrom::Internal => Problem::FromExternal,
+            TakenFrom::OldSpeakers => Problem::FromNewSpeaker,
+            TakenFrom::Nobody | TakenFrom::Anybody => return,
+        };
+        self.discard(spec.code, problem, spec.section);
     }
 
     #[cold]
@@ -481,7 +496,7 @@ impl<'a, W: Witness> Reader<'a, '_, W> {
         if W::READS_ON { Ok(()) } else { Err(Closed) }
     }
 
-    fn finish(mut self) -> (Parsed<'a>, W) {
+    fn finish(mut self) -> Parsed<'a> {
         let has_ipv4_nlri = self.has_ipv4_nlri;
         if !self.ctx.as4 {
             self.merge_old_speaker();
@@ -521,7 +536,7 @@ impl<'a, W: Witness> Reader<'a, '_, W> {
         if !matches!(self.parsed.verdict, Verdict::Ok | Verdict::Discard(_)) {
             self.canonical.clear();
         }
-        (self.parsed, self.witness)
+        self.parsed
     }
 
     /// RFC 6793, 4.2.3.

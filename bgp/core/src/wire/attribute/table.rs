@@ -52,13 +52,22 @@ pub(crate) const ONLY_TO_CUSTOMER: u8 = 35; // RFC 9234, 5
 /// flags and its value do not count then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TakenFrom {
-    Anybody,
+    Anybody = 0,
     /// Peers of our AS; from others it is an attribute discard.
-    Internal,
-    /// Peers with two-octet AS numbers; from others it is an attribute discard.
-    OldSpeakers,
+    Internal = 1,
+    /// Peers with two-octet AS numbers; from others it is an attribute discard (RFC 6793, 6).
+    OldSpeakers = 2,
     /// Quietly ignored and not passed along.
-    Nobody,
+    Nobody = 4,
+}
+
+impl TakenFrom {
+    /// What a session does not take, as bits: one test for every attribute of an UPDATE.
+    #[inline]
+    pub(super) fn refused(ctx: &DecodeContext) -> u8 {
+        let bit = |refused, what: Self| if refused { what as u8 } else { 0 };
+        bit(ctx.ebgp, Self::Internal) | bit(ctx.as4, Self::OldSpeakers) | Self::Nobody as u8
+    }
 }
 
 /// One attribute.
