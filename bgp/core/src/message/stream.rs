@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Decoded, Options, decode, hex::digit};
-use crate::wire::{HEADER_LEN, MAX_EXTENDED};
+use crate::wire::{HEADER_LEN, MAX_EXTENDED, frame};
 
 const MARKER: [u8; 16] = [0xFF; 16];
 
@@ -25,24 +25,17 @@ pub fn next(octets: &[u8], options: &Options, ended: bool) -> Step {
     let said = octets
         .first_chunk::<HEADER_LEN>()
         .map(|&[.., high, low, _]| usize::from(u16::from_be_bytes([high, low])));
-    let Some(decoded) = decode(octets, options) else {
-        return Step::Incomplete(said);
+    let found = match frame(octets, options.max_len()) {
+        Ok(message) => message.map(|message| message.len),
+        Err(error) if matches!(error.subcode, 1 | 2) => {
+            resume(octets, said.unwrap_or_default(), ended)
+        }
+        Err(_) if ended => said.map(|said| said.min(octets.len())),
+        Err(_) => said.filter(|said| *said <= octets.len()),
     };
-    let is_lost = decoded
-        .reset
-        .is_some_and(|reset| reset.code == 1 && matches!(reset.subcode, 1 | 2));
-    let found = if is_lost {
-        resume(octets, said.unwrap_or_default(), ended)
-    } else {
-        let there = if ended { Some(octets.len()) } else { None };
-        said.filter(|len| *len <= octets.len()).or(there)
-    };
-    let Some(taken) = found else {
-        return Step::Incomplete(said);
-    };
-    let message = octets.get(..taken).unwrap_or(octets);
-    match decode(message, options) {
-        Some(decoded) => Step::Message(Box::new(decoded), taken),
+    let message = found.and_then(|taken| octets.get(..taken));
+    match message.and_then(|message| Some((decode(message, options)?, message.len()))) {
+        Some((decoded, taken)) => Step::Message(Box::new(decoded), taken),
         None => Step::Incomplete(said),
     }
 }
