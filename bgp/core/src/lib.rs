@@ -15,6 +15,7 @@ pub mod attributes;
 pub mod config;
 pub mod feed;
 mod limits;
+pub mod message;
 mod out;
 mod rib;
 mod session;

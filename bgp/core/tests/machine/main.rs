@@ -9,3 +9,4 @@ mod ranges;
 mod routing;
 mod session;
 mod storm;
+mod verdicts;
