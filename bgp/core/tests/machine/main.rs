@@ -10,3 +10,4 @@ mod routing;
 mod session;
 mod storm;
 mod verdicts;
+mod ways;

@@ -23,6 +23,7 @@ fn waiting(options: &Options) -> (Speaker, ConnId) {
         own_v6: None,
         link_local: None,
         interface: None,
+        link: None,
     };
     let conn = speaker.accepted(Time(0), info).unwrap();
     (speaker, conn)
