@@ -16,6 +16,7 @@ pub mod config;
 pub mod feed;
 mod limits;
 mod out;
+pub mod policy;
 mod rib;
 mod session;
 mod speaker;

@@ -30,6 +30,7 @@ pub use attribute::{
     egress_attributes, encode_canonical, facts_of, has_large_community, parse_attributes,
     path_contains,
 };
+pub(crate) use attribute::{Edit, Hop, Parts};
 pub use capability::{Capabilities, Fqdn, GracefulRestart};
 pub use header::{Frame, HEADER_LEN, MAX_EXTENDED, MAX_MESSAGE, MessageKind, frame, keepalive};
 pub use nlri::{Nlri4, Nlri6, put_nlri4, put_nlri6};
