@@ -201,7 +201,7 @@ fn prefix(random: &mut Random) -> Prefix {
 /// Prefixes of many lengths, some inside of others.
 fn entries(random: &mut Random) -> Vec<PrefixEntry> {
     let entries = (0..ENTRIES).map(|_| {
-        let len = 8 + random.below(15) as u8;
+        let len = 12 + random.below(13) as u8;
         let prefix = Prefix::new(IpAddr::from(random.next().to_be_bytes()), len);
         PrefixEntry::new(prefix, None, Some(24)).expect("lengths up to 24")
     });

@@ -124,40 +124,60 @@ impl Action {
     }
 }
 
+/// Mostly nothing is meant, which is found out before anything is copied.
 fn strip(edit: &mut Edit<'_>, patterns: &[CommunityPattern]) {
     let meant = |matches: &dyn Fn(&CommunityPattern) -> bool| patterns.iter().any(matches);
-    let mut standard = edit.communities().to_vec();
-    standard.retain(|octets| !meant(&|pattern| pattern.matches_standard(*octets)));
-    edit.set_communities(&standard);
-    let mut extended = edit.extended().to_vec();
-    extended.retain(|octets| !meant(&|pattern| pattern.matches_extended(*octets)));
-    edit.set_extended(&extended);
-    let mut large = edit.large().to_vec();
-    large.retain(|octets| !meant(&|pattern| pattern.matches_large(octets)));
-    edit.set_large(&large);
+    let standard = |octets: &[u8; 4]| meant(&|pattern| pattern.matches_standard(*octets));
+    if edit.communities().iter().any(standard) {
+        let mut left = edit.communities().to_vec();
+        left.retain(|octets| !standard(octets));
+        edit.set_communities(&left);
+    }
+    let extended = |octets: &[u8; 8]| meant(&|pattern| pattern.matches_extended(*octets));
+    if edit.extended().iter().any(extended) {
+        let mut left = edit.extended().to_vec();
+        left.retain(|octets| !extended(octets));
+        edit.set_extended(&left);
+    }
+    let large = |octets: &[u8; 12]| meant(&|pattern| pattern.matches_large(octets));
+    if edit.large().iter().any(large) {
+        let mut left = edit.large().to_vec();
+        left.retain(|octets| !large(octets));
+        edit.set_large(&left);
+    }
 }
 
 /// Puts communities behind those that are there. One that is there already is not repeated, which
 /// large ones must not be (RFC 8092, 3).
 fn add(edit: &mut Edit<'_>, communities: &[AnyCommunity]) {
-    let mut standard = edit.communities().to_vec();
-    let mut extended = edit.extended().to_vec();
-    let mut large = edit.large().to_vec();
+    let mut standard = Vec::new();
+    let mut extended = Vec::new();
+    let mut large = Vec::new();
     for community in communities {
         match community {
-            AnyCommunity::Standard(Community(number)) => push(&mut standard, number.to_be_bytes()),
-            AnyCommunity::Extended(octets) => push(&mut extended, *octets),
-            AnyCommunity::Large(parts) => push(&mut large, large_octets(*parts)),
+            AnyCommunity::Standard(Community(number)) => {
+                push(&mut standard, edit.communities(), number.to_be_bytes());
+            }
+            AnyCommunity::Extended(octets) => push(&mut extended, edit.extended(), *octets),
+            AnyCommunity::Large(parts) => {
+                push(&mut large, edit.large(), large_octets(*parts));
+            }
         }
     }
-    edit.set_communities(&standard);
-    edit.set_extended(&extended);
-    edit.set_large(&large);
+    if !standard.is_empty() {
+        edit.set_communities(&[edit.communities(), &standard].concat());
+    }
+    if !extended.is_empty() {
+        edit.set_extended(&[edit.extended(), &extended].concat());
+    }
+    if !large.is_empty() {
+        edit.set_large(&[edit.large(), &large].concat());
+    }
 }
 
-fn push<T: PartialEq>(list: &mut Vec<T>, item: T) {
-    if !list.contains(&item) {
-        list.push(item);
+fn push<T: PartialEq>(new: &mut Vec<T>, there: &[T], item: T) {
+    if !there.contains(&item) && !new.contains(&item) {
+        new.push(item);
     }
 }
 

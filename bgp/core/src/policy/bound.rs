@@ -183,21 +183,16 @@ impl Bound {
     }
 
     /// From a place on: the first rule that asks for the prefix, or what is decided without.
-    fn advance(&mut self, place: usize, mut set: SetIndex) -> Step {
-        for place in place..self.applicable.len() {
-            let rule = self.applicable[place];
-            let before = self.bound_set();
-            let view = SetView::new(&before, self.changed(set));
-            if !self.rules.applies_to_set(rule, &view) {
-                continue;
+    fn advance(&mut self, mut place: usize, mut set: SetIndex) -> Step {
+        while let Some(next) = self.next_that_applies(place, set) {
+            if self.rules.asks_for_prefix(self.applicable[next]) {
+                return Step::Ask(self.question(next, set));
             }
-            if self.rules.asks_for_prefix(rule) {
-                return Step::Ask(self.question(place, set));
-            }
-            set = match self.apply(place, set) {
+            set = match self.apply(next, set) {
                 Ok(decided) => return decided,
                 Err(set) => set,
             };
+            place = next + 1;
         }
         let verdict = self.rules.default_verdict();
         Step::Decided(Decision {
@@ -205,6 +200,17 @@ impl Bound {
             rule: None,
             set: leaving(verdict, set),
         })
+    }
+
+    /// The first rule from a place on that applies to a set, as far as that tells.
+    fn next_that_applies(&self, place: usize, set: SetIndex) -> Option<usize> {
+        if place >= self.applicable.len() {
+            return None;
+        }
+        let before = self.bound_set();
+        let view = SetView::new(&before, self.changed(set));
+        (place..self.applicable.len())
+            .find(|place| self.rules.applies_to_set(self.applicable[*place], &view))
     }
 
     /// Applies a rule to a set: a decision, or the set with which to go on.

@@ -256,11 +256,36 @@ impl fmt::Display for PrefixList {
 
 /// The entries of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Table<P> {
-    /// In order, each once.
-    prefixes: Vec<P>,
+struct Table<P: Listed> {
+    /// In order, each once: what the search compares.
+    keys: Vec<P::Key>,
     /// By the same places.
+    prefixes: Vec<P>,
     nodes: Vec<Node>,
+}
+
+/// A prefix in a list.
+trait Listed: PrefixKey {
+    /// In the order of prefixes, and fast to compare: one number where one holds it.
+    type Key: Copy + Ord + fmt::Debug;
+
+    fn key(self) -> Self::Key;
+}
+
+impl Listed for Ipv4Prefix {
+    type Key = u64;
+
+    fn key(self) -> u64 {
+        u64::from(self.bits()) << 8 | u64::from(self.len())
+    }
+}
+
+impl Listed for Ipv6Prefix {
+    type Key = (u128, u8);
+
+    fn key(self) -> (u128, u8) {
+        (self.bits(), self.len())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,7 +322,7 @@ impl Lengths {
     }
 }
 
-impl<P: PrefixKey> Table<P> {
+impl<P: Listed> Table<P> {
     fn new(entries: &[PrefixEntry]) -> Self {
         let mut sorted: Vec<(P, PrefixEntry)> = entries
             .iter()
@@ -305,6 +330,7 @@ impl<P: PrefixKey> Table<P> {
             .collect();
         sorted.sort_unstable();
         let mut table = Self {
+            keys: Vec::new(),
             prefixes: Vec::new(),
             nodes: Vec::new(),
         };
@@ -312,6 +338,7 @@ impl<P: PrefixKey> Table<P> {
             if table.prefixes.last() != Some(&prefix) {
                 let parent = table.covering(table.prefixes.len(), prefix);
                 let inherited = table.node(parent).map(|node| node.lengths);
+                table.keys.push(prefix.key());
                 table.prefixes.push(prefix);
                 table.nodes.push(Node {
                     lengths: inherited.unwrap_or_default(),
@@ -327,7 +354,8 @@ impl<P: PrefixKey> Table<P> {
 
     #[inline]
     fn contains(&self, prefix: P) -> bool {
-        let past = self.prefixes.partition_point(|entry| *entry <= prefix);
+        let key = prefix.key();
+        let past = self.keys.partition_point(|entry| *entry <= key);
         self.node(self.covering(past, prefix))
             .is_some_and(|node| node.lengths.contain(prefix.split().1))
     }

@@ -237,9 +237,12 @@ impl Rules {
         for action in actions {
             action.apply(&mut edit, &mut next_hop, session, set.family);
         }
+        if edit.is_unchanged() && next_hop == unchanged {
+            return None;
+        }
         let mut attributes = Vec::with_capacity(before.len() + 32);
         edit.finish(set.source != Source::Own, &mut attributes);
-        (next_hop != unchanged || attributes != before).then_some(Changed {
+        Some(Changed {
             attributes,
             next_hop,
         })

@@ -113,6 +113,11 @@ impl<'a> Edit<'a> {
         }
     }
 
+    /// Whether the set is what it was.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.replaced.is_empty()
+    }
+
     /// Appends the set as it is now. `foreign`: somebody else originated the route, so that an
     /// optional transitive attribute that was not there is marked as partial: "If they are not
     /// attached by the originator, the Partial bit in the Attribute Flags octet is set to 1"
