@@ -138,7 +138,7 @@ fn found(
             }
         }
         Condition::NextHop(lists) => match view.next_hop {
-            None => "our own address".to_owned(),
+            None => "none".to_owned(),
             Some(addr) => {
                 let host = |addr: IpAddr| Prefix::host(addr);
                 let entry = lists.iter().find_map(|list| list.entry_for(host(addr)));
@@ -150,8 +150,8 @@ fn found(
         },
         Condition::Community(_) | Condition::AllCommunities(_) => communities(view),
         Condition::AsPath(_) | Condition::AsPathContains(_) => path(view),
-        Condition::NeighborAs(_) => or_none(facts.neighbor_as, "path begins with no AS"),
-        Condition::OriginAs(_) => or_none(facts.origin_as, "path ends with no AS"),
+        Condition::NeighborAs(_) => or_none(facts.neighbor_as),
+        Condition::OriginAs(_) => or_none(facts.origin_as),
         Condition::AsPathLength(_) => facts.as_path_len.to_string(),
         Condition::Med(_) => match facts.med {
             Some(med) => med.to_string(),
@@ -177,16 +177,16 @@ fn found(
             } else {
                 "internal"
             };
-            format!("{kind} session")
+            kind.to_owned()
         }
         Condition::Source(_) => view.source.to_string(),
         Condition::Validation(_) => route.validation.to_string(),
     }
 }
 
-fn or_none(asn: u32, none: &str) -> String {
+fn or_none(asn: u32) -> String {
     if asn == 0 {
-        none.to_owned()
+        "none".to_owned()
     } else {
         asn.to_string()
     }
@@ -195,7 +195,7 @@ fn or_none(asn: u32, none: &str) -> String {
 fn path(view: &SetView<'_>) -> String {
     let text = view.parts.path_text();
     if text.is_empty() {
-        "an empty path".to_owned()
+        "empty".to_owned()
     } else {
         text
     }
@@ -221,7 +221,7 @@ fn communities(view: &SetView<'_>) -> String {
         .map(|community| community.to_string())
         .collect();
     if texts.is_empty() {
-        "no communities".to_owned()
+        "none".to_owned()
     } else {
         texts.join(" ")
     }
