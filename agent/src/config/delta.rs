@@ -351,6 +351,18 @@ mod tests {
                 NeedsRestart,
             ),
             ("[bgp]", "[log]\nlevel = \"debug\"\n[bgp]", "log", Live),
+            (
+                "[bgp]",
+                "[prefix_list.x]\nprefixes = \"10.0.0.0/8\"\n[bgp]",
+                "prefix_list x",
+                Live,
+            ),
+            (
+                "[bgp]",
+                "[policy.x]\ndefault = \"accept\"\n[bgp]",
+                "policy x",
+                Live,
+            ),
         ];
         for (replace, by, subject, effect) in table {
             let delta = delta(replace, by);

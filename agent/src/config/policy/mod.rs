@@ -4,7 +4,7 @@
 mod rule;
 mod value;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use serde_json::json;
 use wayleave_bgp_core::{
@@ -272,7 +272,9 @@ fn check_name(
     let is_name = (1..=LONGEST_NAME).contains(&value.len())
         && value
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        // Where a list is named an address can stand too.
+        && value.parse::<IpAddr>().is_err();
     if !is_name {
         let message = format!(
             "`{kind}`: expected a name of 1 to {LONGEST_NAME} letters, digits and `._-`, found {value:?}"

@@ -134,9 +134,9 @@ impl FromToml for PathPattern {
 
 impl FromToml for Numbers {
     fn from_toml(value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> Option<Self> {
-        let read = match value.get_ref() {
-            DeValue::String(text) => text.parse().ok(),
-            other => number(other).map(Self::one),
+        let read = match value.get_ref().as_str() {
+            Some(text) => text.parse().ok(),
+            None => number(value.get_ref()).map(Self::one),
         };
         match read {
             Some(read) => Some(read),

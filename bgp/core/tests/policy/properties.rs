@@ -286,6 +286,42 @@ proptest! {
         }
     }
 
+    /// What reaches rules was judged before; should it not have been, they still end.
+    #[test]
+    fn octets_that_are_no_attributes_make_nothing_panic(
+        rules in rules(),
+        given in given(),
+        at in any::<prop::sample::Index>(),
+        by in any::<u8>(),
+        noise in vec(any::<u8>(), 0..40),
+    ) {
+        let rules = Arc::new(rules);
+        let mut broken = given.canonical();
+        let at = at.index(broken.len());
+        broken[at] ^= by;
+        for octets in [broken, noise] {
+            let set = given.set(&octets);
+            let route = Route { prefix: given.prefix, validation: given.validation, set };
+            let plain = rules.evaluate(&session(), &route);
+            let mut bound = Bound::new(Arc::clone(&rules), session());
+            bound.bind(&set);
+            let decision = bound.decide(given.prefix, given.validation);
+            prop_assert_eq!(decision.verdict, plain.verdict);
+            prop_assert_eq!(&rules.explain(&session(), &route).outcome, &plain);
+        }
+    }
+
+    #[test]
+    fn every_text_is_read_or_refused(text in "[0-9a-z:*_^$.?x \\-/]{0,24}", any in ".{0,12}") {
+        for text in [text, any] {
+            let _ = text.parse::<Numbers>();
+            let _ = text.parse::<AnyCommunity>();
+            let _ = text.parse::<CommunityPattern>();
+            let _ = text.parse::<PathPattern>();
+            let _ = text.parse::<PrefixEntry>();
+        }
+    }
+
     #[test]
     fn what_was_added_can_be_stripped_and_leaves_nothing(
         added in vec(community(), 1..6),
@@ -301,7 +337,7 @@ proptest! {
         prop_assert_eq!(given.after(&both), stripped);
 
         let once = given.after(&one(Action::AddCommunities(added.clone())));
-        let twice = Given { attributes: once.clone(), ..given.clone() };
+        let twice = Given { attributes: once.clone(), ..given };
         prop_assert_eq!(twice.after(&one(Action::AddCommunities(added))), once);
     }
 
