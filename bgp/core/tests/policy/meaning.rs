@@ -193,6 +193,21 @@ fn every_condition_holds_for_what_it_names_and_its_opposite_for_the_rest() {
             given().with(&["rt:65001:100"]),
             false,
         ),
+        (
+            Condition::Community(patterns(&["1:2:*", "rt:65001:*"])),
+            given().with(&["65001:9"]),
+            false,
+        ),
+        (
+            Condition::Community(patterns(&["1:2:*"])),
+            given().with(&["1:1:1", "1:2:1"]),
+            true,
+        ),
+        (
+            Condition::Community(patterns(&["rt:65001:*"])),
+            given().with(&["rt:1:1", "rt:65001:1"]),
+            true,
+        ),
         (as_path("65010 65020"), given(), true),
         (as_path("65010"), given(), false),
         (as_path("_65020_"), given(), true),

@@ -96,7 +96,7 @@ fn path_pattern() -> impl Strategy<Value = PathPattern> {
 
 fn condition() -> impl Strategy<Value = Condition> {
     prop_oneof![
-        4 => vec(prefix_list(), 1..3).prop_map(Condition::Prefix),
+        12 => vec(prefix_list(), 1..3).prop_map(Condition::Prefix),
         1 => vec(prefix_list(), 1..3).prop_map(Condition::NextHop),
         3 => vec(pattern(), 1..4).prop_map(Condition::Community),
         1 => vec(pattern(), 1..4).prop_map(Condition::AllCommunities),
@@ -236,6 +236,43 @@ fn given() -> impl Strategy<Value = Given> {
     )
 }
 
+/// A pattern by its words, place by place: `reached` has the words that may come next.
+fn naive(words: &[&str], hops: &[Vec<u32>]) -> bool {
+    let skip = |mut at: usize| {
+        let mut reached = vec![at];
+        while words.get(at) == Some(&"*") {
+            at += 1;
+            reached.push(at);
+        }
+        reached
+    };
+    let mut reached = skip(0);
+    for hop in hops {
+        let mut next = Vec::new();
+        for at in reached {
+            let passes = match words.get(at) {
+                None => false,
+                Some(&"*") => {
+                    next.extend(skip(at));
+                    false
+                }
+                Some(&"?") => true,
+                Some(word) => {
+                    let range: Numbers = word.parse().unwrap();
+                    hop.iter().any(|asn| range.contains(*asn))
+                }
+            };
+            if passes {
+                next.extend(skip(at + 1));
+            }
+        }
+        next.sort_unstable();
+        next.dedup();
+        reached = next;
+    }
+    reached.contains(&words.len())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
@@ -309,6 +346,51 @@ proptest! {
             prop_assert_eq!(decision.verdict, plain.verdict);
             prop_assert_eq!(&rules.explain(&session(), &route).outcome, &plain);
         }
+    }
+
+    /// Conditions are judged on octets; decoded attributes must say the same.
+    #[test]
+    fn conditions_mean_on_octets_what_they_mean_on_decoded_attributes(
+        given in given(),
+        patterns in vec(pattern(), 1..4),
+        path in path_pattern(),
+        asns in vec(numbers(), 1..3),
+    ) {
+        let holds = |condition: Condition| {
+            let rule = Rule::new("only", Then::Accept).when(condition);
+            let rules = Rules::new("only", vec![rule], Verdict::Reject);
+            given.judge(&rules).verdict == Verdict::Accept
+        };
+        let attributes = &given.attributes;
+        let standard = attributes.communities.iter().copied().map(AnyCommunity::Standard);
+        let large = attributes.large_communities.iter().copied().map(AnyCommunity::Large);
+        let extended = attributes.extended_communities.iter().copied().map(AnyCommunity::Extended);
+        let carried: Vec<_> = standard.chain(large).chain(extended).collect();
+        let is_carried = |pattern: &CommunityPattern| carried.iter().any(|found| pattern.matches(*found));
+        prop_assert_eq!(holds(Condition::Community(patterns.clone())), patterns.iter().any(is_carried));
+        prop_assert_eq!(holds(Condition::AllCommunities(patterns.clone())), patterns.iter().all(is_carried));
+
+        let mut hops: Vec<Vec<u32>> = Vec::new();
+        let mut everywhere: Vec<Asn> = Vec::new();
+        for segment in &attributes.as_path {
+            match segment {
+                AsSegment::Sequence(asns) => hops.extend(asns.iter().map(|asn| vec![asn.0])),
+                AsSegment::Set(asns) => hops.push(asns.iter().map(|asn| asn.0).collect()),
+                AsSegment::ConfedSequence(_) | AsSegment::ConfedSet(_) => {}
+            }
+            match segment {
+                AsSegment::Sequence(asns) | AsSegment::Set(asns)
+                | AsSegment::ConfedSequence(asns) | AsSegment::ConfedSet(asns) => everywhere.extend(asns),
+            }
+        }
+        let text = path.to_string();
+        let words: Vec<_> = text.split(' ').collect();
+        prop_assert_eq!(holds(Condition::AsPath(vec![path])), naive(&words, &hops), "{} on {:?}", text, hops);
+        let contains = everywhere.iter().any(|asn| asns.iter().any(|range| range.contains(asn.0)));
+        prop_assert_eq!(holds(Condition::AsPathContains(asns)), contains);
+        let length = u32::try_from(hops.len()).unwrap();
+        prop_assert!(holds(Condition::AsPathLength(vec![Numbers::one(length)])));
+        prop_assert!(!holds(Condition::AsPathLength(vec![Numbers::one(length + 1)])));
     }
 
     #[test]
