@@ -129,13 +129,14 @@ fn effect_of_presence(table: &str) -> Effect {
     match table {
         // Another peer's session does not notice that one comes or goes.
         "peer" | "range" => Effect::ResetsSession,
+        "prefix_list" | "policy" => Effect::Live,
         _ => Effect::NeedsRestart,
     }
 }
 
 fn added(table: &str, name: Option<String>, entries: &[Entry]) -> Change {
     let effect = match table {
-        "peer" => Effect::Live,
+        "peer" | "prefix_list" | "policy" => Effect::Live,
         // Sessions from inside it belonged to a wider range, whose they are no longer.
         "range" => Effect::ResetsSession,
         _ => Effect::NeedsRestart,
@@ -350,6 +351,18 @@ mod tests {
                 NeedsRestart,
             ),
             ("[bgp]", "[log]\nlevel = \"debug\"\n[bgp]", "log", Live),
+            (
+                "[bgp]",
+                "[prefix_list.x]\nprefixes = \"10.0.0.0/8\"\n[bgp]",
+                "prefix_list x",
+                Live,
+            ),
+            (
+                "[bgp]",
+                "[policy.x]\ndefault = \"accept\"\n[bgp]",
+                "policy x",
+                Live,
+            ),
         ];
         for (replace, by, subject, effect) in table {
             let delta = delta(replace, by);
