@@ -447,6 +447,7 @@ mod tests {
             ),
             ("", "password = \"secret\""),
             ("password = \"secret\"", "password = \"other\""),
+            ("", "graceful_restart = false"),
             ("", "bfd = false"),
             ("", "bfd_interval = 50"),
             ("", "bfd_multiplier = 5"),

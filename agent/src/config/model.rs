@@ -188,6 +188,8 @@ settings! {
         ttl_security: bool => ResetsSession,
         /// TCP-MD5 (RFC 2385).
         password: Option<Secret> => ResetsSession,
+        /// Its routes are held while it restarts (RFC 4724), if it says that it can.
+        graceful_restart: bool => ResetsSession,
         /// BFD watches the way to it while the session is up (RFC 5882).
         bfd: bool => Live,
         /// Between two packets of BFD, in milliseconds.

@@ -140,6 +140,7 @@ fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> Pe
             .map(|seconds| Duration::from_secs(seconds.into())),
         ttl: options.ttl.value,
         ttl_security: options.ttl_security.value,
+        graceful_restart: options.graceful_restart.value,
         bfd: options.bfd.value.then(|| BfdTimers {
             interval: Duration::from_millis(options.bfd_interval.value.into()),
             multiplier: options.bfd_multiplier.value,
