@@ -59,11 +59,7 @@ pub fn config(octets: &[u8]) {
 fn understood(config: &NetworkConfig) {
     same(config);
     if let Err(error) = config.static_addresses(Some("10.1.7.5, fd00::5")) {
-        told(
-            &error,
-            config.cni_version,
-            &[code::INVALID_CONFIGURATION],
-        );
+        told(&error, config.cni_version, &[code::INVALID_CONFIGURATION]);
     }
     let result = CniResult {
         dns: config.effective_dns(),
@@ -216,7 +212,9 @@ mod tests {
             Just("[{\"containerID\":\"a\",\"ifname\":\"b\"}]".to_owned()),
         ];
         vec((keys, values), 0..6).prop_map(|fields| {
-            let fields = fields.into_iter().map(|(key, value)| format!("\"{key}\":{value}"));
+            let fields = fields
+                .into_iter()
+                .map(|(key, value)| format!("\"{key}\":{value}"));
             let rest: Vec<String> = fields.collect();
             format!(
                 "{{\"cniVersion\":\"1.1.0\",\"name\":\"n\"{}{}}}",

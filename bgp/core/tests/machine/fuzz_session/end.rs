@@ -182,7 +182,11 @@ impl World {
         let at = self.line(peer).expect("it is up");
         let held: BTreeSet<Prefix> = self.lines[at].ear.held.keys().copied().collect();
         let differ: Vec<_> = held.symmetric_difference(&expected).collect();
-        assert!(differ.is_empty(), "{} holds otherwise: {differ:?}", name(peer));
+        assert!(
+            differ.is_empty(),
+            "{} holds otherwise: {differ:?}",
+            name(peer)
+        );
     }
 }
 

@@ -123,7 +123,12 @@ pub(crate) fn announcement(
         let family = Family::Ipv6Unicast;
         pack_reach_mp(&mut out, &attrs, family, &next_hop, items, MAX_MESSAGE)
     } else {
-        egress_attributes(&canonical, Some([192, 0, 2, last].into()), &egress, &mut attrs);
+        egress_attributes(
+            &canonical,
+            Some([192, 0, 2, last].into()),
+            &egress,
+            &mut attrs,
+        );
         let items = prefixes.filter_map(|prefix| match prefix {
             Prefix::V4(prefix) => Some((prefix, None)),
             Prefix::V6(_) => None,
@@ -197,10 +202,7 @@ impl World {
             }
             Step::Retract { peer, first, count } => {
                 for v6 in [false, true] {
-                    self.say_as(
-                        with(*peer),
-                        &retraction(prefixes(*first, *count, v6), v6),
-                    );
+                    self.say_as(with(*peer), &retraction(prefixes(*first, *count, v6), v6));
                 }
             }
             Step::Refresh { peer, v6 } => self.say_as(with(*peer), &refresh(*v6)),
@@ -291,9 +293,8 @@ impl World {
         let of_peer = if peer == STRANGER {
             config.ranges.first_mut().map(|range| &mut range.template)
         } else {
-            let named = |config: &&mut wayleave_bgp_core::config::PeerConfig| {
-                config.name == name(peer)
-            };
+            let named =
+                |config: &&mut wayleave_bgp_core::config::PeerConfig| config.name == name(peer);
             config.peers.iter_mut().find(named)
         };
         match (what & 15, of_peer) {

@@ -77,14 +77,25 @@ pub(crate) fn all() -> Vec<(&'static str, Setup, Vec<Step>)> {
                     Step::Wait { time: 7 },
                 ]
             };
-            [0x40, 0x18, 0x01, 0x27].into_iter().flat_map(with).collect()
+            [0x40, 0x18, 0x01, 0x27]
+                .into_iter()
+                .flat_map(with)
+                .collect()
         }),
     ];
     let mut routes: Vec<Step> = everybody().collect();
-    for (peer, shape) in [(EXTERNAL, 0x02), (CLIENT, 0x21), (INTERNAL, 0x40), (GUEST, 0xC3)] {
+    for (peer, shape) in [
+        (EXTERNAL, 0x02),
+        (CLIENT, 0x21),
+        (INTERNAL, 0x40),
+        (GUEST, 0xC3),
+    ] {
         routes.push(announce(peer, 3, 9, shape));
         routes.push(announce(peer, 7, 2, shape ^ 1));
-        routes.push(Step::EndOfRib { peer, v6: peer & 1 != 0 });
+        routes.push(Step::EndOfRib {
+            peer,
+            v6: peer & 1 != 0,
+        });
         routes.push(Step::Look);
     }
     routes.extend([
@@ -107,7 +118,9 @@ pub(crate) fn all() -> Vec<(&'static str, Setup, Vec<Step>)> {
         Step::Look,
     ]);
     let mut policies = routes.clone();
-    for what in [0x12, 0x23, 0x04, 0x05, 0x0A, 0x0B, 0x0D, 0x1E, 0x09, 0x08, 0x02, 0x03] {
+    for what in [
+        0x12, 0x23, 0x04, 0x05, 0x0A, 0x0B, 0x0D, 0x1E, 0x09, 0x08, 0x02, 0x03,
+    ] {
         let peer = what & 3;
         policies.extend([Step::Reconfigure { peer, what }, Step::Look]);
     }
@@ -143,7 +156,10 @@ pub(crate) fn all() -> Vec<(&'static str, Setup, Vec<Step>)> {
     stuck.extend([Step::Wait { time: 10 }, Step::Wait { time: 11 }, Step::Look]);
     let mut large: Vec<Step> = everybody().collect();
     for shape in [0x18, 0x19, 0x1E, 0x1F] {
-        large.extend([announce(CLIENT, shape, 0, shape), announce(EXTERNAL, 40, 1, shape)]);
+        large.extend([
+            announce(CLIENT, shape, 0, shape),
+            announce(EXTERNAL, 40, 1, shape),
+        ]);
     }
     large.push(Step::Wait { time: 1 });
     for (name, steps) in [

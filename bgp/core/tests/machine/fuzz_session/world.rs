@@ -148,9 +148,7 @@ impl World {
 
     /// The peer connects; whether it is let in.
     pub(crate) fn dial(&mut self, peer: usize) -> bool {
-        let accepted = self
-            .speaker
-            .accepted(self.now, info(peer, 40_000, true));
+        let accepted = self.speaker.accepted(self.now, info(peer, 40_000, true));
         if let Some(conn) = accepted {
             self.add_line(peer, conn);
         }
@@ -167,7 +165,8 @@ impl World {
         };
         if through {
             self.add_line(peer, conn);
-            self.speaker.connected(self.now, conn, info(peer, 179, true));
+            self.speaker
+                .connected(self.now, conn, info(peer, 179, true));
         } else {
             self.speaker.closed(self.now, conn, "connection refused");
         }
@@ -420,7 +419,9 @@ impl World {
     }
 
     pub(crate) fn view_of(&self, peer: usize) -> Option<PeerView> {
-        self.views().into_iter().find(|view| view.name == name(peer))
+        self.views()
+            .into_iter()
+            .find(|view| view.name == name(peer))
     }
 
     pub(crate) fn routes(&self, rib: RibKind, peer: Option<&str>) -> Vec<RouteView> {
