@@ -74,7 +74,11 @@ fn read(message: &Message<'_>) {
 }
 
 /// What was read and can be asked for reads the same when it was written.
-fn settles(object: Object) {
+fn settles(mut object: Object) {
+    // The kernel's to say, not ours to ask for.
+    if let Object::Address(address) = &mut object {
+        address.tentative = false;
+    }
     let (text, change) = match &object {
         Object::Route(route) => (route.to_string(), Change::RouteAdd(route.clone())),
         Object::Nexthop(nexthop) => (nexthop.to_string(), Change::NexthopAdd(nexthop.clone())),

@@ -46,8 +46,8 @@ impl World {
         self.forget();
     }
 
-    /// Nobody is connected, nobody answers.
-    fn quiet(&mut self) {
+    /// Every connection ends, and nobody answers any more.
+    fn hang_all(&mut self) {
         self.refuses = true;
         while !self.lines.is_empty() {
             self.hang(0);
@@ -56,6 +56,11 @@ impl World {
             self.answer(peer, false);
         }
         self.settle();
+    }
+
+    /// Nobody is connected, and so it stays for a while.
+    fn quiet(&mut self) {
+        self.hang_all();
         self.speaker.reconfigure(self.now, base());
         // Longer than any timer that keeps a peer out.
         self.wait(Duration::from_secs(130));
@@ -104,7 +109,6 @@ impl World {
             let line = &self.lines[self.line(peer).expect("it is up")];
             assert_eq!(line.ear.ends, [1, 1], "initial updates come to an end");
             self.expect_held(peer, expected(peer, ours, &[]));
-            self.agree();
         }
     }
 
@@ -120,15 +124,15 @@ impl World {
             self.settle();
         }
         let all: Vec<usize> = named().collect();
-        for wait in [0, 31] {
+        for wait in [0, 13] {
             self.wait(Duration::from_secs(wait));
             for peer in named() {
                 self.expect_held(peer, expected(peer, ours, &all));
                 let view = self.view_of(peer).expect("it is configured");
                 assert_eq!(view.state, State::Established, "{view:?}");
             }
-            self.agree();
         }
+        self.agree();
         // Asked for again, everything is told again, and nothing else.
         for v6 in [false, true] {
             let at = self.line(1).expect("it is up");
@@ -167,13 +171,12 @@ impl World {
 
     /// With nobody and nothing there, nothing is held.
     fn forget(&mut self) {
-        self.quiet();
+        self.hang_all();
         let all: Vec<Origination> = self.speaker.originated().cloned().collect();
         for route in all {
             self.speaker.withdraw(self.now, route.rank, &[route.prefix]);
         }
         self.agree();
-        self.wait(Duration::from_secs(1));
         let view = self.speaker.view();
         assert_eq!((view.paths, view.attribute_sets), (0, 0), "{view:?}");
     }

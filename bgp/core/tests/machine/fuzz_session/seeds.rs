@@ -154,6 +154,21 @@ pub(crate) fn all() -> Vec<(&'static str, Setup, Vec<Step>)> {
     slow.extend([CLIENT, INTERNAL].map(|peer| Step::Read { peer, octets: 255 }));
     slow.push(Step::Look);
     stuck.extend([Step::Wait { time: 10 }, Step::Wait { time: 11 }, Step::Look]);
+    // Sent away in the middle of a message.
+    let mut torn: Vec<Step> = everybody().collect();
+    for peer in [CLIENT, INTERNAL] {
+        torn.push(Step::Read { peer, octets: 0 });
+        torn.push(announce(EXTERNAL, 0, 31, 0x08));
+        torn.push(Step::Refresh { peer, v6: false });
+        torn.push(Step::Read { peer, octets: 5 });
+        torn.push(match peer {
+            CLIENT => Step::Reset { peer },
+            _ => Step::Say {
+                peer,
+                octets: vec![0; 19],
+            },
+        });
+    }
     let mut large: Vec<Step> = everybody().collect();
     for shape in [0x18, 0x19, 0x1E, 0x1F] {
         large.extend([
@@ -168,6 +183,7 @@ pub(crate) fn all() -> Vec<(&'static str, Setup, Vec<Step>)> {
         ("settings", settings),
         ("slow", slow),
         ("stuck", stuck),
+        ("torn", torn),
         ("large", large),
     ] {
         lives.push((name, plain, steps.clone()));

@@ -94,6 +94,40 @@ fn what_did_not_fit_a_message_is_not_shown_as_told() {
     assert!(shown.is_empty(), "{} is shown", shown[0].prefix);
 }
 
+/// The session of a peer that has read a part of an UPDATE is reset.
+fn reset_within_a_message(wait: Option<u8>) {
+    let mut world = World::new(Setup::default());
+    world.is_strict = true;
+    for peer in [0, 1] {
+        world.play(&Step::Dial { peer });
+        world.play(&Step::Open { peer, variant: 0 });
+    }
+    let read = |octets| Step::Read { peer: 1, octets };
+    world.play(&read(0));
+    world.play(&Step::Announce {
+        peer: 0,
+        first: 0,
+        count: 31,
+        shape: 0,
+    });
+    world.play(&read(5));
+    if let Some(time) = wait {
+        world.play(&Step::Wait { time });
+    }
+    world.play(&Step::Reset { peer: 1 });
+}
+
+#[test]
+fn a_message_written_in_part_is_finished_before_the_last_word() {
+    reset_within_a_message(None);
+}
+
+#[test]
+#[ignore = "the rest of an UPDATE goes before a KEEPALIVE that comes up, and is not known for what it is"]
+fn a_message_written_in_part_is_finished_also_when_a_keepalive_waits_behind_it() {
+    reset_within_a_message(Some(5));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 

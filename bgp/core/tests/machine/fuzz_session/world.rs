@@ -52,6 +52,9 @@ pub(crate) struct World {
     write_limit: usize,
     /// Connections to be closed stay open until time passes.
     lingers: bool,
+    /// Peers that read nothing read all that there is before their connection is closed, which
+    /// does not end well yet: see the ignored test.
+    pub(crate) is_strict: bool,
     feed: FeedId,
     forwarding: FeedId,
     fed: BTreeMap<Prefix, FeedRoute>,
@@ -130,6 +133,7 @@ impl World {
             limits,
             write_limit: [usize::MAX, 5_000, 60][usize::from(setup.driver >> 1) % 3],
             lingers: setup.driver & 1 != 0,
+            is_strict: false,
             feed,
             forwarding,
             fed: BTreeMap::new(),
@@ -263,12 +267,12 @@ impl World {
             return false;
         }
         while let Some(at) = self.lines.iter().position(|line| line.closing) {
+            // Who has read nothing, or half a message, reads what there is now.
+            self.lines[at].deaf &= !self.is_strict;
             self.write_all(at);
             let line = self.lines.remove(at);
-            assert!(
-                line.deaf || line.ear.is_between_messages(),
-                "the last message is cut off"
-            );
+            let whole = line.deaf || line.ear.is_between_messages();
+            assert!(whole, "the last message is cut off");
             self.closed(line.conn, "closed by us");
         }
         true
