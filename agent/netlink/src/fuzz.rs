@@ -85,6 +85,15 @@ fn settles(object: Object) {
 /// The object after it was written and read; none when it cannot be said.
 fn written(object: &Object) -> Option<Object> {
     let (text, change) = match object {
+        // A next hop without interface and gateway is none, and so it is written.
+        Object::Route(route)
+            if route
+                .next_hops
+                .iter()
+                .any(|hop| hop.ifindex == 0 && hop.gateway.is_none()) =>
+        {
+            return None;
+        }
         Object::Route(route) => (route.to_string(), Change::RouteAdd(route.clone())),
         Object::Nexthop(nexthop) => (nexthop.to_string(), Change::NexthopAdd(nexthop.clone())),
         Object::Address(address) => (address.to_string(), Change::AddressAdd(address.clone())),
