@@ -96,11 +96,8 @@ fn written(object: &Object) -> Option<Object> {
         }
         Object::Route(route) => (route.to_string(), Change::RouteAdd(route.clone())),
         Object::Nexthop(nexthop) => (nexthop.to_string(), Change::NexthopAdd(nexthop.clone())),
-        Object::Address(address) => (address.to_string(), Change::AddressAdd(address.clone())),
-        Object::Neighbor(neighbor) => (
-            neighbor.to_string(),
-            Change::NeighborReplace(neighbor.clone()),
-        ),
+        Object::Address(address) => (address.to_string(), Change::AddressAdd(*address)),
+        Object::Neighbor(neighbor) => (neighbor.to_string(), Change::NeighborReplace(*neighbor)),
         Object::Rule(rule) => (rule.to_string(), Change::RuleAdd((**rule).clone())),
         // Interfaces are shown, and asked for by what they are to become.
         Object::Link(_) => return None,

@@ -201,8 +201,8 @@ fn expected(
 ) -> BTreeSet<Prefix> {
     let leaves = |route: &&Origination| {
         let has = |value| route.communities.contains(&Community(value));
-        let inside = has(0xFFFF_FF01);
-        !has(0xFFFF_FF02) && !(inside && is_external(peer))
+        let stays = has(0xFFFF_FF02) || (has(0xFFFF_FF01) && is_external(peer));
+        !stays
     };
     let of_others = announcing.iter().filter(|&&other| other != peer);
     ours.values()
