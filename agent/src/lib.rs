@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod dns;
 pub mod event;
 pub mod fib;
+pub mod fuzz;
 pub mod health;
 pub mod log;
 pub mod problem;

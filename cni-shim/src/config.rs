@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::DEFAULT_SOCKET;
 use crate::address::AddressPrefix;
-use crate::environment::{Attachment, Verb, is_identifier, shorten};
+use crate::environment::{Attachment, Verb, explain, is_identifier, shorten};
 use crate::error::{CniError, code};
 use crate::result::{CniResult, Dns};
 use crate::version::SpecVersion;
@@ -136,7 +136,7 @@ impl NetworkConfig {
             } else {
                 "the network configuration on stdin is not JSON".to_owned()
             };
-            CniError::new(code::DECODING_FAILURE, msg).because(error.to_string())
+            CniError::new(code::DECODING_FAILURE, msg).because(explain(&error))
         })?;
         let Some(fields) = value.as_object_mut() else {
             return Err(invalid("the network configuration is not a JSON object"));
@@ -149,7 +149,7 @@ impl NetworkConfig {
         check_names(&value)?;
         refuse_unsupported(&value)?;
         let config = Self::deserialize(&value).map_err(|error| {
-            invalid("the network configuration is not valid").because(error.to_string())
+            invalid("the network configuration is not valid").because(explain(&error))
         })?;
         config.check_values(verb)?;
         Ok(config)
@@ -181,7 +181,7 @@ impl NetworkConfig {
                         "the static address `{}` is not valid",
                         shorten(text)
                     ))
-                    .because(error.to_string())
+                    .because(explain(&error))
                 })?;
             if !addresses.contains(&address) {
                 addresses.push(address);
@@ -446,6 +446,26 @@ mod tests {
             assert_eq!(error.code, code, "{error}");
             assert!(error.msg.contains(wanted), "{}", error.msg);
         }
+    }
+
+    #[test]
+    fn what_a_parser_quotes_is_short_and_has_no_control_characters() {
+        let long = "x".repeat(10_000);
+        for (extra, wanted) in [
+            (json!({"families": ["ipv\u{7f}6\u{1b}[2J"]}), "ipv\\u{7f}6"),
+            (json!({"families": [long]}), "..."),
+            (
+                json!({"prevResult": {"ips": [{"address": "\u{1b}[2J"}]}}),
+                "\\u{1b}",
+            ),
+        ] {
+            let error = read(&with(extra), Verb::Add).unwrap_err();
+            assert!(error.details.contains(wanted), "{error:?}");
+            assert!(error.details.len() < 300 && !error.details.contains(char::is_control));
+        }
+        let config = read(&with(json!({})), Verb::Add).unwrap();
+        let error = config.static_addresses(Some("\u{1b}[2J")).unwrap_err();
+        assert!(!error.details.contains(char::is_control), "{error:?}");
     }
 
     #[test]

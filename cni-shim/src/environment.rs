@@ -231,15 +231,25 @@ fn wrong(msg: String) -> CniError {
 
 /// Hostile input is quoted, but not at length, and without control characters.
 pub(crate) fn shorten(text: &str) -> String {
+    printable(text, 64)
+}
+
+/// What a parser says of input: it quotes from it, as it is and at any length.
+pub(crate) fn explain(error: &impl fmt::Display) -> String {
+    printable(&error.to_string(), 256)
+}
+
+/// At most so many characters, control characters escaped.
+fn printable(text: &str, most: usize) -> String {
     let mut short = String::new();
-    for c in text.chars().take(64) {
+    for c in text.chars().take(most) {
         if c.is_control() {
             short.extend(c.escape_debug());
         } else {
             short.push(c);
         }
     }
-    if text.chars().nth(64).is_some() {
+    if text.chars().nth(most).is_some() {
         short.push_str("...");
     }
     short

@@ -17,6 +17,7 @@ pub mod config;
 pub mod environment;
 pub mod error;
 pub mod frame;
+pub mod fuzz;
 pub mod message;
 pub mod namespace;
 pub mod plugin;

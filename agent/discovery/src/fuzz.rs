@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use crate::{
     answers::{QueryName, QueryType, Zone, answer},
     catalog::{Catalog, Statement},
-    codec::{Codec, Decoded},
+    codec::{Codec, Decoded, NodeKey, slots},
     community::{DiscoveryNumber, LargeCommunity},
     judge::Facts,
 };
@@ -15,10 +15,7 @@ use crate::{
 /// # Panics
 /// When what was understood is written and understood differently: that is the finding.
 pub fn communities(octets: &[u8]) {
-    let Ok(number) = DiscoveryNumber::new(4_200_000_001) else {
-        return;
-    };
-    let codec = Codec::new(number);
+    let Some(number) = number() else { return };
     let set: Vec<LargeCommunity> = octets
         .chunks_exact(8)
         .map(|chunk| {
@@ -32,8 +29,36 @@ pub fn communities(octets: &[u8]) {
             LargeCommunity::new(number.number(), word(0), word(4))
         })
         .collect();
+    route(number, &set);
+}
+
+/// Octets as flags, and the record of a route whose checksum is right: no mutation finds that.
+///
+/// # Panics
+/// As [`communities`].
+pub fn record(octets: &[u8]) {
+    let (Some(number), Some((&flags, octets))) = (number(), octets.split_first()) else {
+        return;
+    };
+    let octets = octets.get(..255 * 6).unwrap_or(octets);
+    let mark = LargeCommunity::new(number.number(), 1, 0x0100_0000 | u32::from(flags));
+    let set: Vec<LargeCommunity> = NodeKey(7)
+        .communities(number)
+        .into_iter()
+        .chain([mark])
+        .chain(slots::split(number, octets))
+        .collect();
+    route(number, &set);
+}
+
+fn number() -> Option<DiscoveryNumber> {
+    DiscoveryNumber::new(4_200_000_001).ok()
+}
+
+fn route(number: DiscoveryNumber, set: &[LargeCommunity]) {
+    let codec = Codec::new(number);
     let mut catalog = Catalog::new();
-    match codec.decode(&set) {
+    match codec.decode(set) {
         Ok(Decoded::Endpoint(announcement)) => {
             if let Some(endpoint) = announcement.endpoint()
                 && let Ok(again) = codec.encode(&endpoint)
@@ -111,7 +136,35 @@ mod tests {
         #[test]
         fn the_fuzz_bodies_stand_arbitrary_octets(octets in proptest::collection::vec(any::<u8>(), 0..600)) {
             super::communities(&octets);
+            super::record(&octets);
             super::name(&octets);
+        }
+
+        /// Entries with lengths that are right get further in than arbitrary octets.
+        #[test]
+        fn the_fuzz_bodies_stand_records(
+            flags in 0u8..16,
+            entries in proptest::collection::vec(
+                (0u8..10, proptest::collection::vec(any::<u8>(), 0..20), "[a-z]{1,5}(=[a-z])?"), 0..12,
+            ),
+        ) {
+            let mut all = vec![flags];
+            for (kind, octets, name) in entries {
+                let value = match kind {
+                    0 => octets,
+                    // A service: name, state and priority, weight, ports.
+                    1 => {
+                        let mut value = vec![u8::try_from(name.len()).expect("short")];
+                        value.extend(name.as_bytes());
+                        value.extend(octets);
+                        value
+                    }
+                    _ => name.into_bytes(),
+                };
+                all.extend([kind, u8::try_from(value.len()).expect("short")]);
+                all.extend(value);
+            }
+            super::record(&all);
         }
 
         /// Octets that look like a set of ours get further in than arbitrary ones.

@@ -27,6 +27,7 @@ mod address;
 mod change;
 mod error;
 mod fake;
+pub mod fuzz;
 mod kernel;
 mod link;
 mod lookup;

@@ -417,7 +417,7 @@ fn write_value(w: &mut Writer<'_>, value: &Value) {
     w.end(data);
 }
 
-fn read_keys(payload: &[u8], keys: &mut Vec<Key>) -> Result<(), KernelError> {
+pub(crate) fn read_keys(payload: &[u8], keys: &mut Vec<Key>) -> Result<(), KernelError> {
     for attribute in Attributes(payload.get(4..).unwrap_or(&[])) {
         let (NFTA_SET_ELEM_LIST_ELEMENTS, elements) = attribute? else {
             continue;

@@ -107,7 +107,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
     Ok(paths)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Vec<Registration>, FileError> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Registration>, FileError> {
     let wrong = |at: Option<usize>, message: &str| FileError {
         path: path.to_owned(),
         place: at.map(|at| place(text, at)),

@@ -29,6 +29,7 @@ use wayleave_discovery::{
     registry::{Admin, Instance, Origin, Places, RegisterError, Registered, Registration},
 };
 
+pub(crate) use self::file::parse as parse_file;
 pub use self::{
     addresses::{AddressNews, Addresses, addresses},
     file::{FileError, read_file},

@@ -20,7 +20,7 @@ mod endpoint;
 mod plane;
 mod record;
 mod service;
-mod slots;
+pub(crate) mod slots;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 

@@ -28,7 +28,7 @@ const FORMAT: u8 = 1;
     clippy::cast_possible_truncation,
     reason = "stated above, and refused by the caller"
 )]
-pub(super) fn split(
+pub(crate) fn split(
     number: DiscoveryNumber,
     octets: &[u8],
 ) -> impl Iterator<Item = LargeCommunity> {

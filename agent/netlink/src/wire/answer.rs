@@ -71,7 +71,8 @@ fn verdict(code: i32, message: &Message<'_>, attributes: usize) -> Result<(), Ke
         }
     }
     Err(KernelError::Refused {
-        errno: Code(-code),
+        // The least number has no counterpart.
+        errno: Code(code.saturating_neg()),
         text,
     })
 }
@@ -133,5 +134,21 @@ mod tests {
                 "cut at {cut}"
             );
         }
+    }
+
+    #[test]
+    fn the_least_number_is_an_error_like_any_other() {
+        let payload = i32::MIN.to_ne_bytes();
+        let message = Message {
+            kind: NLMSG_ERROR,
+            flags: 0,
+            sequence: 1,
+            port: 0,
+            payload: &payload,
+        };
+        let Ok(Answer::Ack(Err(KernelError::Refused { errno, .. }))) = answer(&message) else {
+            panic!("not an error");
+        };
+        assert_eq!(errno, Code(i32::MAX));
     }
 }

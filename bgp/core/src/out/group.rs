@@ -51,8 +51,9 @@ pub(crate) struct Member {
 /// What a peer takes along when it changes its group.
 #[derive(Debug)]
 pub(crate) struct Departure {
-    /// What it had begun to write, or had queued for itself: whole messages but the first.
-    begun: Vec<u8>,
+    /// What it had begun to write, or had queued for itself: whole messages, behind the rest of one
+    /// it had begun.
+    begun: Outbox,
     /// Families whose End-of-RIB is still owed.
     end_of_rib: [bool; 2],
     /// UPDATEs it has written.
@@ -113,22 +114,22 @@ impl Group {
     pub(crate) fn join_from(&mut self, slot: Slot, departure: Departure) {
         let walk = Walk::anew(self.key.families, departure.end_of_rib);
         let progress = Progress::Walking(Box::new(walk));
-        let mut private = Outbox::default();
-        *private.buffer() = departure.begun;
         self.add(Member {
             slot,
             progress,
-            private,
+            private: departure.begun,
             updates: departure.updates,
         });
     }
 
     pub(crate) fn leave(&mut self, slot: Slot) -> Option<Departure> {
         let at = place_of(&self.members, slot)?;
-        let begun = match &self.members[at] {
-            member if !member.private.is_empty() => member.private.pending().to_vec(),
-            _ => self.rest_of_message(slot).to_vec(),
-        };
+        let mut begun = Outbox::default();
+        if self.members[at].private.is_empty() {
+            begun.begin_with(self.rest_of_message(slot));
+        } else {
+            std::mem::swap(&mut begun, &mut self.members[at].private);
+        }
         let end_of_rib = match &self.members[at].progress {
             Progress::Following(_) => [false; 2],
             Progress::Walking(walk) => [walk.families[0].end_of_rib, walk.families[1].end_of_rib],
@@ -160,7 +161,7 @@ impl Group {
             && member.private.is_empty()
         {
             let rest = log.rest_of_message(*cursor);
-            member.private.buffer().extend_from_slice(rest);
+            member.private.begin_with(rest);
             let (after, updates) = log.advance(*cursor, slot, rest.len());
             *cursor = after;
             member.updates += updates;
@@ -420,10 +421,10 @@ impl Group {
                 walk.families[family].changed(dest);
             }
         });
-        member
-            .private
-            .buffer()
-            .extend_from_slice(log.rest_of_message(cursor));
+        // What it has of its own was begun before anything of the log.
+        if member.private.is_empty() {
+            member.private.begin_with(log.rest_of_message(cursor));
+        }
         member.progress = Progress::Walking(Box::new(walk));
     }
 

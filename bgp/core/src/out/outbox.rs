@@ -9,12 +9,21 @@ pub(crate) struct Outbox {
     written: usize,
     /// Where the first message begins of which the end has not been written.
     begun: usize,
+    /// So many octets at the beginning are the rest of a message that was begun elsewhere.
+    head: usize,
 }
 
 impl Outbox {
     /// The buffer to append whole messages to.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    /// Puts the rest of a message that was begun elsewhere into an empty one; it comes first.
+    pub(crate) fn begin_with(&mut self, rest: &[u8]) {
+        debug_assert!(self.is_empty(), "something else was to come first");
+        self.bytes.extend_from_slice(rest);
+        (self.head, self.begun) = (self.bytes.len(), self.bytes.len());
     }
 
     pub(crate) fn pending(&self) -> &[u8] {
@@ -37,8 +46,7 @@ impl Outbox {
         let (begun, updates) = updates(&self.bytes, self.begun, self.written);
         self.begun = begun;
         if self.written == self.bytes.len() {
-            self.written = 0;
-            self.begun = 0;
+            (self.written, self.begun, self.head) = (0, 0, 0);
             self.bytes.clear();
             // A walk through a big table leaves a big buffer behind.
             if self.bytes.capacity() > 256 << 10 {
@@ -50,7 +58,13 @@ impl Outbox {
 
     /// The rest of the message that was written in part.
     pub(crate) fn rest_of_message(&self) -> &[u8] {
-        let end = message_boundary(&self.bytes, self.written);
+        let end = match self.written.checked_sub(self.head) {
+            None => self.head,
+            Some(offset) => {
+                let whole = self.bytes.get(self.head..).unwrap_or_default();
+                self.head + message_boundary(whole, offset)
+            }
+        };
         self.bytes.get(self.written..end).unwrap_or(&[])
     }
 }

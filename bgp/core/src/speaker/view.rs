@@ -213,7 +213,8 @@ impl Speaker {
                     let path = table.paths_of(dest).find(|(_, path)| path.peer == source);
                     if let Some((id, path)) = path {
                         let view = self.route_view(now, table, dest, id, path);
-                        routes.extend(self.as_told(group, P::FAMILY, (attr, source), view));
+                        let prefix = table.prefix(dest);
+                        routes.extend(self.as_told(group, prefix, (attr, source), view));
                     }
                 }
                 return;
@@ -327,16 +328,21 @@ impl Speaker {
 
     /// A route with the attributes a group is sent: what was encoded for it, read back. None when
     /// it cannot be sent, and was withdrawn instead.
-    fn as_told(
+    fn as_told<P: Pack>(
         &self,
         group: &Group,
-        family: Family,
+        prefix: P,
         (attr, source): (AttrId, Slot),
         mut view: RouteView,
     ) -> Option<RouteView> {
         let (mut sent, mut canonical) = (Vec::new(), Vec::new());
         let key = &group.key;
-        let encoded = key.encode(&self.shared, family, attr, source, &mut sent)?;
+        let encoded = key.encode(&self.shared, P::FAMILY, attr, source, &mut sent)?;
+        let mut message = Vec::new();
+        let one = std::iter::once(prefix);
+        if !P::pack_reach(&mut message, &sent, &encoded, one, key.max_message) {
+            return None;
+        }
         let context = DecodeContext {
             as4: key.as4,
             ebgp: key.ebgp,

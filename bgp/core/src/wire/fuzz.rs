@@ -5,10 +5,12 @@
 use super::{
     AttrFacts, Capabilities, DecodeContext, Egress, MAX_EXTENDED, MAX_MESSAGE, MessageKind, Nlri4,
     Nlri6, Notification, Open, Parsed, RawUpdate, Reflect, RouteRefresh, TooLarge, Verdict,
-    decode_canonical, egress_attributes, encode_canonical, facts_of, frame, pack_reach_mp,
-    pack_reach4, pack_withdraw_mp, pack_withdraw4, parse_attributes,
+    cluster_list_contains, contains_large_community, decode_canonical, egress_attributes,
+    encode_canonical, facts_of, frame, has_large_community, pack_reach_mp, pack_reach4,
+    pack_withdraw_mp, pack_withdraw4, parse_attributes, path_contains,
 };
 use crate::{
+    attributes::{AsSegment, Attributes},
     message,
     types::{Asn, Family, Prefix, RouterId},
 };
@@ -33,7 +35,20 @@ pub fn fuzz_one(data: &[u8]) {
 pub fn stream(data: &[u8]) {
     for max_len in [MAX_MESSAGE, MAX_EXTENDED] {
         let mut rest = data;
-        while let Ok(Some(message)) = frame(rest, max_len) {
+        loop {
+            let message = match frame(rest, max_len) {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    // More is waited for only as long as it may become a message.
+                    assert!(rest.len() < max_len);
+                    break;
+                }
+                Err(why) => {
+                    assert!(why.code == 1);
+                    notification(written(|out| why.encode(out)).get(19..).unwrap_or_default());
+                    break;
+                }
+            };
             assert!(message.len >= 19 && message.len <= max_len);
             match message.kind {
                 MessageKind::Open => open(message.body),
@@ -100,12 +115,46 @@ pub fn canonical(data: &[u8]) {
     let mut again = Vec::new();
     encode_canonical(&attributes, &mut again);
     assert_eq!(own, again);
-    let _ = facts_of(data);
+    looked_up(&own, &attributes);
+    let _ = (facts_of(data), path_contains(data, Asn(1)));
+    let _ = has_large_community(data, 1, 1);
+    let _ = cluster_list_contains(data, RouterId::from(1));
     let mut out = Vec::new();
     for egress in egresses() {
         out.clear();
         egress_attributes(data, Some([192, 0, 2, 1].into()), &egress, &mut out);
     }
+}
+
+/// What is looked up in canonical octets is what stands in them when they are read whole.
+fn looked_up(canonical: &[u8], attributes: &Attributes) {
+    let path: Vec<Asn> = attributes
+        .as_path
+        .iter()
+        .flat_map(|segment| match segment {
+            AsSegment::Set(asns)
+            | AsSegment::Sequence(asns)
+            | AsSegment::ConfedSequence(asns)
+            | AsSegment::ConfedSet(asns) => asns,
+        })
+        .copied()
+        .collect();
+    for &asn in path.first().into_iter().chain(path.last()) {
+        let count = path.iter().filter(|other| **other == asn).count();
+        assert_eq!(path_contains(canonical, asn), count);
+    }
+    for &community in &attributes.large_communities {
+        assert!(contains_large_community(canonical, community));
+        assert!(has_large_community(
+            canonical,
+            community.global,
+            community.local1
+        ));
+    }
+    for &cluster in &attributes.cluster_list {
+        assert!(cluster_list_contains(canonical, cluster));
+    }
+    assert_printable(&attributes.as_path_text());
 }
 
 /// The body of an UPDATE; the first octet says what the session negotiated.
@@ -130,6 +179,9 @@ fn update_with(body: &[u8], as4: bool, ebgp: bool, add_path: bool) {
     // Two octets of AS number become four, and three of a header may become four.
     assert!(canonical.len() <= 2 * update.attributes.len() + 8);
     prefixes(&update, &parsed, add_path);
+    if let Some(malformed) = &parsed.malformed {
+        assert_printable(&malformed.to_string());
+    }
     match &parsed.verdict {
         Verdict::Ok | Verdict::Discard(_) => {
             assert_eq!(parsed.facts, facts_of(&canonical));
@@ -140,6 +192,7 @@ fn update_with(body: &[u8], as4: bool, ebgp: bool, add_path: bool) {
             assert!(canonical.is_empty());
         }
         Verdict::Reset(notification) => {
+            assert_printable(&notification.to_string());
             assert!(notification.code == 3 && parsed.malformed.is_some());
             assert!(canonical.is_empty());
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod fuzz_session;
 mod history;
 mod neighbours;
 mod net;

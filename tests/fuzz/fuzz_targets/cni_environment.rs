@@ -1,0 +1,4 @@
+//! Octets as the variables of a CNI call.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wayleave_cni::fuzz::environment(data));
