@@ -8,4 +8,5 @@ mod net;
 mod ranges;
 mod routing;
 mod session;
+mod standards;
 mod storm;

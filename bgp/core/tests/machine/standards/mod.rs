@@ -1,0 +1,8 @@
+//! What the standards demand of a whole speaker, told octet by octet.
+
+mod attributes;
+mod communities;
+mod reflection;
+mod sessions;
+mod stage;
+mod states;
