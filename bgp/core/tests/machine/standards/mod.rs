@@ -6,3 +6,4 @@ mod reflection;
 mod sessions;
 mod stage;
 mod states;
+mod updates;
