@@ -1,5 +1,7 @@
 //! Well-known communities (RFC 1997).
 
+use wayleave_bgp_core::{Community, feed::Origination};
+
 use super::stage::{OPTIONAL, OURS, Stage, TRANSITIVE, announce, attr, mandatory};
 
 const COMMUNITIES: u8 = 8;
@@ -69,5 +71,23 @@ fn a_route_that_gets_no_export_is_taken_back_outside_and_comes_again_without_it(
     stage.say(1, &with_communities(&[7]));
     for n in [2, 3, 4] {
         assert_eq!(stage.told(n).prefixes(), "10.0.0.0/8");
+    }
+}
+
+/// RFC 1997 speaks of "routes received"; who gives one of ours the mark means the same.
+#[test]
+fn a_route_of_our_own_is_kept_in_as_any_other() {
+    for (community, external, internal) in [
+        (7, true, true),
+        (NO_EXPORT, false, true),
+        (NO_ADVERTISE, false, false),
+    ] {
+        let mut stage = stage();
+        let mut route = Origination::new("10.0.0.0/8".parse().unwrap());
+        route.communities = vec![Community(community)];
+        stage.originate(route);
+        for (n, expected) in [(1, external), (2, external), (3, internal), (4, internal)] {
+            assert_eq!(stage.told(n).prefixes() == "10.0.0.0/8", expected);
+        }
     }
 }
