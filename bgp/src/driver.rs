@@ -18,7 +18,8 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use wayleave_bgp_core::{
-    Action, ConnId, Prefix, Speaker as Machine, Time, config::SpeakerConfig, feed::FeedEvent,
+    Action, BfdReport, ConnId, Prefix, Speaker as Machine, Time, config::SpeakerConfig,
+    feed::FeedEvent,
 };
 
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
     listener::Listeners,
     socket::{self, Target, Ttls},
     start::StartError,
+    watch::{Watch, Way},
 };
 
 /// What a command, or a reader who has made room, wakes the loop with.
@@ -80,6 +82,7 @@ pub(crate) struct Driver {
     ticked: Instant,
     /// Whoever asked for the end, and when it comes at the latest.
     stopping: Option<(oneshot::Sender<()>, Instant)>,
+    bfd: Watch,
 }
 
 /// Whether somebody has commands.
@@ -102,12 +105,13 @@ impl Driver {
     ) -> Result<Self, StartError> {
         let registry = poll.registry().try_clone().map_err(StartError::Thread)?;
         let mut listeners = Listeners::new(registry, LISTENERS);
-        listeners.set_keys(&config);
+        listeners.secure(&config);
         listeners.add(&config.listen)?;
         let origin = Instant::now();
         Ok(Self {
             origin,
             poll,
+            bfd: Watch::new(Arc::clone(&waker)),
             waker,
             machine: Machine::new(Time(0), config),
             connections: BTreeMap::new(),
@@ -163,6 +167,11 @@ impl Driver {
                 }
             }
             more = self.advance();
+            if called {
+                let (now, machine) = (self.now(), &mut self.machine);
+                self.bfd
+                    .reports(|conn, report| machine.bfd(now, conn, report));
+            }
             more |= self.turn();
             let clock = Instant::now();
             if self.deadline(clock) <= clock {
@@ -279,6 +288,25 @@ impl Driver {
                         self.machine.closed(now, conn, &error.to_string());
                     }
                 }
+                Action::BfdStart {
+                    conn,
+                    remote,
+                    local,
+                    link,
+                    timers,
+                } => {
+                    let way = Way {
+                        remote,
+                        local,
+                        link: link.as_deref(),
+                        timers,
+                    };
+                    if let Err(why) = self.bfd.start(conn, &way) {
+                        let now = self.now();
+                        self.machine.bfd(now, conn, BfdReport::Trouble(why));
+                    }
+                }
+                Action::BfdStop { conn } => self.bfd.stop(conn),
                 Action::Close { conn } => {
                     let clock = Instant::now();
                     match self.connections.get_mut(&conn) {
@@ -468,11 +496,12 @@ impl Driver {
                 let _ = answer.send(machine.reset(now, &peer, text.as_deref()));
             }
             Command::Originate(routes) => machine.originate(now, routes),
+            Command::LinkDown(interface) => machine.link_down(now, &interface),
             Command::Withdraw(rank, prefixes) => machine.withdraw(now, rank, &prefixes),
             Command::Reconfigure(config, answer) => {
                 let done = self.listeners.become_those_of(&config.listen);
                 let done = done.map(|listening| {
-                    self.listeners.set_keys(&config);
+                    self.listeners.secure(&config);
                     let mut done = self.machine.reconfigure(now, *config);
                     done.extend(listening);
                     done

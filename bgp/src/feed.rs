@@ -3,15 +3,14 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake},
+    sync::Arc,
+    task::{Context, Poll},
 };
 
 use tokio::sync::mpsc;
 use wayleave_bgp_core::{FeedId, Speaker, Time, feed::FeedEvent};
+
+use crate::wake::Woken;
 
 /// Changes in one event.
 const CHANGES: usize = 4_096;
@@ -57,10 +56,7 @@ impl<R: Send + 'static> Feed<R> {
         events: mpsc::Sender<FeedEvent<R>>,
         waker: Arc<mio::Waker>,
     ) -> Self {
-        let wake = Arc::new(Woken {
-            woken: AtomicBool::new(false),
-            waker,
-        });
+        let wake = Woken::new(waker);
         Self {
             id,
             ask,
@@ -76,7 +72,7 @@ impl<R: Send + 'static> Feed<R> {
         let Some(room) = &mut self.room else {
             return false;
         };
-        if !self.wake.woken.swap(false, Ordering::AcqRel) {
+        if !self.wake.take() {
             return true;
         }
         let waker = Arc::clone(&self.wake).into();
@@ -91,7 +87,7 @@ impl<R: Send + 'static> Feed<R> {
         let events = self.events.clone();
         // Whether there is room or no reader is found out by the next one who wants to send.
         self.room = Some(Box::pin(async move { drop(events.reserve().await) }));
-        self.wake.woken.store(true, Ordering::Release);
+        self.wake.set();
     }
 }
 
@@ -128,23 +124,5 @@ impl<R: Send + 'static> Subscription for Feed<R> {
             }
         }
         true
-    }
-}
-
-/// Ends the wait of the speaker's thread when a reader has made room.
-struct Woken {
-    woken: AtomicBool,
-    waker: Arc<mio::Waker>,
-}
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        // It fails only when the speaker's end of it is broken, and then nobody waits.
-        let _ = self.waker.wake();
     }
 }

@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Reset(String, Option<String>, oneshot::Sender<bool>),
     Originate(Vec<Origination>),
     Withdraw(u8, Vec<Prefix>),
+    LinkDown(String),
     Reconfigure(
         Box<SpeakerConfig>,
         oneshot::Sender<Result<Vec<String>, StartError>>,
@@ -149,6 +150,13 @@ impl SpeakerHandle {
     /// Takes routes of our own with this rank back.
     pub fn withdraw(&self, rank: u8, prefixes: Vec<Prefix>) {
         let _ = self.send(Command::Withdraw(rank, prefixes));
+    }
+
+    /// An interface cannot pass packets any more: sessions with external neighbours on its link are
+    /// lost at once.
+    pub fn link_down(&self, interface: String) {
+        // A speaker that has stopped has no sessions.
+        let _ = self.send(Command::LinkDown(interface));
     }
 
     /// Puts another configuration in force; says in words what was done.

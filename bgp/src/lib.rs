@@ -14,6 +14,8 @@ mod interface;
 mod listener;
 mod socket;
 mod start;
+mod wake;
+mod watch;
 
 pub use wayleave_bgp_core as core;
 pub use wayleave_bgp_core::QueryError;

@@ -30,6 +30,10 @@ pub(crate) struct Listeners {
     next: usize,
     /// What those who connect sign with, by their addresses.
     keys: Keys,
+    /// The TTL or hop limit of what is said before a connection is accepted, when it is not the
+    /// system's: a neighbour with TTL security takes nothing from us that does not have 255, and that
+    /// is true of the answer to its first packet (RFC 5082, 3).
+    ttl: Option<u8>,
 }
 
 type Keys = BTreeMap<Prefix, Password>;
@@ -63,6 +67,7 @@ impl Listeners {
             sockets: BTreeMap::new(),
             next: first,
             keys: Keys::new(),
+            ttl: None,
         }
     }
 
@@ -76,6 +81,7 @@ impl Listeners {
         for (address, mut socket) in bound? {
             let token = Token(self.next);
             self.next += 1;
+            limit(address, &socket, self.ttl);
             for (&peers, password) in &self.keys {
                 sign(address, &socket, peers, Some(password));
             }
@@ -94,8 +100,15 @@ impl Listeners {
         Ok(())
     }
 
-    /// Takes connections from neighbours with a password only when they are signed with it.
-    pub(crate) fn set_keys(&mut self, config: &SpeakerConfig) {
+    /// Takes connections from neighbours with a password only when they are signed with it, and
+    /// answers those with TTL security so that they hear it.
+    pub(crate) fn secure(&mut self, config: &SpeakerConfig) {
+        let templates = config.ranges.iter().map(|range| &range.template);
+        let mut all = config.peers.iter().chain(templates);
+        self.ttl = all.any(|peer| peer.ttl_security).then_some(255);
+        for (&address, Listener { socket, .. }) in &self.sockets {
+            limit(address, socket, self.ttl);
+        }
         let new = keys_of(config);
         let old = std::mem::take(&mut self.keys);
         for (&address, Listener { socket, .. }) in &self.sockets {
@@ -206,6 +219,15 @@ impl Listeners {
         for address in addresses {
             self.sockets.remove(address);
         }
+    }
+}
+
+/// Sets the TTL of what a listening socket says.
+fn limit(at: SocketAddr, socket: &TcpListener, ttl: Option<u8>) {
+    if let Some(ttl) = ttl
+        && let Err(error) = socket::set_ttl(socket, at.is_ipv4(), ttl)
+    {
+        tracing::error!(listening = %at, %error, "cannot set the TTL of answers to neighbours");
     }
 }
 

@@ -70,16 +70,25 @@ pub(crate) fn prepare_stream(stream: &TcpStream, ttls: Ttls) -> io::Result<()> {
 fn prepare(socket: impl std::ops::Deref<Target = Socket>, v4: bool, ttls: Ttls) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     if let Some(ttl) = ttls.ttl {
-        if v4 {
-            socket.set_ttl_v4(ttl.into())?;
-        } else {
-            socket.set_unicast_hops_v6(ttl.into())?;
-        }
+        set_ttl_of(&socket, v4, ttl)?;
     }
     if let Some(least) = ttls.least {
         min_ttl::set(&*socket, v4, least)?;
     }
     Ok(())
+}
+
+/// Sets the TTL or hop limit of what a socket sends.
+pub(crate) fn set_ttl(socket: &TcpListener, v4: bool, ttl: u8) -> io::Result<()> {
+    set_ttl_of(&socket2::SockRef::from(socket), v4, ttl)
+}
+
+fn set_ttl_of(socket: &Socket, v4: bool, ttl: u8) -> io::Result<()> {
+    if v4 {
+        socket.set_ttl_v4(ttl.into())
+    } else {
+        socket.set_unicast_hops_v6(ttl.into())
+    }
 }
 
 /// A listening socket.

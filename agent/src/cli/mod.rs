@@ -3,6 +3,7 @@
 //! Tables for people and JSON for machines come from the same answer of the agent; JSON is passed
 //! on as it came, so that a newer agent's fields are not lost.
 
+mod bgp;
 mod check_config;
 mod client;
 mod config;
@@ -49,7 +50,7 @@ const DEFAULT_SOCKET: &str = "/run/wayleave/wayleave.sock";
     version,
     after_help = "Exit codes: 0 done; 1 wrong usage, or refused; 2 degraded (`status` with a \
                   problem of severity error, `ipam check` with any, `reload` with a wrong file of \
-                  services); 3 the agent cannot be reached."
+                  services, `bgp decode` with a message that is not `ok`); 3 the agent cannot be reached."
 )]
 pub struct Cli {
     /// The agent's socket.
@@ -110,6 +111,10 @@ enum Command {
     Config(config::Config),
     /// Applies the configuration files: whole, or not at all.
     Reload,
+    /// BGP messages in hexadecimal: what is in them and what a session would do with them; does not
+    /// need the agent.
+    #[command(subcommand)]
+    Bgp(bgp::Bgp),
     /// What fingers trained on other routers type: `show bgp summary [json]`.
     Show(show::Show),
     /// Versions of this command and of the agent.
@@ -191,6 +196,7 @@ fn execute(cli: Cli) -> Result<Outcome, CommandError> {
         Command::CheckConfig(check) => check.exec(&mut out),
         Command::Config(config) => config.exec(&client, &mut out),
         Command::Reload => reload::exec(&client, &mut out),
+        Command::Bgp(bgp) => bgp.exec(&mut out),
         Command::Show(show) => show.exec(&client, &mut out),
         Command::Version => version::exec(&client, &mut out),
     }?;
@@ -283,6 +289,10 @@ mod tests {
             "wayleave config show",
             "wayleave config diff",
             "wayleave reload",
+            "wayleave bgp decode",
+            "wayleave bgp decode --as2 --add-path ipv4,ipv6 --ibgp --extended",
+            "wayleave bgp decode --as4 --ebgp --add-path ipv4 --add-path ipv6",
+            "wayleave bgp encode --as2",
             "wayleave show bgp summary",
             "wayleave show bgp summary json",
             "wayleave version",
@@ -319,6 +329,11 @@ mod tests {
             "wayleave routes --longer",
             "wayleave peers reset",
             "wayleave config",
+            "wayleave bgp",
+            "wayleave bgp decode --as2 --as4",
+            "wayleave bgp decode --ebgp --ibgp",
+            "wayleave bgp decode --add-path vpnv4",
+            "wayleave bgp decode file",
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.use_stderr(), "{line}");

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use wayleave_bgp_core::view::{FamilyCounts, MessageCounts, SessionType, State};
+use wayleave_bgp_core::view::{BfdState, FamilyCounts, MessageCounts, SessionType, State};
 
 use super::{
     Client, CommandError, Outcome,
@@ -231,6 +231,9 @@ fn print_one(peer: &PeerReport, out: &mut Output<'_>) -> Result<(), CommandError
             )?;
         }
     }
+    if let Some(bfd) = view.bfd {
+        line("BFD", bfd_state(bfd).to_owned())?;
+    }
     for warning in &view.warnings {
         line("warning", warning.clone())?;
     }
@@ -287,6 +290,15 @@ fn state(peer: &PeerReport) -> String {
         State::Established => "Established",
     }
     .to_owned()
+}
+
+fn bfd_state(state: BfdState) -> &'static str {
+    match state {
+        BfdState::AdminDown => "switched off at one end",
+        BfdState::Down => "Down: the neighbour is not heard (without BFD it never is)",
+        BfdState::Init => "Init: the neighbour does not hear us",
+        BfdState::Up => "Up",
+    }
 }
 
 fn session_type(kind: SessionType) -> &'static str {

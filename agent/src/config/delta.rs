@@ -422,7 +422,21 @@ mod tests {
             ("", "next_hop_self = true"),
             ("", "enforce_first_as = false"),
             ("", "allow_own_as = 3"),
+            ("", "delay_open = 3"),
             ("", "max_prefixes = 7"),
+            (
+                "max_prefixes = 7",
+                "max_prefixes = 7\nmax_prefixes_warning = 50",
+            ),
+            (
+                "max_prefixes = 7",
+                "max_prefixes = 7\nmax_prefixes_restart = 600",
+            ),
+            ("", "password = \"secret\""),
+            ("password = \"secret\"", "password = \"other\""),
+            ("", "bfd = false"),
+            ("", "bfd_interval = 50"),
+            ("", "bfd_multiplier = 5"),
             ("", "ttl = 3"),
             ("", "ttl_security = true"),
             ("", "discovery = false"),
@@ -444,10 +458,13 @@ mod tests {
     }
 
     #[test]
-    fn a_live_change_of_a_peer_resets_the_sessions_of_a_range() {
+    fn what_is_live_for_a_peer_is_live_for_a_range() {
         let range = "[[range]]\nprefix = \"198.51.100.0/24\"\nasn = \"external\"\nimport = \"none\"\nexport = \"none\"\n[[pool]]";
         let before = BASE.replace("[[pool]]", range);
         let after = before.replace("import = \"none\"", "import = \"all\"");
+        let delta = Delta::between(&config(&before), &config(&after));
+        assert_eq!(delta.effect(), Effect::Live, "{delta}");
+        let after = before.replace("import = \"none\"", "import = \"none\"\nttl = 3");
         let delta = Delta::between(&config(&before), &config(&after));
         assert_eq!(delta.effect(), Effect::ResetsSession, "{delta}");
     }

@@ -183,6 +183,12 @@ settings! {
         ttl_security: bool => ResetsSession,
         /// TCP-MD5 (RFC 2385).
         password: Option<Secret> => ResetsSession,
+        /// BFD watches the way to it while the session is up (RFC 5882).
+        bfd: bool => Live,
+        /// Between two packets of BFD, in milliseconds.
+        bfd_interval: u16 => Live,
+        /// After so many that did not come the session is lost.
+        bfd_multiplier: u8 => Live,
         /// It may carry service discovery.
         discovery: bool => Live,
     }

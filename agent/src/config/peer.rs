@@ -235,11 +235,16 @@ struct RawOptions<'a> {
     ttl: Option<&'a Found<u8>>,
     ttl_security: Option<&'a Found<bool>>,
     password: Option<&'a Found<Secret>>,
+    bfd: Option<&'a Found<bool>>,
+    bfd_interval: Option<&'a Found<u16>>,
+    bfd_multiplier: Option<&'a Found<u8>>,
+    /// Whether it has a name: a router, mostly, and not one of many clients.
+    named: bool,
     discovery: Option<&'a Found<bool>>,
 }
 
 macro_rules! shared_keys {
-    ($raw:ident, $connect_retry:expr) => {
+    ($raw:ident, $connect_retry:expr, $named:literal) => {
         Self {
             asn: $raw.asn.as_ref(),
             lacks_asn: $raw.lacks("asn"),
@@ -261,6 +266,10 @@ macro_rules! shared_keys {
             ttl: $raw.ttl.as_ref(),
             ttl_security: $raw.ttl_security.as_ref(),
             password: $raw.password.as_ref(),
+            bfd: $raw.bfd.as_ref(),
+            bfd_interval: $raw.bfd_interval.as_ref(),
+            bfd_multiplier: $raw.bfd_multiplier.as_ref(),
+            named: $named,
             discovery: $raw.discovery.as_ref(),
         }
     };
@@ -268,12 +277,12 @@ macro_rules! shared_keys {
 
 impl<'a> RawOptions<'a> {
     fn from_peer(raw: &'a RawPeer) -> Self {
-        shared_keys!(raw, raw.connect_retry.as_ref())
+        shared_keys!(raw, raw.connect_retry.as_ref(), true)
     }
 
     /// Who connects to us is not connected to: no `connect_retry`.
     fn from_range(raw: &'a RawRange) -> Self {
-        shared_keys!(raw, None)
+        shared_keys!(raw, None, false)
     }
 }
 
@@ -363,6 +372,15 @@ fn options(
         ttl: check.optional(raw.ttl.cloned()),
         ttl_security: check.setting(raw.ttl_security.cloned(), false),
         password: check.optional(raw.password.cloned()),
+        bfd: match raw.bfd {
+            Some(found) => check.found(found.clone()),
+            None if raw.named && external => {
+                Setting::derived(true, "the neighbour being a router outside our AS")
+            }
+            None => Setting::default_to(false),
+        },
+        bfd_interval: check.setting(raw.bfd_interval.cloned(), 300),
+        bfd_multiplier: check.setting(raw.bfd_multiplier.cloned(), 3),
         discovery: match (raw.discovery, role.value) {
             (Some(found), _) => check.found(found.clone()),
             (None, Some(Role::Host)) => Setting::derived(true, "the role"),
@@ -429,6 +447,18 @@ fn check_numbers(raw: &RawOptions<'_>, table: &str, check: &mut Check<'_>) {
         raw.delay_open,
         |time| *time <= 240,
         |time| format!("`{table}.delay_open`: expected 0 to 240 (seconds), found {time}"),
+    );
+    check.require(
+        raw.bfd_interval,
+        |interval| (10..=60_000).contains(interval),
+        |interval| {
+            format!("`{table}.bfd_interval`: expected 10 to 60000 (milliseconds), found {interval}")
+        },
+    );
+    check.require(
+        raw.bfd_multiplier,
+        |multiplier| *multiplier > 0,
+        |_| format!("`{table}.bfd_multiplier`: expected 1 to 255, found 0"),
     );
     if raw.max_prefixes.is_none() {
         let limits = [

@@ -135,6 +135,9 @@ tables! {
         ttl: u8,
         ttl_security: bool,
         password: Secret,
+        bfd: bool,
+        bfd_interval: u16,
+        bfd_multiplier: u8,
         discovery: bool,
     }
     RawRange = "range" {
@@ -158,6 +161,9 @@ tables! {
         ttl: u8,
         ttl_security: bool,
         password: Secret,
+        bfd: bool,
+        bfd_interval: u16,
+        bfd_multiplier: u8,
         discovery: bool,
     }
     RawPool = "pool" {

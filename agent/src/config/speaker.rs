@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wayleave_bgp_core::{
     LargeCommunity, Prefix,
-    config::{ListenRange, PeerConfig, Policy, RemoteAs, SpeakerConfig},
+    config::{BfdTimers, ListenRange, PeerConfig, Policy, RemoteAs, SpeakerConfig},
     feed::Origination,
 };
 
@@ -135,6 +135,10 @@ fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> Pe
             .map(|seconds| Duration::from_secs(seconds.into())),
         ttl: options.ttl.value,
         ttl_security: options.ttl_security.value,
+        bfd: options.bfd.value.then(|| BfdTimers {
+            interval: Duration::from_millis(options.bfd_interval.value.into()),
+            multiplier: options.bfd_multiplier.value,
+        }),
         password: options
             .password
             .value

@@ -5,6 +5,7 @@
 //! attempt could trip over. Stop: see [`run`].
 
 mod directories;
+mod links;
 mod owners;
 mod reload;
 mod run;

@@ -20,7 +20,7 @@ use tokio::{
 use wayleave_bgp::{Shutdown, SpeakerHandle};
 
 use super::{
-    Source, StartError, directories,
+    Source, StartError, directories, links,
     owners::{self, Dependencies, Owners},
     reload::{Reloading, reload},
     service, sessions,
@@ -105,6 +105,7 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
         context.config.clone(),
         problems.clone(),
     ));
+    tokio::spawn(links::watch(speaker.handle.clone()));
     tokio::spawn(service::keep_watchdog(speaker.handle.clone()));
     tokio::spawn(service::keep_status(context));
 

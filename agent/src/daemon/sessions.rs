@@ -269,6 +269,7 @@ mod tests {
             treated_as_withdraw: 0,
             attributes_discarded: 0,
             last_malformed: None,
+            bfd: None,
             warnings: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod bgp;
 mod config;
 mod daemon;
 mod documents;

@@ -47,6 +47,15 @@ pub enum RemoteAs {
     Internal,
 }
 
+/// How fast BFD is on a session (RFC 5880, 6.8.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BfdTimers {
+    /// Between two packets, in either direction; the slower end decides.
+    pub interval: Duration,
+    /// After so many that did not come the way counts as broken (Detect Mult).
+    pub multiplier: u8,
+}
+
 /// A secret that both ends of a session know (RFC 2385). Never shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Password(Arc<str>);
@@ -147,6 +156,8 @@ pub struct PeerConfig {
     pub ttl_security: bool,
     /// Every segment is signed with this (TCP-MD5, RFC 2385).
     pub password: Option<Password>,
+    /// The session is lost as soon as BFD finds the way to the neighbour broken (RFC 5882, 10.2).
+    pub bfd: Option<BfdTimers>,
 }
 
 impl PeerConfig {
@@ -180,6 +191,7 @@ impl PeerConfig {
             ttl: None,
             ttl_security: false,
             password: None,
+            bfd: None,
         }
     }
 }

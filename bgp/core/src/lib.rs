@@ -15,6 +15,7 @@ pub mod attributes;
 pub mod config;
 pub mod feed;
 mod limits;
+pub mod message;
 mod out;
 mod rib;
 mod session;
@@ -25,7 +26,7 @@ pub mod wire;
 
 pub use limits::Limits;
 pub use session::{ConnId, Down};
-pub use speaker::{Action, ConnInfo, FeedId, QueryError, Speaker};
+pub use speaker::{Action, BfdReport, ConnInfo, FeedId, QueryError, Speaker};
 pub use types::{
     Asn, Community, Family, Ipv4Prefix, Ipv6Prefix, LargeCommunity, Prefix, RouterId, Time,
 };

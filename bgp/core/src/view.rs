@@ -29,6 +29,19 @@ pub enum State {
     Established,
 }
 
+/// States of a BFD session (RFC 5880, 6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BfdState {
+    /// One of the two is told not to say anything about the way.
+    AdminDown,
+    /// The other end is not heard.
+    Down,
+    /// The other end is heard, and does not hear us yet.
+    Init,
+    /// Both hear each other.
+    Up,
+}
+
 /// Messages by type, in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageCounts {
@@ -116,6 +129,9 @@ pub struct PeerView {
     pub attributes_discarded: u64,
     /// Why the last of these was.
     pub last_malformed: Option<String>,
+    /// What BFD says of the way, while the session is up and is watched.
+    #[serde(default)]
+    pub bfd: Option<BfdState>,
     /// What does not work on this session, in words.
     #[serde(default)]
     pub warnings: Vec<String>,

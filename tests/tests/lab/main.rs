@@ -16,4 +16,5 @@ mod scripted;
 mod secured;
 mod services;
 mod two_routers;
+mod ways;
 mod world;

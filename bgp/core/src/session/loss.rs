@@ -62,9 +62,13 @@ impl Session {
             return;
         }
         let cause = match said {
-            // Silence on a session that was up says that the way was cut, not that the two do not
+            // Silence on a session that was up (BFD: on the way) says that the way was cut, not that the two do not
             // understand each other: no reason to keep the neighbour out when it is back.
-            Some(said) if was_up && said.is_hold_timer_expired() => Cause::Ended,
+            Some(said)
+                if was_up && (said.is_hold_timer_expired() || said.is_cease(Cease::BfdDown)) =>
+            {
+                Cause::Ended
+            }
             Some(said) if said.is_open_error(OpenError::UnsupportedCapability) => {
                 Cause::NothingInCommon
             }

@@ -223,7 +223,7 @@ fn event_27_an_update_before_established_is_a_fault_of_the_state_machine() {
 
 #[test]
 fn event_10_the_hold_timer_ends_a_session_with_notification_4() {
-    for (state, wait) in [(OpenSent, 240), (OpenConfirm, 9), (Established, 9)] {
+    for (state, wait) in [(OpenSent, 60), (OpenConfirm, 9), (Established, 9)] {
         let (mut session, mut fx, _) = in_state(state);
         session.timeout(NOW + Duration::from_millis(wait * 1_000 - 1), &mut fx);
         words(&mut fx);

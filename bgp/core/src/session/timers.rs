@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Time to wait for the neighbour's OPEN (RFC 4271, 8.2.2: "4 minutes").
-pub(crate) const OPEN_HOLD: Duration = Duration::from_secs(240);
+/// Time to wait for the neighbour's OPEN: "a large value" (RFC 4271, 8.2.2). The four minutes it
+/// suggests are long for a fabric whose other connection attempts wait for that.
+pub(crate) const OPEN_HOLD: Duration = Duration::from_secs(60);
 
 /// A neighbour that has not said OPEN on a connection by then, but does on another, will not.
 pub(crate) const OPEN_OVERDUE: Duration = Duration::from_secs(3);

@@ -7,11 +7,11 @@ use std::{
 
 use crate::{
     attributes::NextHop,
-    config::{Password, PeerConfig, RemoteAs, SpeakerConfig},
+    config::{BfdTimers, Password, PeerConfig, RemoteAs, SpeakerConfig},
     out::GroupKey,
     session::{ConnId, Negotiated},
     types::Family,
-    view::SessionType,
+    view::{BfdState, SessionType},
 };
 
 /// What the driver should do.
@@ -35,6 +35,25 @@ pub enum Action {
         /// What segments are signed with (RFC 2385).
         password: Option<Password>,
     },
+    /// The driver should watch the way to the peer with BFD while this session is up, and report
+    /// [`crate::Speaker::bfd`].
+    BfdStart {
+        /// The session's connection.
+        conn: ConnId,
+        /// The peer's end.
+        remote: IpAddr,
+        /// Our end.
+        local: IpAddr,
+        /// The interface the peer is on, one hop away; without it there may be several.
+        link: Option<Arc<str>>,
+        /// How fast.
+        timers: BfdTimers,
+    },
+    /// No longer.
+    BfdStop {
+        /// The session's connection.
+        conn: ConnId,
+    },
     /// The driver should write what [`crate::Speaker::output`] gives without waiting long for
     /// it, close the connection, and report [`crate::Speaker::closed`].
     Close {
@@ -56,8 +75,21 @@ pub struct ConnInfo {
     pub own_v6: Option<Ipv6Addr>,
     /// The link-local IPv6 address of that interface.
     pub link_local: Option<Ipv6Addr>,
-    /// The name of that interface, when the peer is on a link.
+    /// The name of that interface, when the peer's address means something there only.
     pub interface: Option<Arc<str>>,
+    /// The name of that interface, when the peer is on its link: one hop away.
+    pub link: Option<Arc<str>>,
+}
+
+/// What BFD says of the way to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BfdReport {
+    /// The session's state, and nothing that should close ours.
+    State(BfdState),
+    /// The way is broken.
+    Failed,
+    /// BFD does not run; why, in words.
+    Trouble(String),
 }
 
 pub(super) fn connect(conn: ConnId, peer: &PeerConfig, speaker: &SpeakerConfig) -> Action {

@@ -6,6 +6,7 @@
 //! gives. No call blocks, waits or does more than a bounded piece of work.
 
 mod action;
+mod bfd;
 mod feed;
 mod import;
 mod originate;
@@ -24,7 +25,7 @@ use std::{
 };
 
 pub use self::{
-    action::{Action, ConnInfo},
+    action::{Action, BfdReport, ConnInfo},
     feed::FeedId,
     view::QueryError,
 };
@@ -524,6 +525,7 @@ impl Speaker {
         let key = action::group_key(&self.config, config, negotiated, &info);
         self.shared.sources[slot.index()] = source;
         self.join_group(slot, key, None);
+        self.start_bfd(slot);
     }
 
     fn join_group(&mut self, slot: Slot, key: GroupKey, departure: Option<Departure>) {
@@ -573,6 +575,7 @@ impl Speaker {
             entry.own.buffer().extend(rest.unwrap_or_default());
             entry.up = false;
         }
+        self.stop_bfd(slot, conn);
         let departure = self.leave_group(slot);
         if let (Some(departure), Some(peer)) = (departure, self.peer_mut(slot)) {
             peer.sent.update += departure.updates;

@@ -7,7 +7,7 @@ use crate::{
     config::PeerConfig,
     session::{Identity, Negotiated, Session},
     types::{Prefix, Time},
-    view::{FamilyCounts, MessageCounts, SessionType},
+    view::{BfdState, FamilyCounts, MessageCounts, SessionType},
 };
 
 /// A neighbour.
@@ -33,6 +33,10 @@ pub(super) struct Peer {
     pub(super) treated_as_withdraw: u64,
     pub(super) attributes_discarded: u64,
     pub(super) last_malformed: Option<String>,
+    /// What BFD says, while it watches.
+    pub(super) bfd: Option<BfdState>,
+    /// Why it does not.
+    pub(super) bfd_trouble: Option<String>,
     pub(super) local_address: Option<IpAddr>,
     session_type: Option<SessionType>,
 }
@@ -61,6 +65,8 @@ impl Peer {
             treated_as_withdraw: 0,
             attributes_discarded: 0,
             last_malformed: None,
+            bfd: None,
+            bfd_trouble: None,
             local_address: None,
             session_type: None,
         }

@@ -34,6 +34,7 @@ fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
     old.max_prefixes_restart = new.max_prefixes_restart;
     old.connect_retry = new.connect_retry;
     old.delay_open = new.delay_open;
+    old.bfd = new.bfd;
     old.send_hold_time = new.send_hold_time;
     old == *new
 }
@@ -137,6 +138,12 @@ impl Speaker {
         };
         if judged_by(&old) != judged_by(&config) {
             self.judge_again(slot);
+        }
+        if old.bfd != config.bfd
+            && let Some((conn, _)) = self.peer(slot).and_then(|peer| peer.session.established())
+        {
+            self.stop_bfd(slot, conn);
+            self.start_bfd(slot);
         }
         // Whether its routes are reflected concerns every group.
         if self.shared.sources[slot.index()].client != client {

@@ -178,7 +178,8 @@ impl Speaker {
                 if unreach.nlri.is_empty() && raw.nlri.is_empty() && parsed.reach.is_none() {
                     self.end_of_rib(slot, family);
                 }
-                self.prefixes(slot, family, unreach.nlri, Act::Withdraw)?;
+                self.prefixes(slot, family, unreach.nlri, Act::Withdraw)
+                    .map_err(|_| unreach.bad_nlri())?;
             }
             if let Some(reach) = &parsed.reach
                 && let Some(family) = Family::from_code(reach.afi, reach.safi)
@@ -189,7 +190,8 @@ impl Speaker {
                 } else {
                     self.set(slot, &canonical, reach.next_hop, &facts)
                 };
-                self.prefixes(slot, family, reach.nlri, act)?;
+                self.prefixes(slot, family, reach.nlri, act)
+                    .map_err(|_| reach.bad_nlri())?;
             }
             if v4 && !raw.nlri.is_empty() {
                 let act = match parsed.next_hop {

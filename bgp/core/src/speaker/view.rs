@@ -105,6 +105,9 @@ impl Speaker {
                 ));
             }
         }
+        if let Some(trouble) = &peer.bfd_trouble {
+            warnings.push(format!("BFD does not watch the way to it: {trouble}"));
+        }
         if let Some(limit) = config.max_prefixes {
             let held: u32 = peer.counts.iter().map(|counts| counts.received).sum();
             let warned_at = u64::from(limit) * u64::from(config.max_prefixes_warning) / 100;
@@ -154,6 +157,7 @@ impl Speaker {
             treated_as_withdraw: peer.treated_as_withdraw,
             attributes_discarded: peer.attributes_discarded,
             last_malformed: peer.last_malformed.clone(),
+            bfd: peer.bfd,
             warnings,
         }
     }

@@ -128,7 +128,7 @@ macro_rules! as_text {
         }
     )*};
 }
-pub(super) use as_text;
+pub(crate) use as_text;
 
 as_text!(Community, LargeCommunity);
 

@@ -16,17 +16,17 @@ use serde::{Deserialize, Serialize};
 use super::notification::{Notification, OpenError, printable};
 use crate::types::{Asn, Family};
 
-const MULTIPROTOCOL: u8 = 1; // RFC 4760, 8
-const ROUTE_REFRESH: u8 = 2; // RFC 2918, 2
-const EXTENDED_NEXT_HOP: u8 = 5; // RFC 8950, 4
-const EXTENDED_MESSAGE: u8 = 6; // RFC 8654, 3
-const ROLE: u8 = 9; // RFC 9234, 4.1
-const GRACEFUL_RESTART: u8 = 64; // RFC 4724, 3; RFC 8538, 2
-const FOUR_OCTET_AS: u8 = 65; // RFC 6793, 3
-const ADD_PATH: u8 = 69; // RFC 7911, 4
-const ENHANCED_REFRESH: u8 = 70; // RFC 7313, 3.1
-const LONG_LIVED: u8 = 71; // RFC 9494, 3
-const FQDN: u8 = 73; // draft-walton-bgp-hostname-capability
+pub(crate) const MULTIPROTOCOL: u8 = 1; // RFC 4760, 8
+pub(crate) const ROUTE_REFRESH: u8 = 2; // RFC 2918, 2
+pub(crate) const EXTENDED_NEXT_HOP: u8 = 5; // RFC 8950, 4
+pub(crate) const EXTENDED_MESSAGE: u8 = 6; // RFC 8654, 3
+pub(crate) const ROLE: u8 = 9; // RFC 9234, 4.1
+pub(crate) const GRACEFUL_RESTART: u8 = 64; // RFC 4724, 3; RFC 8538, 2
+pub(crate) const FOUR_OCTET_AS: u8 = 65; // RFC 6793, 3
+pub(crate) const ADD_PATH: u8 = 69; // RFC 7911, 4
+pub(crate) const ENHANCED_REFRESH: u8 = 70; // RFC 7313, 3.1
+pub(crate) const LONG_LIVED: u8 = 71; // RFC 9494, 3
+pub(crate) const FQDN: u8 = 73; // draft-walton-bgp-hostname-capability
 
 /// The forwarding state of a family was kept (RFC 4724, 3).
 const FORWARDING: u8 = 0x80;
@@ -90,7 +90,7 @@ pub struct Fqdn {
 
 impl Capabilities {
     /// Reads the capabilities of one optional parameter and adds them.
-    pub(super) fn decode(&mut self, mut bytes: &[u8]) -> Result<(), Notification> {
+    pub(crate) fn decode(&mut self, mut bytes: &[u8]) -> Result<(), Notification> {
         while let Some((&[code, len], rest)) = bytes.split_first_chunk() {
             let Some((value, rest)) = rest.split_at_checked(len.into()) else {
                 return Err(malformed(bytes));
@@ -195,7 +195,7 @@ impl Capabilities {
     }
 
     /// Appends all capabilities, one after the other.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         for &(afi, safi) in &self.families {
             let [a, b] = afi.to_be_bytes();
             put(out, MULTIPROTOCOL, &[a, b, 0, safi]);
@@ -361,7 +361,7 @@ impl GracefulRestart {
 }
 
 /// `ipv4-unicast`, or the numbers of a family that is none of ours.
-pub(super) fn family_name(afi: u16, safi: u8) -> String {
+pub(crate) fn family_name(afi: u16, safi: u8) -> String {
     match Family::from_code(afi, safi) {
         Some(family) => family.to_string(),
         None => format!("afi-{afi}-safi-{safi}"),
@@ -369,7 +369,7 @@ pub(super) fn family_name(afi: u16, safi: u8) -> String {
 }
 
 /// Capabilities that are not acted on, but whose names help an operator.
-fn unread_name(code: u8) -> Option<&'static str> {
+pub(crate) fn unread_name(code: u8) -> Option<&'static str> {
     Some(match code {
         3 => "outbound-route-filtering",                     // RFC 5291, 4
         7 => "bgpsec",                                       // RFC 8205, 2

@@ -8,7 +8,10 @@ use super::{
     decode_canonical, egress_attributes, encode_canonical, facts_of, frame, pack_reach_mp,
     pack_reach4, pack_withdraw_mp, pack_withdraw4, parse_attributes,
 };
-use crate::types::{Asn, Family, Prefix, RouterId};
+use crate::{
+    message,
+    types::{Asn, Family, Prefix, RouterId},
+};
 
 /// All properties; the first octet chooses which one.
 pub fn fuzz_one(data: &[u8]) {
@@ -140,6 +143,60 @@ fn update_with(body: &[u8], as4: bool, ebgp: bool, add_path: bool) {
             assert!(notification.code == 3 && parsed.malformed.is_some());
             assert!(canonical.is_empty());
         }
+    }
+}
+
+/// Octets as `wayleave bgp decode` takes them: every one is in a message or in a rest that is cut
+/// off, and a message made of what was read says the same. The first octet is the session's.
+pub fn decoded(data: &[u8]) {
+    let Some((mode, mut rest)) = data.split_first() else {
+        return;
+    };
+    let options = message::Options {
+        as4: mode & 1 == 0,
+        ebgp: mode & 2 == 0,
+        add_path: [mode & 4 != 0, mode & 8 != 0],
+        extended: mode & 16 != 0,
+    };
+    while let message::Step::Message(first, taken) = message::next(rest, &options, true) {
+        assert!(taken > 0 && taken <= rest.len());
+        assert_eq!(
+            first.verdict == message::Outcome::Ok,
+            first.section.is_none()
+        );
+        assert_eq!(
+            first.reset.is_some(),
+            first.verdict == message::Outcome::SessionReset
+        );
+        // What decided is among what was found, and nothing stronger is.
+        let decided = first
+            .problems
+            .iter()
+            .filter(|found| found.verdict == first.verdict);
+        assert!(
+            first
+                .section
+                .iter()
+                .all(|section| decided.clone().any(|found| found.section == *section))
+        );
+        assert!(
+            first
+                .problems
+                .iter()
+                .all(|found| found.verdict <= first.verdict)
+        );
+        let mut made = Vec::new();
+        message::encode(&first, &options, &mut made).expect("what was read can be made");
+        let mut again = message::decode(&made, &options).expect("what was made is whole");
+        if first.verdict != message::Outcome::Ok {
+            // Attributes are put in order, so that of several errors another one is the first.
+            again.verdict = first.verdict;
+            again.section.clone_from(&first.section);
+            again.reset.clone_from(&first.reset);
+            again.problems.clone_from(&first.problems);
+        }
+        assert_eq!(*first, again);
+        rest = rest.get(taken..).unwrap_or_default();
     }
 }
 

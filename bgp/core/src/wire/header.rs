@@ -9,6 +9,8 @@
 //! +-------------------------------+---------------+
 //! ```
 
+use serde::{Deserialize, Serialize};
+
 use super::notification::{HeaderError, Notification};
 
 /// Octets in a header (RFC 4271, 4.1).
@@ -23,7 +25,8 @@ pub const MAX_EXTENDED: usize = 65_535;
 const MARKER: [u8; 16] = [0xFF; 16];
 
 /// The five types (RFC 4271, 4.1; RFC 2918, 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING-KEBAB-CASE")]
 pub enum MessageKind {
     /// OPEN.
     Open = 1,
@@ -62,7 +65,7 @@ impl MessageKind {
 
     /// The lengths a message of this type can have, header included (RFC 4271, 6.1; RFC 2918, 3;
     /// RFC 8654, 4 for what stays at 4096).
-    fn lengths(self, max_len: usize) -> (usize, usize) {
+    pub(crate) fn lengths(self, max_len: usize) -> (usize, usize) {
         match self {
             Self::Open => (29, MAX_MESSAGE.min(max_len)),
             Self::Update => (23, max_len),
@@ -128,7 +131,7 @@ pub fn keepalive() -> [u8; HEADER_LEN] {
 
 /// Appends a header whose length is filled in by [`finish`]; returns where the message starts.
 #[inline]
-pub(super) fn begin(out: &mut Vec<u8>, kind: MessageKind) -> usize {
+pub(crate) fn begin(out: &mut Vec<u8>, kind: MessageKind) -> usize {
     let start = out.len();
     let mut header = [0xFF; HEADER_LEN];
     let [.., high, low, code] = &mut header;
@@ -139,7 +142,7 @@ pub(super) fn begin(out: &mut Vec<u8>, kind: MessageKind) -> usize {
 
 /// Completes the message begun at `start` with everything appended since.
 #[inline]
-pub(super) fn finish(out: &mut [u8], start: usize) {
+pub(crate) fn finish(out: &mut [u8], start: usize) {
     let len = out.len() - start;
     patch_u16(out, start + MARKER.len(), len);
 }

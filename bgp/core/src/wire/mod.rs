@@ -14,7 +14,7 @@
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 mod attribute;
-mod capability;
+pub(crate) mod capability;
 pub mod fuzz;
 mod header;
 mod nlri;
@@ -25,13 +25,16 @@ mod refresh;
 mod update;
 
 pub use attribute::{
-    AttrFacts, DecodeContext, Egress, Malformed, MpReach, MpUnreach, Parsed, Problem, Reflect,
-    Verdict, attribute_name, cluster_list_contains, contains_large_community, decode_canonical,
-    egress_attributes, encode_canonical, facts_of, has_large_community, parse_attributes,
-    path_contains,
+    Approach, AttrFacts, DecodeContext, Egress, Malformed, MpReach, MpUnreach, Parsed, Problem,
+    Reflect, Verdict, attribute_name, cluster_list_contains, contains_large_community,
+    decode_canonical, egress_attributes, encode_canonical, facts_of, has_large_community,
+    parse_attributes, path_contains,
 };
+pub(crate) use attribute::{Tlvs, Witness, parse_before, push, spec, table};
+pub(crate) use capability::family_name;
 pub use capability::{Capabilities, Fqdn, GracefulRestart};
 pub use header::{Frame, HEADER_LEN, MAX_EXTENDED, MAX_MESSAGE, MessageKind, frame, keepalive};
+pub(crate) use header::{begin, finish};
 pub use nlri::{Nlri4, Nlri6, put_nlri4, put_nlri6};
 pub use notification::{
     Cease, FsmError, HeaderError, Notification, OpenError, RefreshError, UpdateError,

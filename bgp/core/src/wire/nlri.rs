@@ -92,7 +92,8 @@ iterate!(Nlri4, Ipv4Prefix, u32, 4);
 iterate!(Nlri6, Ipv6Prefix, u128, 16);
 
 /// RFC 4271, 6.3; a session reset also under RFC 7606, 5.3, because what the rest of the field
-/// says cannot be known.
+/// says cannot be known. Who reads a list inside of an attribute says [`super::MpReach::bad_nlri`]
+/// instead.
 #[cold]
 fn invalid_network_field() -> Notification {
     Notification::update_error(UpdateError::InvalidNetworkField)

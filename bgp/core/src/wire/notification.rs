@@ -281,11 +281,11 @@ impl Notification {
         (!text.is_empty()).then(|| printable(text))
     }
 
-    fn has_communication(&self) -> bool {
+    pub(crate) fn has_communication(&self) -> bool {
         self.is_cease(Cease::AdministrativeShutdown) || self.is_cease(Cease::AdministrativeReset)
     }
 
-    fn names(&self) -> (Option<&'static str>, Option<&'static str>) {
+    pub(crate) fn names(&self) -> (Option<&'static str>, Option<&'static str>) {
         let code = match self.code {
             MESSAGE_HEADER_ERROR => "Message Header Error",
             OPEN_ERROR => "OPEN Message Error",

@@ -10,3 +10,5 @@ mod routing;
 mod session;
 mod standards;
 mod storm;
+mod verdicts;
+mod ways;

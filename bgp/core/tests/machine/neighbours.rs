@@ -103,6 +103,7 @@ fn routes_of_a_family_without_an_address_of_ours_are_told_when_there_is_one() {
         own_v6: own_v6.map(|text| text.parse().unwrap()),
         link_local: None,
         interface: None,
+        link: None,
     };
     assert_eq!(net.speakers[0].undescribed().count(), 0);
     net.speakers[0].described(conn, info(None));
@@ -214,6 +215,7 @@ fn with_neighbour(
         own_v6: None,
         link_local: None,
         interface: None,
+        link: None,
     };
     let conn = speaker.accepted(Time(0), info).unwrap();
     let mut open = Vec::new();

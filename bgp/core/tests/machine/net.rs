@@ -128,6 +128,7 @@ impl Net {
             own_v6: Some(v6(local)),
             link_local: None,
             interface: None,
+            link: None,
         }
     }
 
@@ -232,6 +233,7 @@ impl Net {
 
     fn act(&mut self, n: usize, action: Action) {
         match action {
+            Action::BfdStart { .. } | Action::BfdStop { .. } => {}
             Action::Connect { conn, remote, .. } => {
                 let target = self
                     .addresses

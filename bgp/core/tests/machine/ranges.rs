@@ -43,6 +43,7 @@ fn call_at(speaker: &mut Speaker, now: Time, from: usize, to: usize) -> Option<C
         own_v6: None,
         link_local: None,
         interface: None,
+        link: None,
     };
     speaker.accepted(now, info)
 }

@@ -5,6 +5,8 @@ mod allocation;
 mod as4;
 mod attributes;
 mod build;
+mod decode;
+mod decode_properties;
 mod egress;
 mod golden;
 mod messages;

@@ -1,10 +1,10 @@
 //! RFC 7606 for every attribute, by tables: what is wrong, what is done, which section says so.
 
-use wayleave_bgp_core::wire::Problem;
+use wayleave_bgp_core::wire::{DecodeContext, Malformed, Problem};
 
 use crate::build::{
     Decided, EXTENDED, EXTERNAL, INTERNAL, OLD_INTERNAL, OPTIONAL, PARTIAL, TRANSITIVE, attr,
-    judge, mp_reach, old_segment, segment, sized, with_mandatory_but,
+    judge, judge_with, mp_reach, old_segment, segment, sized, with_mandatory_but,
 };
 
 const WELL_KNOWN: u8 = TRANSITIVE;
@@ -21,7 +21,9 @@ pub(crate) enum Then {
 pub(crate) struct Row {
     pub(crate) code: u8,
     pub(crate) flags: u8,
-    /// A value that is well-formed from an internal peer with four-octet AS numbers.
+    /// The session it may come over.
+    pub(crate) context: DecodeContext,
+    /// A value that is well-formed from an internal peer.
     pub(crate) good: Vec<u8>,
     /// Lengths that are wrong; the value is cut or padded to them.
     pub(crate) bad_lengths: &'static [usize],
@@ -31,10 +33,30 @@ pub(crate) struct Row {
     pub(crate) internal_only: bool,
 }
 
+impl Row {
+    /// The mandatory attributes of such a session, but this one, then `more`.
+    pub(crate) fn with_mandatory(&self, more: &[u8]) -> Vec<u8> {
+        if self.context.as4 {
+            return with_mandatory_but(self.code, more);
+        }
+        let path = attr(WELL_KNOWN, 2, &old_segment(2, &[23_456, 65_001]));
+        with_mandatory_but(2, &[path.as_slice(), more].concat())
+    }
+
+    fn judge(&self, more: &[u8]) -> (Decided, Option<Malformed>, Vec<u8>) {
+        judge(&self.with_mandatory(more), self.context)
+    }
+}
+
 pub(crate) fn rows() -> Vec<Row> {
     let row = |code, flags, good: &[u8], bad_lengths, then, section| Row {
         code,
         flags,
+        context: if matches!(code, 17 | 18) {
+            OLD_INTERNAL
+        } else {
+            INTERNAL
+        },
         good: good.to_vec(),
         bad_lengths,
         then,
@@ -127,6 +149,22 @@ pub(crate) fn rows() -> Vec<Row> {
             "RFC 7606, 7.14",
         ),
         row(
+            17,
+            BOTH,
+            &segment(2, &[100_000]),
+            &[0, 2, 4, 5, 7],
+            Discard,
+            "RFC 6793, 6",
+        ),
+        row(
+            18,
+            BOTH,
+            &[0, 1, 0x86, 0xA0, 192, 0, 2, 1],
+            &[0, 6, 7, 9],
+            Discard,
+            "RFC 6793, 6",
+        ),
+        row(
             25,
             BOTH,
             &[7; 20],
@@ -156,9 +194,8 @@ pub(crate) fn rows() -> Vec<Row> {
 #[test]
 fn every_attribute_is_accepted_as_its_rfc_draws_it() {
     for row in rows() {
-        let raw = with_mandatory_but(row.code, &attr(row.flags, row.code, &row.good));
         assert_eq!(
-            judge(&raw, INTERNAL).0,
+            row.judge(&attr(row.flags, row.code, &row.good)).0,
             Decided::Ok,
             "attribute {}",
             row.code
@@ -167,9 +204,8 @@ fn every_attribute_is_accepted_as_its_rfc_draws_it() {
         // received", a length of two octets is as good as one, and the Partial bit is not among
         // those that RFC 7606, 3 c judges (RFC 4271, 4.3).
         for flags in [row.flags | 0x0F, row.flags | EXTENDED, row.flags | PARTIAL] {
-            let raw = with_mandatory_but(row.code, &attr(flags, row.code, &row.good));
             assert_eq!(
-                judge(&raw, INTERNAL).0,
+                row.judge(&attr(flags, row.code, &row.good)).0,
                 Decided::Ok,
                 "attribute {}",
                 row.code
@@ -183,8 +219,7 @@ fn every_wrong_length_leads_to_what_the_attributes_section_says() {
     for row in rows() {
         for &len in row.bad_lengths {
             let bad = attr(row.flags, row.code, &sized(&row.good, len));
-            let raw = with_mandatory_but(row.code, &bad);
-            let (decided, malformed, canonical) = judge(&raw, INTERNAL);
+            let (decided, malformed, canonical) = row.judge(&bad);
             let what = format!("attribute {} of {len} octets: {decided:?}", row.code);
             match (row.then, decided) {
                 (Then::Withdraw, Decided::Withdraw(_)) => assert!(canonical.is_empty()),
@@ -208,7 +243,7 @@ fn every_wrong_optional_or_transitive_bit_is_treated_as_withdraw_or_resets() {
     for row in rows() {
         for flip in [OPTIONAL, TRANSITIVE, BOTH] {
             let bad = attr(row.flags ^ flip, row.code, &row.good);
-            let (decided, malformed, _) = judge(&with_mandatory_but(row.code, &bad), INTERNAL);
+            let (decided, malformed, _) = row.judge(&bad);
             let (expected, section) = match row.then {
                 Then::Reset => (Decided::Reset(3, 4), "RFC 7606, 5.3"),
                 Then::Withdraw | Then::Discard => {
@@ -230,16 +265,14 @@ fn every_wrong_optional_or_transitive_bit_is_treated_as_withdraw_or_resets() {
 fn the_first_of_two_counts_and_two_multiprotocol_attributes_reset() {
     for row in rows() {
         let good = attr(row.flags, row.code, &row.good);
-        let alone = with_mandatory_but(row.code, &good);
         // The second one is even malformed: it is left out before anybody looks.
         let second = attr(row.flags ^ OPTIONAL, row.code, &[9; 31]);
-        let twice = [alone.clone(), second].concat();
-        let (decided, malformed, canonical) = judge(&twice, INTERNAL);
+        let (decided, malformed, canonical) = row.judge(&[good.clone(), second].concat());
         match row.then {
             Then::Reset => assert_eq!(decided, Decided::Reset(3, 1)),
             Then::Withdraw | Then::Discard => {
                 assert_eq!(decided, Decided::Discard(Problem::Duplicate));
-                assert_eq!(canonical, judge(&alone, INTERNAL).2);
+                assert_eq!(canonical, row.judge(&good).2);
             }
         }
         assert_eq!(malformed.expect("a reason").section, "RFC 7606, 3 g");
@@ -255,8 +288,12 @@ fn the_first_of_two_counts_and_two_multiprotocol_attributes_reset() {
 #[test]
 fn what_only_internal_peers_may_send_is_discarded_from_external_ones() {
     for row in rows() {
-        let raw = with_mandatory_but(row.code, &attr(row.flags, row.code, &row.good));
-        let (decided, malformed, canonical) = judge(&raw, EXTERNAL);
+        let external = DecodeContext {
+            ebgp: true,
+            ..row.context
+        };
+        let raw = row.with_mandatory(&attr(row.flags, row.code, &row.good));
+        let (decided, malformed, canonical) = judge(&raw, external);
         if row.internal_only {
             assert_eq!(decided, Decided::Discard(Problem::FromExternal));
             assert_eq!(malformed.expect("a reason").section, row.section);
@@ -433,10 +470,80 @@ fn attributes_for_old_speakers_are_discarded_when_malformed_or_from_a_new_one() 
         old(&attr(OPTIONAL, 18, &[1; 8])),
         Decided::Withdraw(Problem::Flags)
     );
-    for (code, value) in [(17, segment(2, &[100_000])), (18, vec![1; 8])] {
-        let raw = with_mandatory_but(0, &attr(BOTH, code, &value));
-        let (decided, _, canonical) = judge(&raw, INTERNAL);
+    // From a new one whatever it looks like, flags too: "MUST discard the path attribute".
+    for (flags, code, value) in [
+        (BOTH, 17, segment(2, &[100_000])),
+        (BOTH, 18, vec![1; 8]),
+        (OPTIONAL, 17, vec![1]),
+        (TRANSITIVE, 18, vec![]),
+    ] {
+        let raw = with_mandatory_but(0, &attr(flags, code, &value));
+        let (decided, malformed, canonical) = judge(&raw, INTERNAL);
         assert_eq!(decided, Decided::Discard(Problem::FromNewSpeaker));
+        assert_eq!(malformed.expect("a reason").section, "RFC 6793, 6");
         assert_eq!(canonical, judge(&with_mandatory_but(0, &[]), INTERNAL).2);
     }
+}
+
+/// RFC 7311, 3.3: where no session is configured to carry it, AIGP is "quietly ignored and not
+/// passed along", and so not handed on either by one whose sender marked it as transitive.
+#[test]
+fn aigp_is_quietly_ignored_whatever_it_looks_like() {
+    let without = judge(&with_mandatory_but(0, &[]), INTERNAL);
+    let metric = [1, 0, 11, 0, 0, 0, 0, 0, 0, 0, 9];
+    for flags in [OPTIONAL, BOTH, TRANSITIVE, 0] {
+        for value in [&metric[..], &metric[..5], &[]] {
+            let raw = with_mandatory_but(0, &attr(flags, 26, value));
+            assert_eq!(judge(&raw, INTERNAL), without);
+            assert_eq!(judge(&raw, EXTERNAL), without);
+        }
+    }
+}
+
+/// RFC 4760, 3: a NEXT_HOP beside prefixes of MP_REACH_NLRI alone SHOULD be ignored. Some daemons
+/// fill it with zeros.
+#[test]
+fn a_malformed_next_hop_matters_only_where_an_ipv4_prefix_needs_it() {
+    let reach = attr(OPTIONAL, 14, &mp_reach(2, 16, &[16, 0x20, 1]));
+    let others = with_mandatory_but(3, &[]);
+    for bad in [
+        attr(WELL_KNOWN, 3, &[0, 0, 0, 0]),
+        attr(WELL_KNOWN, 3, &[1; 16]),
+        attr(OPTIONAL, 3, &[192, 0, 2, 1]),
+    ] {
+        for raw in [
+            [&reach[..], &others, &bad].concat(),
+            [&others[..], &bad, &reach].concat(),
+        ] {
+            let (decided, malformed, canonical) = judge_with(&raw, INTERNAL, false);
+            assert!(matches!(decided, Decided::Discard(_)), "{decided:?}");
+            let malformed = malformed.expect("a reason");
+            assert_eq!((malformed.code, malformed.section), (3, "RFC 4760, 3"));
+            let alone = [&others[..], &reach].concat();
+            assert_eq!(canonical, judge_with(&alone, INTERNAL, false).2);
+            assert!(matches!(judge(&raw, INTERNAL).0, Decided::Withdraw(_)));
+        }
+        // Nothing at all is announced: RFC 7606, 5.2 asks for more than to ignore it.
+        let raw = [&others[..], &bad].concat();
+        assert!(matches!(
+            judge_with(&raw, INTERNAL, false).0,
+            Decided::Reset(3, _)
+        ));
+    }
+}
+
+/// So that no attribute comes into the table without its row here.
+#[test]
+fn every_attribute_that_is_known_has_its_row() {
+    let known: Vec<u8> = (0..=255)
+        .filter(|&code| {
+            // Marked as well-known, all but those that are known reset the session.
+            judge(&with_mandatory_but(code, &attr(0, code, &[])), INTERNAL).0
+                != Decided::Reset(3, 2)
+        })
+        .collect();
+    let mut rows: Vec<u8> = rows().iter().map(|row| row.code).collect();
+    rows.push(26);
+    rows.sort_unstable();
+    assert_eq!(known, rows);
 }

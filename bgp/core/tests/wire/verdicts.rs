@@ -70,7 +70,7 @@ fn without_anything_announced_an_error_that_is_not_a_discard_resets() {
             continue;
         };
         let raw = attr(row.flags, row.code, &sized(&row.good, len));
-        let (decided, malformed, _) = judge_with(&raw, INTERNAL, false);
+        let (decided, malformed, _) = judge_with(&raw, row.context, false);
         match row.then {
             Then::Discard => assert!(matches!(decided, Decided::Discard(_))),
             Then::Withdraw => {

@@ -157,6 +157,7 @@ fn connect(speaker: &mut Speaker, n: u8) -> (ConnId, usize) {
         own_v6: Some([0xfd00, 0, 0, 0, 0, 0, 0, 100].into()),
         link_local: None,
         interface: None,
+        link: None,
     };
     let conn = speaker.accepted(Time(0), info).unwrap();
     let mut open = Vec::new();

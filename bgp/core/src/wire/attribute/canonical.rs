@@ -18,18 +18,18 @@ use crate::{
 
 /// One attribute where it lies.
 #[derive(Clone, Copy)]
-pub(super) struct Tlv<'a> {
-    pub(super) flags: u8,
-    pub(super) code: u8,
-    pub(super) value: &'a [u8],
+pub(crate) struct Tlv<'a> {
+    pub(crate) flags: u8,
+    pub(crate) code: u8,
+    pub(crate) value: &'a [u8],
     /// All of it.
     pub(super) whole: &'a [u8],
 }
 
 /// The attributes one after the other; ends where they do not add up, `rest` not empty then.
 #[derive(Clone)]
-pub(super) struct Tlvs<'a> {
-    pub(super) rest: &'a [u8],
+pub(crate) struct Tlvs<'a> {
+    pub(crate) rest: &'a [u8],
 }
 
 impl<'a> Iterator for Tlvs<'a> {
@@ -69,7 +69,7 @@ pub(super) fn value(canonical: &[u8], code: u8) -> Option<&[u8]> {
 /// Appends an attribute; `flags` without the length bit. More than 65535 octets are cut, which
 /// no message holds: packing refuses such a route.
 #[inline]
-pub(super) fn push(out: &mut Vec<u8>, flags: u8, code: u8, value: &[u8]) {
+pub(crate) fn push(out: &mut Vec<u8>, flags: u8, code: u8, value: &[u8]) {
     match u8::try_from(value.len()) {
         Ok(len) => out.extend_from_slice(&[flags, code, len]),
         Err(_) => {

@@ -19,9 +19,10 @@ mod egress;
 mod facts;
 mod parse;
 mod path;
-mod table;
+pub(crate) mod table;
 mod verdict;
 
+pub(crate) use canonical::{Tlvs, push};
 pub use canonical::{decode_canonical, encode_canonical};
 pub use egress::{Egress, Reflect, egress_attributes};
 pub use facts::{
@@ -29,6 +30,8 @@ pub use facts::{
     path_contains,
 };
 pub use parse::{DecodeContext, MpReach, MpUnreach, Parsed, parse_attributes};
+pub(crate) use parse::{Witness, parse_before};
 pub use table::attribute_name;
+pub(crate) use table::spec;
 pub(super) use table::{EXTENDED_LENGTH, MP_REACH_NLRI, MP_UNREACH_NLRI, OPTIONAL};
-pub use verdict::{Malformed, Problem, Verdict};
+pub use verdict::{Approach, Malformed, Problem, Verdict};

@@ -15,12 +15,12 @@ use super::{
     facts::AttrFacts,
     path,
     table::{
-        AGGREGATOR, AS_PATH, AS4_AGGREGATOR, AS4_PATH, External, LARGE_COMMUNITY, MP_REACH_NLRI,
-        MP_UNREACH_NLRI, NEXT_HOP, OPTIONAL, ORIGIN, OnMalformed, PARTIAL, Spec, TRANSITIVE, spec,
+        AGGREGATOR, AS_PATH, AS4_AGGREGATOR, AS4_PATH, LARGE_COMMUNITY, MP_REACH_NLRI,
+        MP_UNREACH_NLRI, NEXT_HOP, OPTIONAL, ORIGIN, PARTIAL, Spec, TRANSITIVE, TakenFrom, spec,
     },
-    verdict::{Malformed, Problem, Verdict},
+    verdict::{Approach, Malformed, Problem, Verdict},
 };
-use crate::attributes::NextHop;
+use crate::{attributes::NextHop, wire::notification::Notification};
 
 /// What a session negotiated, as far as it changes how attributes are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -60,6 +60,32 @@ pub struct MpReach<'a> {
     pub next_hop: NextHop,
     /// The prefixes.
     pub nlri: &'a [u8],
+    /// The whole attribute as it came.
+    pub attribute: &'a [u8],
+}
+
+impl<'a> MpReach<'a> {
+    /// The next hop as it came, of any family.
+    pub fn next_hop_octets(&self) -> &'a [u8] {
+        let value = Tlvs {
+            rest: self.attribute,
+        }
+        .next()
+        .map_or(&[][..], |tlv| tlv.value);
+        match *value {
+            [_, _, _, len, ref rest @ ..] => rest.get(..len.into()).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    /// What is wrong when [`Self::nlri`] cannot be read: see [`MpUnreach::BAD_NLRI`].
+    pub const BAD_NLRI: Malformed = bad_nlri(MP_REACH_NLRI);
+
+    /// What the peer is told then.
+    #[cold]
+    pub fn bad_nlri(&self) -> Notification {
+        Self::BAD_NLRI.notification(self.attribute)
+    }
 }
 
 /// MP_UNREACH_NLRI (RFC 4760, 4); without any prefix it is End-of-RIB (RFC 4724, 2).
@@ -71,6 +97,49 @@ pub struct MpUnreach<'a> {
     pub safi: u8,
     /// The prefixes.
     pub nlri: &'a [u8],
+    /// The whole attribute as it came.
+    pub attribute: &'a [u8],
+}
+
+impl MpUnreach<'_> {
+    /// What is wrong when [`Self::nlri`] cannot be read: the attribute is "incorrect" (RFC 7606,
+    /// 5.3), nothing in it can be withdrawn (3 j), and RFC 4760, 7 says with which code the
+    /// session SHOULD end: 3/9, Optional Attribute Error. 3/10 is for the two fields of the UPDATE
+    /// itself (RFC 4271, 6.3).
+    pub const BAD_NLRI: Malformed = bad_nlri(MP_UNREACH_NLRI);
+
+    /// What the peer is told then.
+    #[cold]
+    pub fn bad_nlri(&self) -> Notification {
+        Self::BAD_NLRI.notification(self.attribute)
+    }
+}
+
+const fn bad_nlri(code: u8) -> Malformed {
+    Malformed {
+        code,
+        problem: Problem::Prefix,
+        section: "RFC 7606, 5.3",
+    }
+}
+
+/// Who wants to hear of every problem, and not of the strongest alone.
+pub(crate) trait Witness {
+    /// Read on after an error that resets the session anyway.
+    const READS_ON: bool;
+
+    /// One problem, and what it alone would lead to.
+    fn saw(&mut self, approach: Approach, malformed: Malformed);
+}
+
+/// A session, to which the verdict is enough.
+struct Nobody;
+
+impl Witness for Nobody {
+    const READS_ON: bool = false;
+
+    #[inline]
+    fn saw(&mut self, _: Approach, _: Malformed) {}
 }
 
 /// Reads the attributes of an UPDATE and writes them in canonical form (see the head of this
@@ -86,9 +155,25 @@ pub fn parse_attributes<'a>(
     has_ipv4_nlri: bool,
     canonical: &mut Vec<u8>,
 ) -> Parsed<'a> {
+    parse_before(&mut Nobody, raw, ctx, has_ipv4_nlri, canonical)
+}
+
+/// The same for one who wants to hear of every problem. The verdict is the same too; past an
+/// error that resets the session, `reach` and `unreach` may be there beside it.
+#[inline]
+pub(crate) fn parse_before<'a, W: Witness>(
+    witness: &mut W,
+    raw: &'a [u8],
+    ctx: &DecodeContext,
+    has_ipv4_nlri: bool,
+    canonical: &mut Vec<u8>,
+) -> Parsed<'a> {
     canonical.clear();
     let mut reader = Reader {
+        witness,
         ctx: *ctx,
+        refused: TakenFrom::refused(ctx),
+        has_ipv4_nlri,
         canonical,
         seen: [0; 4],
         last_code: 0,
@@ -96,6 +181,7 @@ pub fn parse_attributes<'a>(
         old_aggregator: None,
         as4_path: None,
         as4_aggregator: None,
+        spare_next_hop: None,
         offender: &[],
         parsed: Parsed {
             verdict: Verdict::Ok,
@@ -120,14 +206,18 @@ pub fn parse_attributes<'a>(
     if !whole {
         reader.treat_as_withdraw(&[], 0, Problem::Overrun, "RFC 7606, 4");
     }
-    reader.finish(has_ipv4_nlri)
+    reader.finish()
 }
 
 /// The verdict is a reset already: nothing can make it worse.
 struct Closed;
 
-struct Reader<'a, 'c> {
+struct Reader<'a, 'c, W> {
+    witness: &'c mut W,
     ctx: DecodeContext,
+    /// Bits of [`TakenFrom`] that this session does not take.
+    refused: u8,
+    has_ipv4_nlri: bool,
     canonical: &'c mut Vec<u8>,
     /// Codes that have stood there, as bits.
     seen: [u64; 4],
@@ -138,12 +228,14 @@ struct Reader<'a, 'c> {
     old_aggregator: Option<&'a [u8]>,
     as4_path: Option<&'a [u8]>,
     as4_aggregator: Option<&'a [u8]>,
+    /// A malformed NEXT_HOP that no IPv4 prefix needs, and what is wrong with it.
+    spare_next_hop: Option<(&'a [u8], Problem, &'static str)>,
     /// The attribute that has to be withdrawn for, as it came.
     offender: &'a [u8],
     parsed: Parsed<'a>,
 }
 
-impl<'a> Reader<'a, '_> {
+impl<'a, W: Witness> Reader<'a, '_, W> {
     #[inline]
     fn take(&mut self, tlv: &Tlv<'a>) -> Result<(), Closed> {
         if self.mark_seen(tlv.code) {
@@ -152,8 +244,8 @@ impl<'a> Reader<'a, '_> {
         let Some(spec) = spec(tlv.code) else {
             return self.unknown(tlv);
         };
-        if self.ctx.ebgp && spec.external == External::Discard {
-            self.discard(tlv.code, Problem::FromExternal, spec.section);
+        if self.refused & spec.taken_from as u8 != 0 {
+            self.refuse(spec);
             return Ok(());
         }
         if (tlv.flags ^ spec.flags) & (OPTIONAL | TRANSITIVE) != 0 {
@@ -258,6 +350,7 @@ impl<'a> Reader<'a, '_> {
             safi,
             next_hop,
             nlri,
+            attribute: tlv.whole,
         });
         let usable = match next_hop.addr {
             _ if !matches!((afi, safi), (1 | 2, 1)) => true,
@@ -279,8 +372,20 @@ impl<'a> Reader<'a, '_> {
             afi: u16::from_be_bytes([a, b]),
             safi,
             nlri,
+            attribute: tlv.whole,
         });
         Ok(())
+    }
+
+    /// Leaves out what this session does not take, without a look at it.
+    #[cold]
+    fn refuse(&mut self, spec: &Spec) {
+        let problem = match spec.taken_from {
+            TakenFrom::Internal => Problem::FromExternal,
+            TakenFrom::OldSpeakers => Problem::FromNewSpeaker,
+            TakenFrom::Nobody | TakenFrom::Anybody => return,
+        };
+        self.discard(spec.code, problem, spec.section);
     }
 
     #[cold]
@@ -296,12 +401,14 @@ impl<'a> Reader<'a, '_> {
     #[cold]
     fn bad_flags(&mut self, tlv: &Tlv<'a>, spec: &Spec) -> Result<(), Closed> {
         match spec.on_malformed {
-            OnMalformed::Reset => self.reset(tlv, Problem::Flags, "RFC 7606, 5.3"),
+            // "incorrect" (RFC 7606, 5.3), so the procedures of RFC 4271 and RFC 4760 stay (3 j).
+            // Of their two subcodes this one says what is wrong.
+            Approach::Reset => self.reset(tlv, Problem::Flags, "RFC 7606, 5.3"),
             // Also where a wrong length is only discarded: "the 'treat-as-withdraw' approach
             // used, unless the specification for the attribute mandates different handling for
             // incorrect Attribute Flags", and none does.
-            OnMalformed::Discard | OnMalformed::TreatAsWithdraw => {
-                self.treat_as_withdraw(tlv.whole, tlv.code, Problem::Flags, "RFC 7606, 3 c");
+            Approach::Discard | Approach::TreatAsWithdraw => {
+                self.withdraw_for(tlv, Problem::Flags, "RFC 7606, 3 c");
                 Ok(())
             }
         }
@@ -317,13 +424,21 @@ impl<'a> Reader<'a, '_> {
             spec.section
         };
         match spec.on_malformed {
-            OnMalformed::Reset => return self.reset(tlv, problem, section),
-            OnMalformed::Discard => self.discard(tlv.code, problem, section),
-            OnMalformed::TreatAsWithdraw => {
-                self.treat_as_withdraw(tlv.whole, tlv.code, problem, section);
-            }
+            Approach::Reset => return self.reset(tlv, problem, section),
+            Approach::Discard => self.discard(tlv.code, problem, section),
+            Approach::TreatAsWithdraw => self.withdraw_for(tlv, problem, section),
         }
         Ok(())
+    }
+
+    /// Treat-as-withdraw, unless it turns out that the attribute does not matter.
+    #[cold]
+    fn withdraw_for(&mut self, tlv: &Tlv<'a>, problem: Problem, section: &'static str) {
+        if tlv.code == NEXT_HOP && !self.has_ipv4_nlri {
+            self.spare_next_hop = Some((tlv.whole, problem, section));
+        } else {
+            self.treat_as_withdraw(tlv.whole, tlv.code, problem, section);
+        }
     }
 
     #[cold]
@@ -333,6 +448,7 @@ impl<'a> Reader<'a, '_> {
             problem,
             section,
         };
+        self.witness.saw(Approach::Discard, malformed);
         if self.parsed.verdict == Verdict::Ok {
             self.parsed.verdict = Verdict::Discard(malformed);
             self.parsed.malformed = Some(malformed);
@@ -352,6 +468,7 @@ impl<'a> Reader<'a, '_> {
             problem,
             section,
         };
+        self.witness.saw(Approach::TreatAsWithdraw, malformed);
         if matches!(self.parsed.verdict, Verdict::Ok | Verdict::Discard(_)) {
             self.parsed.verdict = Verdict::TreatAsWithdraw(malformed);
             self.parsed.malformed = Some(malformed);
@@ -371,12 +488,16 @@ impl<'a> Reader<'a, '_> {
             problem,
             section,
         };
-        self.parsed.verdict = Verdict::Reset(malformed.notification(tlv.whole));
-        self.parsed.malformed = Some(malformed);
-        Err(Closed)
+        self.witness.saw(Approach::Reset, malformed);
+        if !matches!(self.parsed.verdict, Verdict::Reset(_)) {
+            self.parsed.verdict = Verdict::Reset(malformed.notification(tlv.whole));
+            self.parsed.malformed = Some(malformed);
+        }
+        if W::READS_ON { Ok(()) } else { Err(Closed) }
     }
 
-    fn finish(mut self, has_ipv4_nlri: bool) -> Parsed<'a> {
+    fn finish(mut self) -> Parsed<'a> {
+        let has_ipv4_nlri = self.has_ipv4_nlri;
         if !self.ctx.as4 {
             self.merge_old_speaker();
         }
@@ -384,6 +505,15 @@ impl<'a> Reader<'a, '_> {
             .parsed
             .reach
             .is_some_and(|reach| !reach.nlri.is_empty());
+        if let Some((whole, problem, section)) = self.spare_next_hop {
+            // "If such a message contains the NEXT_HOP attribute, the BGP speaker that receives the
+            // message SHOULD ignore this attribute" (RFC 4760, 3). Some fill it with zeros.
+            if reaches_mp {
+                self.discard(NEXT_HOP, problem, "RFC 4760, 3");
+            } else {
+                self.treat_as_withdraw(whole, NEXT_HOP, problem, section);
+            }
+        }
         if has_ipv4_nlri || reaches_mp {
             for code in [ORIGIN, AS_PATH, NEXT_HOP] {
                 let due = code != NEXT_HOP || has_ipv4_nlri;
@@ -395,12 +525,13 @@ impl<'a> Reader<'a, '_> {
             // "if any path attribute errors are encountered in such an UPDATE message and if any
             // encountered error specifies an error-handling approach other than 'attribute
             // discard', then the 'session reset' approach MUST be used" (RFC 7606, 5.2)
-            let section = "RFC 7606, 5.2";
-            self.parsed.verdict = Verdict::Reset(malformed.notification(self.offender));
-            self.parsed.malformed = Some(Malformed {
-                section,
+            let hopeless = Malformed {
+                section: "RFC 7606, 5.2",
                 ..malformed
-            });
+            };
+            self.witness.saw(Approach::Reset, hopeless);
+            self.parsed.verdict = Verdict::Reset(malformed.notification(self.offender));
+            self.parsed.malformed = Some(hopeless);
         }
         if !matches!(self.parsed.verdict, Verdict::Ok | Verdict::Discard(_)) {
             self.canonical.clear();

@@ -5,6 +5,18 @@ use std::fmt;
 use super::table::attribute_name;
 use crate::wire::notification::{Notification, UpdateError};
 
+/// What can be done about an error in an UPDATE, weakest first (RFC 7606, 2). "AFI/SAFI disable" is
+/// not among them: where it is allowed, so is the session reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Approach {
+    /// The attribute is left out.
+    Discard,
+    /// What is announced counts as withdrawn.
+    TreatAsWithdraw,
+    /// The session is closed.
+    Reset,
+}
+
 /// What is done with an UPDATE, weakest first (RFC 7606, 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -74,6 +86,8 @@ pub enum Problem {
     NextHop,
     /// A next hop of a length that the address family does not have.
     NextHopLength,
+    /// A prefix that is longer than an address of its family, or cut off.
+    Prefix,
 }
 
 impl Malformed {
@@ -102,6 +116,7 @@ impl Malformed {
             Problem::Length => UpdateError::AttributeLength,
             Problem::Value
             | Problem::NextHopLength
+            | Problem::Prefix
             | Problem::FromExternal
             | Problem::FromNewSpeaker => UpdateError::OptionalAttribute,
         };
@@ -150,6 +165,7 @@ impl fmt::Display for Problem {
             Self::AsZero => "AS number 0",
             Self::NextHop => "not an address that can be a next hop",
             Self::NextHopLength => "a next hop of a length that the family does not have",
+            Self::Prefix => "a prefix that is too long for its family or cut off",
         })
     }
 }

@@ -116,9 +116,11 @@ impl Stage {
     /// The speaker's own connection to neighbour `n` has come through.
     pub(super) fn answer(&mut self, n: usize) {
         let mut actions = std::iter::from_fn(|| self.speaker.poll_action());
-        let conn = actions.find_map(|action| match action {
-            Action::Connect { conn, remote, .. } if remote.ip() == address(n) => Some(conn),
-            Action::Connect { .. } | Action::Close { .. } => None,
+        let conn = actions.find_map(|action| {
+            let Action::Connect { conn, remote, .. } = action else {
+                return None;
+            };
+            (remote.ip() == address(n)).then_some(conn)
         });
         let conn = conn.expect("it connects");
         self.speaker.connected(self.now, conn, info(n));
@@ -255,6 +257,7 @@ fn info(n: usize) -> ConnInfo {
         own_v6: None,
         link_local: None,
         interface: None,
+        link: None,
     }
 }
 
