@@ -14,7 +14,7 @@ use super::{
 use crate::{
     rib::{Shared, attr::AttrId, key::PrefixKey, source::Slot, table::Table},
     types::{Family, Ipv4Prefix, Ipv6Prefix},
-    wire,
+    wire::{self, RouteRefresh},
 };
 
 /// Both families' tables.
@@ -221,16 +221,22 @@ impl Group {
         }
     }
 
-    /// Sends `family` to `slot` again.
-    pub(crate) fn refresh(&mut self, slot: Slot, family: Family, bounds: [u32; 2]) {
+    /// Sends `family`, which is negotiated, to `slot` again; between marks (RFC 7313), if it wants
+    /// these. One that is being sent its first table, or is sent everything again already, gets it
+    /// once more afterwards, however often it asks meanwhile.
+    pub(crate) fn refresh(&mut self, slot: Slot, family: Family, bounds: [u32; 2], marks: bool) {
         let index = family.index();
         self.drop_behind(slot, bounds);
-        let negotiated = self.key.families[index];
         if let Some(member) = self.member_mut(slot)
             && let Progress::Walking(walk) = &mut member.progress
-            && negotiated
         {
-            walk.again(index, true);
+            let walk = &mut walk.families[index];
+            walk.marks = marks;
+            if walk.is_passing(bounds[index]) {
+                walk.once_more = true;
+            } else {
+                walk.again(family, member.private.buffer());
+            }
         }
     }
 
@@ -511,7 +517,14 @@ impl Step<'_> {
                 wire::end_of_rib(P::FAMILY, self.private.buffer());
             }
             walk.explicit = false;
-            walk.done = walk.behind.is_empty();
+            if std::mem::take(&mut walk.refreshing) && walk.marks {
+                walk.mark(P::FAMILY, RouteRefresh::END, self.private.buffer());
+            }
+            if std::mem::take(&mut walk.once_more) {
+                walk.again(P::FAMILY, self.private.buffer());
+            } else {
+                walk.done = walk.behind.is_empty();
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Going through the table for one peer.
 
-use crate::rib::bits::Bits;
+use crate::{rib::bits::Bits, types::Family, wire::RouteRefresh};
 
 /// One family's part of a walk.
 #[derive(Debug, Default)]
@@ -15,16 +15,45 @@ pub(crate) struct FamilyWalk {
     pub(crate) explicit: bool,
     /// End-of-RIB follows the pass (RFC 4724, 2).
     pub(crate) end_of_rib: bool,
+    /// The pass is one that the peer has asked for: it holds everything but what `behind` says.
+    pub(crate) refreshing: bool,
+    /// Such a pass is put between marks (RFC 7313).
+    pub(crate) marks: bool,
+    /// Such a pass follows this one.
+    pub(crate) once_more: bool,
 }
 
 impl FamilyWalk {
     /// Notes that `dest`, of a negotiated family, changed: behind us, or still ahead.
     pub(crate) fn changed(&mut self, dest: u32) {
-        if dest < self.position {
+        // What a peer holds that is told everything again may have to be taken back.
+        if dest < self.position || self.refreshing {
             self.behind.insert(dest);
         }
         // The other family may keep the walk going, and nobody else tells of this one meanwhile.
         self.done = false;
+    }
+
+    /// Whether it is on its way through the table, not just through what has changed.
+    pub(crate) fn is_passing(&self, bound: u32) -> bool {
+        !self.done && (self.position < bound || self.end_of_rib || self.refreshing)
+    }
+
+    /// Starts from the beginning for a peer that holds everything but what `behind` says, and asked
+    /// for it (ROUTE-REFRESH, RFC 2918); the mark, if any, goes to `private`.
+    pub(crate) fn again(&mut self, family: Family, private: &mut Vec<u8>) {
+        self.done = false;
+        self.position = 0;
+        self.refreshing = true;
+        if self.marks {
+            self.mark(family, RouteRefresh::BEGIN, private);
+        }
+    }
+
+    pub(crate) fn mark(&self, family: Family, subtype: u8, private: &mut Vec<u8>) {
+        let (afi, safi) = family.code();
+        let mark = RouteRefresh { afi, safi, subtype };
+        mark.encode(private);
     }
 }
 
@@ -70,15 +99,6 @@ impl Walk {
         Self {
             families: [family(0), family(1)],
         }
-    }
-
-    /// Starts `family` again from the beginning (ROUTE-REFRESH, RFC 2918).
-    pub(crate) fn again(&mut self, family: usize, explicit: bool) {
-        self.families[family] = FamilyWalk {
-            explicit,
-            end_of_rib: self.families[family].end_of_rib && !self.families[family].done,
-            ..FamilyWalk::default()
-        };
     }
 
     pub(crate) fn is_done(&self) -> bool {

@@ -58,8 +58,8 @@ impl Sources<'_> {
     }
 
     /// Whether a path takes part: accepted, and its peer's session is the one it came in.
-    pub(crate) fn is_candidate(&self, path: &Path) -> bool {
-        !path.attr.is_none() && self.source(path.peer).epoch == path.epoch
+    pub(crate) fn is_candidate(&self, family: usize, path: &Path) -> bool {
+        !path.attr.is_none() && self.source(path.peer).holds(family, path.epoch)
     }
 
     fn key(&self, path: &Path) -> &AttrKey {
@@ -88,13 +88,17 @@ impl Sources<'_> {
         }
         let only = table.path(head);
         if only.next == NONE {
-            return if self.is_candidate(only) { head } else { NONE };
+            return if self.is_candidate(P::FAMILY.index(), only) {
+                head
+            } else {
+                NONE
+            };
         }
         scratch.clear();
         scratch.extend(
             table
                 .paths_of(dest)
-                .filter(|(_, path)| self.is_candidate(path))
+                .filter(|(_, path)| self.is_candidate(P::FAMILY.index(), path))
                 .map(|(id, _)| id),
         );
         self.up_to_equal_cost(table, scratch);
@@ -157,7 +161,7 @@ impl Sources<'_> {
             into.extend(
                 table
                     .paths_of(dest)
-                    .filter(|(_, path)| self.is_candidate(path))
+                    .filter(|(_, path)| self.is_candidate(P::FAMILY.index(), path))
                     .map(|(id, _)| id),
             );
             self.up_to_equal_cost(table, into);

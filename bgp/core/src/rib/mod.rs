@@ -87,7 +87,8 @@ impl Shared {
         attr: AttrId,
         since: u32,
     ) -> Outcome {
-        let epoch = self.sources[peer.index()].epoch;
+        let family = P::FAMILY.index();
+        let epoch = self.sources[peer.index()].epoch[family];
         self.attrs.hold(received);
         self.attrs.hold(attr);
         let new = Replaced {
@@ -107,7 +108,7 @@ impl Shared {
             self.attrs.release(old.received);
             self.attrs.release(old.attr);
             // A path of an earlier session was taken off the peer's counts when that ended.
-            if old.epoch == epoch {
+            if self.sources[peer.index()].holds(family, old.epoch) {
                 outcome.received = 0;
                 outcome.accepted -= i8::from(!old.attr.is_none());
                 if old == new {
@@ -144,7 +145,7 @@ impl Shared {
     /// Removes a path, whoever's it is.
     pub(crate) fn remove<P: PrefixKey>(&mut self, table: &mut Table<P>, id: u32) -> Outcome {
         let path = *table.path(id);
-        let current = self.sources[path.peer.index()].epoch == path.epoch;
+        let current = self.sources[path.peer.index()].holds(P::FAMILY.index(), path.epoch);
         let old = table.remove_path(id);
         self.attrs.release(old.received);
         self.attrs.release(old.attr);

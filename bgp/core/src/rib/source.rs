@@ -18,8 +18,11 @@ impl Slot {
 /// What the decision asks about a peer (RFC 4271, 9.1.2.2 d to g).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source {
-    /// Paths of another epoch are gone, whether swept already or not.
-    pub(crate) epoch: u8,
+    /// By family; paths of another epoch are gone, whether swept already or not.
+    pub(crate) epoch: [u8; 2],
+    /// By family: paths of this epoch are *stale*. They count until the peer has said that it has
+    /// told everything anew (RFC 7313, 4; RFC 4724, 4.2).
+    pub(crate) stale: [Option<u8>; 2],
     pub(crate) ebgp: bool,
     /// We reflect its routes to everybody (RFC 4456).
     pub(crate) client: bool,
@@ -28,10 +31,45 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// Whether a path of this family and epoch counts.
+    #[inline]
+    pub(crate) fn holds(&self, family: usize, epoch: u8) -> bool {
+        self.epoch[family] == epoch || self.is_stale(family, epoch)
+    }
+
+    /// Whether it counts although it has not been told anew.
+    #[inline]
+    pub(crate) fn is_stale(&self, family: usize, epoch: u8) -> bool {
+        self.stale[family] == Some(epoch)
+    }
+
+    /// What is held of a family is stale from now on. It may not be so already: see
+    /// [`Source::is_any_stale`].
+    pub(crate) fn make_stale(&mut self, family: usize) {
+        self.stale[family] = Some(self.epoch[family]);
+        self.advance(family);
+    }
+
+    pub(crate) fn is_any_stale(&self, family: usize) -> bool {
+        self.stale[family].is_some()
+    }
+
+    /// All paths of a family are gone, the stale ones too.
+    pub(crate) fn lose(&mut self, family: usize) {
+        self.stale[family] = None;
+        self.advance(family);
+    }
+
+    /// What comes now is told from what came before. Nothing is left of the epoch 256 ago: a sweep
+    /// follows every loss, and is over long before.
+    fn advance(&mut self, family: usize) {
+        self.epoch[family] = self.epoch[family].wrapping_add(1);
+    }
     /// This speaker itself.
     pub(crate) fn local(router_id: u32) -> Self {
         Self {
-            epoch: 0,
+            epoch: [0; 2],
+            stale: [None; 2],
             ebgp: false,
             client: true,
             router_id,

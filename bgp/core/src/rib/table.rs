@@ -209,6 +209,15 @@ impl<P: PrefixKey> Table<P> {
             .filter(|path| path.flags & PATH_FREED == 0)
     }
 
+    /// Moves the paths of a peer from one epoch to another.
+    pub(crate) fn move_epoch(&mut self, peer: Slot, from: u8, to: u8) {
+        for path in &mut self.paths {
+            if path.flags & PATH_FREED == 0 && path.peer == peer && path.epoch == from {
+                path.epoch = to;
+            }
+        }
+    }
+
     /// Puts other accepted attributes on a path; returns its destination and the old ones.
     pub(crate) fn set_attr(&mut self, id: u32, attr: AttrId) -> (u32, AttrId) {
         let path = &mut self.paths[id as usize];

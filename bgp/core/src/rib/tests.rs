@@ -40,7 +40,8 @@ fn rib(candidates: &[Candidate]) -> (Shared, Table<Ipv4Prefix>, u32) {
     let mut dest = 0;
     for (n, candidate) in (1_u16..).zip(candidates) {
         shared.sources.push(Source {
-            epoch: 0,
+            epoch: [0; 2],
+            stale: [None; 2],
             ebgp: candidate.ebgp,
             client: false,
             router_id: candidate.router_id,
@@ -187,7 +188,7 @@ fn our_own_route_wins_and_a_refused_one_takes_no_part() {
 fn paths_of_a_past_session_are_gone_before_they_are_swept() {
     let (mut shared, mut table, dest) = rib(&[candidate(), candidate()]);
     let prefix = table.prefix(dest);
-    shared.sources[1].epoch = 1;
+    shared.sources[1].lose(0);
     // Any change decides again; here the second path is announced with other attributes.
     let attr = shared.attrs.intern(b"new", None, &candidate().facts);
     shared.announce(&mut table, prefix, Slot(2), attr, attr, 0);

@@ -26,6 +26,8 @@ pub(crate) struct Negotiated {
     pub(crate) hold_time: u16,
     pub(crate) as4: bool,
     pub(crate) route_refresh: bool,
+    /// Both put marks around what is told again (RFC 7313, 3.1).
+    pub(crate) enhanced_refresh: bool,
     /// By [`Family::index`].
     pub(crate) families: [bool; 2],
     pub(crate) max_message: usize,
@@ -63,6 +65,7 @@ fn our_capabilities(identity: Identity, config: &PeerConfig) -> Capabilities {
     Capabilities {
         families: config.families.iter().map(|family| family.code()).collect(),
         route_refresh: true,
+        enhanced_refresh: true,
         as4: Some(identity.asn),
         // Without families: "I can tell when an initial update is over" (RFC 4724, 3). Neighbours
         // send End-of-RIB only to a speaker that says so.
@@ -130,6 +133,7 @@ pub(crate) fn negotiate(
         hold_time: config.hold_time.min(open.hold_time),
         as4: theirs.as4.is_some() && !bare,
         route_refresh: theirs.route_refresh && !bare,
+        enhanced_refresh: theirs.enhanced_refresh && !bare,
         families,
         max_message: MAX_MESSAGE,
         sends_end_of_rib: theirs.graceful_restart.is_some(),

@@ -13,6 +13,7 @@ mod originate;
 mod peer;
 mod reconfigure;
 mod staged;
+mod stale;
 mod turn;
 mod update;
 mod view;
@@ -329,6 +330,7 @@ impl Speaker {
             if let Some(peer) = self.peer_mut(slot) {
                 peer.armed = None;
             }
+            self.expire_stale(now, slot);
             self.with_session(now, slot, |session, fx| session.timeout(now, fx));
         }
     }
@@ -517,6 +519,7 @@ impl Speaker {
         let config = peer.session.config();
         let source = Source {
             epoch: self.shared.sources[slot.index()].epoch,
+            stale: self.shared.sources[slot.index()].stale,
             ebgp: peer.is_ebgp(),
             client: config.reflector_client,
             router_id: negotiated.peer_router_id.to_u32(),
@@ -581,7 +584,9 @@ impl Speaker {
             peer.sent.update += departure.updates;
         }
         let source = &mut self.shared.sources[slot.index()];
-        source.epoch = source.epoch.wrapping_add(1);
+        for family in 0..2 {
+            source.lose(family);
+        }
         self.sweep.start(&self.tables);
         if let Some(peer) = self.peer_mut(slot) {
             peer.went_down(now);
@@ -593,7 +598,9 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::as_mut) else {
             return;
         };
-        let Some((due, _)) = peer.session.deadline() else {
+        let session = peer.session.deadline().map(|(due, _)| due);
+        let stale = peer.stale_until.into_iter().flatten().min();
+        let Some(due) = session.into_iter().chain(stale).min() else {
             return;
         };
         if peer.armed.is_none_or(|armed| due < armed) {

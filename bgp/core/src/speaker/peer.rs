@@ -33,6 +33,8 @@ pub(super) struct Peer {
     pub(super) treated_as_withdraw: u64,
     pub(super) attributes_discarded: u64,
     pub(super) last_malformed: Option<String>,
+    /// When what is stale of a family is dropped at the latest.
+    pub(super) stale_until: [Option<Time>; 2],
     /// What BFD says, while it watches.
     pub(super) bfd: Option<BfdState>,
     /// Why it does not.
@@ -65,6 +67,7 @@ impl Peer {
             treated_as_withdraw: 0,
             attributes_discarded: 0,
             last_malformed: None,
+            stale_until: [None; 2],
             bfd: None,
             bfd_trouble: None,
             local_address: None,

@@ -215,10 +215,10 @@ impl Speaker {
             return Vec::new();
         };
         let config = peer.session.config();
-        let epoch = self.shared.sources[slot.index()].epoch;
+        let source = &self.shared.sources[slot.index()];
         let judged = (0..table.path_bound()).filter_map(|id| {
             let path = table.live_path(id)?;
-            if path.peer != slot || path.epoch != epoch {
+            if path.peer != slot || !source.holds(P::FAMILY.index(), path.epoch) {
                 return None;
             }
             let prefix = table.prefix(path.dest).into();

@@ -43,7 +43,7 @@ impl Sweep {
             self.position[index] += 1;
             let gone = table
                 .live_path(id)
-                .is_some_and(|path| shared.sources[path.peer.index()].epoch != path.epoch);
+                .is_some_and(|path| !shared.sources[path.peer.index()].holds(index, path.epoch));
             if gone {
                 let outcome = shared.remove(table, id);
                 if multipath && !outcome.best_changed {

@@ -13,7 +13,7 @@ use crate::{
     types::{Family, Time},
     wire::{
         AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, Nlri4, Nlri6, Notification,
-        RawUpdate, RouteRefresh, Verdict, frame, parse_attributes,
+        RawUpdate, Verdict, frame, parse_attributes,
     },
 };
 
@@ -89,7 +89,7 @@ impl Speaker {
         }
         let result = match kind {
             MessageKind::Update if up => self.update(now, slot, body),
-            MessageKind::RouteRefresh if up => self.refresh(slot, body),
+            MessageKind::RouteRefresh if up => self.refresh(now, slot, body),
             MessageKind::Keepalive if up => Ok(()),
             MessageKind::Open
             | MessageKind::Update
@@ -106,20 +106,6 @@ impl Speaker {
             self.apply(now, slot);
             self.fault(now, slot, conn, notification);
         }
-    }
-
-    fn refresh(&mut self, slot: Slot, body: &[u8]) -> Result<(), Notification> {
-        let refresh = RouteRefresh::decode(body)?;
-        let bounds = self.tables.bounds();
-        // A family we do not carry is ignored (RFC 2918, 4), and so are markers we did not ask
-        // for (RFC 7313, 5).
-        if refresh.subtype == RouteRefresh::REQUEST
-            && let Some(family) = Family::from_code(refresh.afi, refresh.safi)
-            && let Some(group) = self.group_mut(slot)
-        {
-            group.refresh(slot, family, bounds);
-        }
-        Ok(())
     }
 
     fn update(&mut self, now: Time, slot: Slot, body: &[u8]) -> Result<(), Notification> {
@@ -282,6 +268,8 @@ impl Speaker {
         if let Some(peer) = self.peer_mut(slot) {
             peer.counts[family.index()].end_of_rib = true;
         }
+        // Of what was held over a restart, what was not told anew is gone (RFC 4724, 4.2).
+        self.drop_stale(slot, family);
     }
 
     fn count_malformed(&mut self, slot: Slot, malformed: Malformed, treat_as_withdraw: bool) {

@@ -219,7 +219,8 @@ impl Speaker {
                 return;
             }
             for (id, path) in table.paths_of(dest) {
-                let current = self.shared.sources[path.peer.index()].epoch == path.epoch;
+                let source = &self.shared.sources[path.peer.index()];
+                let current = source.holds(P::FAMILY.index(), path.epoch);
                 let wanted = match query.rib {
                     RibKind::In => path.peer != Slot::LOCAL,
                     RibKind::Loc | RibKind::Out => id == table.best_id(dest),
@@ -286,9 +287,9 @@ impl Speaker {
                 .map_or("refused by import policy", |why| why.text())
         });
         let others = || {
-            table
-                .paths_of(dest)
-                .filter(|&(other, path)| other != id && sources.is_candidate(path))
+            table.paths_of(dest).filter(|&(other, path)| {
+                other != id && sources.is_candidate(P::FAMILY.index(), path)
+            })
         };
         let reason = if refused.is_some() {
             "not a candidate".to_owned()
@@ -316,7 +317,7 @@ impl Speaker {
             best: id == best,
             multipath: multipath.contains(&id),
             refused: refused.map(str::to_owned),
-            stale: false,
+            stale: self.shared.sources[path.peer.index()].is_stale(P::FAMILY.index(), path.epoch),
             reason,
             age_seconds: now.as_secs().saturating_sub(u64::from(path.since)),
             as_path: attributes.as_path_text(),

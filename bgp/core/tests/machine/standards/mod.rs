@@ -3,6 +3,7 @@
 mod attributes;
 mod communities;
 mod reflection;
+mod refresh;
 mod sessions;
 mod stage;
 mod states;

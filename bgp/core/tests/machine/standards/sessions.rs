@@ -10,9 +10,7 @@ use wayleave_bgp_core::{
     wire::keepalive,
 };
 
-use super::stage::{
-    KEEPALIVE, OPEN, OURS, ROUTE_REFRESH, Stage, UPDATE, announce, mandatory, message,
-};
+use super::stage::{KEEPALIVE, OPEN, OURS, Stage, announce, mandatory, message};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -210,25 +208,6 @@ fn what_an_ended_session_told_does_not_count_against_the_next_while_it_is_swept(
     let view = stage.view(1);
     assert_eq!(view.state, State::Established, "{:?}", view.last_error);
     assert_eq!(view.ipv4.unwrap().received, 100);
-}
-
-/// RFC 2918, 4: "If a BGP speaker receives from its peer a ROUTE-REFRESH message with the <AFI, SAFI>
-/// that the speaker didn't advertise to the peer at the session establishment time via capability
-/// advertisement, the speaker shall ignore such a message."
-#[test]
-fn a_refresh_of_a_family_that_was_not_agreed_on_is_ignored() {
-    let mut stage = Stage::up(&[65_002], |_, _| {});
-    stage.originate(Origination::new("10.0.0.0/8".parse().unwrap()));
-    stage.hear(1);
-    for (afi, safi) in [(2, 1), (1, 128), (25, 65)] {
-        stage.say(1, &message(ROUTE_REFRESH, &[0, afi, 0, safi]));
-        assert!(stage.hear(1).is_empty(), "{afi}/{safi}");
-    }
-    stage.say(1, &message(ROUTE_REFRESH, &[0, 1, 0, 1]));
-    let heard = stage.hear(1);
-    assert_eq!(heard.len(), 1);
-    assert_eq!(heard[0].0, UPDATE);
-    assert_eq!(stage.view(1).state, State::Established);
 }
 
 /// RFC 4486, 3: subcode 3 for a peer that is taken out, 6 for one whose configuration changed.

@@ -176,6 +176,13 @@ impl Stage {
         while self.speaker.turn(self.now) {}
     }
 
+    /// What waits to be written to neighbour `n`, which does not read it yet.
+    pub(super) fn pending(&self, n: usize) -> Vec<u8> {
+        let mut slices = Vec::new();
+        self.speaker.output(self.conns[&n], usize::MAX, &mut slices);
+        slices.iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
     /// Everything neighbour `n` is told until there is nothing more: types and bodies.
     pub(super) fn hear(&mut self, n: usize) -> Vec<(u8, Vec<u8>)> {
         self.hear_on(self.conns[&n])

@@ -164,20 +164,3 @@ fn the_end_of_the_first_table_is_told_once() {
         assert!(!stage.hear(2).contains(&end));
     }
 }
-
-/// RFC 7313, 5: markers of a refresh that we have not asked for are passed over, unknown subtypes too;
-/// one of a wrong length is answered with the whole message.
-#[test]
-fn markers_of_a_refresh_nobody_asked_for_are_passed_over_and_malformed_ones_answered() {
-    let mut stage = Stage::up(&[65_002], |_, _| {});
-    stage.say(1, &announce(10, &mandatory(1, &[65_002])));
-    for subtype in [1, 2, 3, 255] {
-        stage.say(1, &message(ROUTE_REFRESH, &[0, 1, subtype, 1]));
-        assert!(stage.hear(1).is_empty());
-        assert_eq!(held(&stage), ["10.0.0.0/8"], "it is still held");
-    }
-    let long = message(ROUTE_REFRESH, &[0, 1, 1, 1, 9]);
-    stage.say(1, &long);
-    let said = stage.last_word(1);
-    assert_eq!((said.code, said.subcode, said.data), (7, 1, long));
-}

@@ -1,0 +1,154 @@
+//! Routes that are held although their peer has not told them anew: between the markers of a route
+//! refresh (RFC 7313, 4), and while a peer restarts (RFC 4724, 4.2).
+//!
+//! Stale routes are those of an earlier epoch of their family that still counts: see
+//! [`Source`](crate::rib::source::Source). A family has one such epoch. What is told anew comes into
+//! the epoch of the day; what was not by the time the peer has told everything is swept.
+
+use std::time::Duration;
+
+use super::{Speaker, turn::mark};
+use crate::{
+    rib::{key::PrefixKey, source::Slot, table::Table},
+    types::{Family, Time},
+    wire::{Notification, RouteRefresh},
+};
+
+/// How long a peer may take to tell everything anew, at most ("a locally configurable upper bound":
+/// RFC 7313, 4; RFC 4724, 4.2).
+const TOLD_ANEW_WITHIN: Duration = Duration::from_secs(360);
+
+impl Speaker {
+    /// A ROUTE-REFRESH message.
+    pub(super) fn refresh(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        body: &[u8],
+    ) -> Result<(), Notification> {
+        let refresh = RouteRefresh::decode(body)?;
+        // A family we do not carry is ignored (RFC 2918, 4).
+        let Some(family) = Family::from_code(refresh.afi, refresh.safi) else {
+            return Ok(());
+        };
+        let index = family.index();
+        let Some(peer) = self.peer(slot) else {
+            return Ok(());
+        };
+        let Some((_, negotiated)) = peer.session.established() else {
+            return Ok(());
+        };
+        if !negotiated.families[index] {
+            return Ok(());
+        }
+        let enhanced = negotiated.enhanced_refresh;
+        // Before a restarted peer has said that it has told everything, a BoRR is of no use ("MUST
+        // ignore", RFC 7313, 4).
+        let restarts = negotiated.sends_end_of_rib && !peer.counts[index].end_of_rib;
+        match refresh.subtype {
+            RouteRefresh::REQUEST => {
+                let bounds = self.tables.bounds();
+                if let Some(group) = self.group_mut(slot) {
+                    group.refresh(slot, family, bounds, enhanced);
+                }
+            }
+            RouteRefresh::BEGIN if enhanced && !restarts => {
+                self.make_stale(slot, family);
+                self.stale_until(slot, family, Some(now + TOLD_ANEW_WITHIN));
+            }
+            RouteRefresh::END if enhanced && !restarts => self.drop_stale(slot, family),
+            // What was not asked for, or is not known, is ignored (RFC 7313, 5).
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Everything held of a family is stale from now on.
+    pub(super) fn make_stale(&mut self, slot: Slot, family: Family) {
+        let source = &mut self.shared.sources[slot.index()];
+        let index = family.index();
+        match source.stale[index] {
+            None => source.make_stale(index),
+            // Some of it already is: the rest joins that.
+            Some(stale) => {
+                let now = source.epoch[index];
+                match family {
+                    Family::Ipv4Unicast => self.tables.v4.move_epoch(slot, now, stale),
+                    Family::Ipv6Unicast => self.tables.v6.move_epoch(slot, now, stale),
+                }
+            }
+        }
+    }
+
+    /// What is still stale of a family is gone.
+    pub(super) fn drop_stale(&mut self, slot: Slot, family: Family) {
+        let index = family.index();
+        let Some(stale) = self.shared.sources[slot.index()].stale[index].take() else {
+            return;
+        };
+        let [received, accepted] = match family {
+            Family::Ipv4Unicast => count(&self.tables.v4, slot, stale),
+            Family::Ipv6Unicast => count(&self.tables.v6, slot, stale),
+        };
+        self.stale_until(slot, family, None);
+        if received == 0 {
+            return;
+        }
+        if let Some(peer) = self.peer_mut(slot) {
+            let counts = &mut peer.counts[index];
+            counts.received = counts.received.saturating_sub(received);
+            counts.accepted = counts.accepted.saturating_sub(accepted);
+        }
+        self.sweep.start(&self.tables);
+    }
+
+    /// Has the feeds hear that the routes of a family are stale, or no longer.
+    pub(super) fn tell_stale(&mut self, slot: Slot, family: Family) {
+        let index = family.index();
+        let dests = match family {
+            Family::Ipv4Unicast => dests(&self.tables.v4, slot),
+            Family::Ipv6Unicast => dests(&self.tables.v6, slot),
+        };
+        for dest in dests {
+            mark(&mut self.feeds, index, dest);
+        }
+    }
+
+    /// When stale routes of a family are dropped at the latest.
+    pub(super) fn stale_until(&mut self, slot: Slot, family: Family, until: Option<Time>) {
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.stale_until[family.index()] = until;
+        }
+        self.arm(slot);
+    }
+
+    /// Drops the stale routes whose time is over.
+    pub(super) fn expire_stale(&mut self, now: Time, slot: Slot) {
+        for family in Family::ALL {
+            let due = self
+                .peer(slot)
+                .and_then(|peer| peer.stale_until[family.index()]);
+            if due.is_some_and(|due| due <= now) {
+                self.drop_stale(slot, family);
+            }
+        }
+    }
+}
+
+/// How many paths of a peer and epoch there are, and how many of these are accepted.
+fn count<P: PrefixKey>(table: &Table<P>, slot: Slot, epoch: u8) -> [u32; 2] {
+    let mut counted = [0, 0];
+    let paths = (0..table.path_bound()).filter_map(|id| table.live_path(id));
+    for path in paths.filter(|path| path.peer == slot && path.epoch == epoch) {
+        counted[0] += 1;
+        counted[1] += u32::from(!path.attr.is_none());
+    }
+    counted
+}
+
+/// The destinations that a peer has a path to.
+fn dests<P: PrefixKey>(table: &Table<P>, slot: Slot) -> Vec<u32> {
+    let paths = (0..table.path_bound()).filter_map(|id| table.live_path(id));
+    let of_peer = paths.filter(|path| path.peer == slot);
+    of_peer.map(|path| path.dest).collect()
+}
