@@ -156,6 +156,8 @@ pub struct PeerConfig {
     pub ttl_security: bool,
     /// Every segment is signed with this (TCP-MD5, RFC 2385).
     pub password: Option<Password>,
+    /// Routes are held while the neighbour restarts, if it says that it can (RFC 4724, RFC 8538).
+    pub graceful_restart: bool,
     /// The session is lost as soon as BFD finds the way to the neighbour broken (RFC 5882, 10.2).
     pub bfd: Option<BfdTimers>,
 }
@@ -191,6 +193,7 @@ impl PeerConfig {
             ttl: None,
             ttl_security: false,
             password: None,
+            graceful_restart: true,
             bfd: None,
         }
     }

@@ -43,15 +43,10 @@ impl Source {
         self.stale[family] == Some(epoch)
     }
 
-    /// What is held of a family is stale from now on. It may not be so already: see
-    /// [`Source::is_any_stale`].
+    /// What is held of a family is stale from now on. None of it may be so already.
     pub(crate) fn make_stale(&mut self, family: usize) {
         self.stale[family] = Some(self.epoch[family]);
         self.advance(family);
-    }
-
-    pub(crate) fn is_any_stale(&self, family: usize) -> bool {
-        self.stale[family].is_some()
     }
 
     /// All paths of a family are gone, the stale ones too.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Negotiated;
+use super::{Negotiated, PeerRestart};
 use crate::wire::Notification;
 
 /// A connection's number, unique in the life of a speaker.
@@ -54,8 +54,9 @@ pub(crate) enum Effect {
     Close(ConnId, Option<Notification>),
     /// The session is Established over this connection.
     Up(ConnId, Box<Negotiated>),
-    /// The Established session over this connection is over.
-    Down(ConnId),
+    /// The Established session over this connection is over. With what the peer said of its restarts,
+    /// when its routes are to be held.
+    Down(ConnId, Option<PeerRestart>),
 }
 
 /// Effects in order, and the numbers of connections to come.

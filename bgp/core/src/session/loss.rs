@@ -42,9 +42,22 @@ impl Session {
     ) {
         let link = self.links.remove(at);
         let was_up = link.phase == Phase::Established;
+        // Too many routes are not held, and neither are those that lead over a broken way.
+        let for_good = [Cease::MaximumPrefixes, Cease::BfdDown];
+        let is_for_good = |said: &Notification| for_good.iter().any(|&why| said.is_cease(why));
         if was_up {
-            fx.push(Effect::Down(link.conn));
+            let held = match &down {
+                Down::Closed(_) | Down::Unreachable(_) => link.restart(),
+                Down::Sent(said) | Down::Received(said) => link.restart().filter(|restart| {
+                    restart.notification && !said.is_cease(Cease::HardReset) && !is_for_good(said)
+                }),
+            };
+            fx.push(Effect::Down(link.conn, held));
         }
+        let notification = notification.map(|said| match is_for_good(&said) {
+            true => link.hard(said),
+            false => said,
+        });
         fx.push(Effect::Close(link.conn, notification));
         let said = match &down {
             Down::Received(said) | Down::Sent(said) => Some(said),

@@ -28,7 +28,7 @@ use std::time::Duration;
 pub use self::effect::{ConnId, Down};
 pub(crate) use self::{
     effect::{Effect, Effects},
-    negotiate::{Identity, Negotiated},
+    negotiate::{Identity, Negotiated, PeerRestart},
 };
 use self::{
     negotiate::{negotiate, our_open},
@@ -87,6 +87,21 @@ impl Link {
             since: now,
             wrote: now,
         }
+    }
+
+    /// A reason that ends the session for good, as it has to be said where other reasons do not
+    /// (RFC 8538, 3.1).
+    fn hard(&self, why: Notification) -> Notification {
+        let agreed = self.negotiated.as_ref().and_then(|agreed| agreed.restart);
+        match agreed {
+            Some(restart) if restart.notification => Notification::hard_reset(&why),
+            Some(_) | None => why,
+        }
+    }
+
+    /// What the peer said of its restarts.
+    fn restart(&self) -> Option<PeerRestart> {
+        self.negotiated.as_ref()?.restart
     }
 
     /// The SendHoldTimer (RFC 9687): as KEEPALIVEs are due all the time, a transport that takes
@@ -280,13 +295,15 @@ impl Session {
     fn drop_all(&mut self, now: Time, why: &Notification, fx: &mut Effects) {
         for link in std::mem::take(&mut self.links) {
             let told = link.phase >= Phase::OpenSent;
+            // Somebody wants it to be over: no neighbour is to hold our routes for that.
+            let said = link.hard(why.clone());
             if link.phase == Phase::Established {
-                fx.push(Effect::Down(link.conn));
+                fx.push(Effect::Down(link.conn, None));
             }
             if told {
                 self.last_down = Some((Down::Sent(why.clone()), now));
             }
-            fx.push(Effect::Close(link.conn, told.then(|| why.clone())));
+            fx.push(Effect::Close(link.conn, told.then_some(said)));
         }
     }
 
@@ -375,6 +392,16 @@ impl Session {
             Down::Closed(why)
         };
         self.lose(now, at, down, None, fx);
+    }
+
+    /// The way that a connection goes is broken: whatever the peer does, its routes lead nowhere.
+    pub(crate) fn way_lost(&mut self, now: Time, conn: ConnId, why: &str, fx: &mut Effects) {
+        if let Some(at) = self.position(conn) {
+            if let Some(negotiated) = &mut self.links[at].negotiated {
+                negotiated.restart = None;
+            }
+            self.closed(now, conn, why, fx);
+        }
     }
 
     /// A message other than UPDATE and ROUTE-REFRESH, or one of these outside Established.
@@ -506,6 +533,20 @@ impl Session {
         else {
             return true;
         };
+        // A peer that restarts calls before we know that it went: its old session "MUST be closed, and
+        // the new one retained", and nothing is said on the old one (RFC 4724, 4.2).
+        let calls = self.links[at].side == Side::Peer;
+        if self.links[other].phase == Phase::Established
+            && calls
+            && let Some(restart) = self.links[other].restart()
+        {
+            let link = self.links.remove(other);
+            fx.push(Effect::Down(link.conn, Some(restart)));
+            fx.push(Effect::Close(link.conn, None));
+            let why = "the peer has restarted and opened another connection".to_owned();
+            self.last_down = Some((Down::Closed(why), now));
+            return true;
+        }
         let favoured = if peer_is_higher { Side::Peer } else { Side::We };
         let rival = &self.links[other];
         let loser = if rival.phase == Phase::OpenSent && now.since(rival.since) >= OPEN_OVERDUE {

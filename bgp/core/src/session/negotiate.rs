@@ -33,6 +33,39 @@ pub(crate) struct Negotiated {
     pub(crate) max_message: usize,
     /// The peer sends End-of-RIB (RFC 4724, 3).
     pub(crate) sends_end_of_rib: bool,
+    /// What the peer says of its restarts, where we hold its routes meanwhile.
+    pub(crate) restart: Option<PeerRestart>,
+}
+
+/// A peer that may restart without its routes being lost (RFC 4724, 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeerRestart {
+    /// How long it may take to come back.
+    pub(crate) time: Duration,
+    /// By [`Family::index`]: its routes are to be held.
+    pub(crate) families: [bool; 2],
+    /// By [`Family::index`]: it has kept its forwarding state.
+    pub(crate) forwarding: [bool; 2],
+    /// A NOTIFICATION that is no Hard Reset ends a session as a restart does (RFC 8538, 4).
+    pub(crate) notification: bool,
+}
+
+impl PeerRestart {
+    fn of(offered: &GracefulRestart, negotiated: [bool; 2]) -> Option<Self> {
+        let of = |family: Family| {
+            let code = family.code();
+            let mut families = offered.families.iter();
+            let (.., kept) = families.find(|(afi, safi, _)| (*afi, *safi) == code)?;
+            negotiated[family.index()].then_some(*kept)
+        };
+        let restart = Self {
+            time: Duration::from_secs(offered.time.into()),
+            families: Family::ALL.map(|family| of(family).is_some()),
+            forwarding: Family::ALL.map(|family| of(family) == Some(true)),
+            notification: offered.notification,
+        };
+        restart.families.contains(&true).then_some(restart)
+    }
 }
 
 impl Negotiated {
@@ -71,7 +104,8 @@ fn our_capabilities(identity: Identity, config: &PeerConfig) -> Capabilities {
         // send End-of-RIB only to a speaker that says so.
         graceful_restart: Some(GracefulRestart {
             restarting: false,
-            notification: false,
+            // A NOTIFICATION need not cost a neighbour's routes (RFC 8538, 2).
+            notification: config.graceful_restart,
             time: 0,
             families: Vec::new(),
         }),
@@ -137,5 +171,10 @@ pub(crate) fn negotiate(
         families,
         max_message: MAX_MESSAGE,
         sends_end_of_rib: theirs.graceful_restart.is_some(),
+        restart: theirs
+            .graceful_restart
+            .as_ref()
+            .filter(|_| config.graceful_restart)
+            .and_then(|offered| PeerRestart::of(offered, families)),
     })
 }

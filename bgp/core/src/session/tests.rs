@@ -48,7 +48,8 @@ fn words(fx: &mut Effects) -> Vec<String> {
         Effect::Close(_, None) => "close".to_owned(),
         Effect::Close(_, Some(why)) => format!("close {}/{}", why.code, why.subcode),
         Effect::Up(..) => "up".to_owned(),
-        Effect::Down(_) => "down".to_owned(),
+        Effect::Down(_, None) => "down".to_owned(),
+        Effect::Down(_, Some(_)) => "down for a restart".to_owned(),
     };
     fx.list.drain(..).map(word).collect()
 }

@@ -52,7 +52,9 @@ impl Speaker {
         let lost: Vec<(ConnId, Slot)> = lost.map(|(&conn, entry)| (conn, entry.slot)).collect();
         for (conn, slot) in lost {
             let why = format!("the interface {interface} is down");
-            self.with_session(now, slot, |session, fx| session.closed(now, conn, &why, fx));
+            self.with_session(now, slot, |session, fx| {
+                session.way_lost(now, conn, &why, fx)
+            });
         }
     }
 

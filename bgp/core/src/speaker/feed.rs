@@ -176,7 +176,7 @@ impl Speaker {
                 .sources()
                 .multipath(table, dest, self.config.multipath, &mut paths);
             let paths = paths.iter().map(|id| *table.path(*id));
-            Some(detail.record(self, *best, paths))
+            Some(detail.record(self, P::FAMILY.index(), *best, paths))
         };
         while changes.len() < most
             && let Some(dest) = part.behind.pop_first()
@@ -232,10 +232,11 @@ impl Speaker {
 trait Detail {
     type Record;
 
-    /// What is told of a route with this best path and these multipath ones, the best among them.
+    /// What is told of a route of this family with this best path and these multipath ones, the best among them.
     fn record(
         &mut self,
         speaker: &Speaker,
+        family: usize,
         best: Path,
         paths: impl Iterator<Item = Path>,
     ) -> Self::Record;
@@ -253,6 +254,7 @@ impl Detail for Routes {
     fn record(
         &mut self,
         speaker: &Speaker,
+        family: usize,
         best: Path,
         paths: impl Iterator<Item = Path>,
     ) -> FeedRoute {
@@ -263,7 +265,7 @@ impl Detail for Routes {
             paths: paths
                 .map(|path| speaker.feed_path(path.peer, speaker.next_hop(&path)))
                 .collect(),
-            stale: false,
+            stale: speaker.shared.sources[best.peer.index()].is_stale(family, best.epoch),
         }
     }
 }
@@ -290,6 +292,7 @@ impl Detail for Ways {
     fn record(
         &mut self,
         speaker: &Speaker,
+        _family: usize,
         _best: Path,
         paths: impl Iterator<Item = Path>,
     ) -> Forwarding {

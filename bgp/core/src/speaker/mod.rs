@@ -39,8 +39,8 @@ use crate::{
         Shared,
         source::{Slot, Source},
     },
-    session::{ConnId, Effect, Effects, Negotiated},
-    types::{Prefix, Time},
+    session::{ConnId, Effect, Effects, Negotiated, PeerRestart},
+    types::{Family, Prefix, Time},
     wire::{Cease, Notification, keepalive},
 };
 
@@ -351,6 +351,9 @@ impl Speaker {
             return false;
         };
         let why = Notification::cease(Cease::AdministrativeReset, communication);
+        for family in Family::ALL {
+            self.drop_stale(slot, family);
+        }
         self.with_session(now, slot, |session, fx| session.reset(now, &why, fx));
         true
     }
@@ -460,7 +463,7 @@ impl Speaker {
             }
             Effect::Close(conn, notification) => self.close(conn, slot, notification),
             Effect::Up(conn, negotiated) => self.up(now, slot, conn, &negotiated),
-            Effect::Down(conn) => self.down(now, slot, conn),
+            Effect::Down(conn, restart) => self.down(now, slot, conn, restart),
         }
     }
 
@@ -515,7 +518,8 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::as_mut) else {
             return;
         };
-        peer.came_up(now, &info, negotiated);
+        let held = self.shared.sources[slot.index()].stale;
+        peer.came_up(now, &info, negotiated, held.map(|stale| stale.is_some()));
         let config = peer.session.config();
         let source = Source {
             epoch: self.shared.sources[slot.index()].epoch,
@@ -528,6 +532,7 @@ impl Speaker {
         let key = action::group_key(&self.config, config, negotiated, &info);
         self.shared.sources[slot.index()] = source;
         self.join_group(slot, key, None);
+        self.is_back(now, slot, negotiated.restart);
         self.start_bfd(slot);
     }
 
@@ -569,7 +574,7 @@ impl Speaker {
     }
 
     /// The session over `conn` is over: its routes are gone at once, swept in the turns to come.
-    fn down(&mut self, now: Time, slot: Slot, conn: ConnId) {
+    fn down(&mut self, now: Time, slot: Slot, conn: ConnId, restart: Option<PeerRestart>) {
         // A message written in part is finished, so that a NOTIFICATION after it can be read.
         let rest = self
             .group_mut(slot)
@@ -583,14 +588,18 @@ impl Speaker {
         if let (Some(departure), Some(peer)) = (departure, self.peer_mut(slot)) {
             peer.sent.update += departure.updates;
         }
-        let source = &mut self.shared.sources[slot.index()];
-        for family in 0..2 {
-            source.lose(family);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.last_route = now;
+        }
+        for family in Family::ALL {
+            match restart {
+                Some(restart) if restart.families[family.index()] => {
+                    self.hold(now, slot, family, restart.time);
+                }
+                Some(_) | None => self.lose_all(slot, family),
+            }
         }
         self.sweep.start(&self.tables);
-        if let Some(peer) = self.peer_mut(slot) {
-            peer.went_down(now);
-        }
     }
 
     /// Sets the peer's timer when its next deadline is earlier than the one set.
@@ -646,6 +655,9 @@ impl Speaker {
 
     fn remove_peer(&mut self, now: Time, slot: Slot, why: &Notification) {
         self.with_session(now, slot, |session, fx| session.stop(now, why, fx));
+        for family in Family::ALL {
+            self.drop_stale(slot, family);
+        }
         if let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::take) {
             if let Some(armed) = peer.armed {
                 self.timers.remove(&(armed, slot));

@@ -75,17 +75,28 @@ impl Peer {
         }
     }
 
-    pub(super) fn came_up(&mut self, now: Time, info: &ConnInfo, negotiated: &Negotiated) {
+    /// The session is up. What is held of it over a restart, by family, stays in the counts.
+    pub(super) fn came_up(
+        &mut self,
+        now: Time,
+        info: &ConnInfo,
+        negotiated: &Negotiated,
+        held: [bool; 2],
+    ) {
         self.established_count += 1;
-        self.counts = [FamilyCounts::default(); 2];
+        for (counts, held) in self.counts.iter_mut().zip(held) {
+            *counts = FamilyCounts {
+                end_of_rib: false,
+                ..if held {
+                    *counts
+                } else {
+                    FamilyCounts::default()
+                }
+            };
+        }
         self.last_route = now;
         self.local_address = Some(info.local.ip().to_canonical());
         self.session_type = Some(negotiated.session_type);
-    }
-
-    pub(super) fn went_down(&mut self, now: Time) {
-        self.counts = [FamilyCounts::default(); 2];
-        self.last_route = now;
     }
 
     pub(super) fn session_type(&self) -> Option<SessionType> {

@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::{Speaker, turn::mark};
 use crate::{
     rib::{key::PrefixKey, source::Slot, table::Table},
+    session::PeerRestart,
     types::{Family, Time},
+    view::FamilyCounts,
     wire::{Notification, RouteRefresh},
 };
 
@@ -102,7 +104,43 @@ impl Speaker {
         self.sweep.start(&self.tables);
     }
 
-    /// Has the feeds hear that the routes of a family are stale, or no longer.
+    /// A session of a peer that restarts is over: what it told of a family stays, for as long as it may
+    /// take to come back. What is still there of an earlier restart is gone ("a route previously
+    /// marked as stale MUST be deleted": RFC 4724, 4.2).
+    pub(super) fn hold(&mut self, now: Time, slot: Slot, family: Family, time: Duration) {
+        self.drop_stale(slot, family);
+        self.make_stale(slot, family);
+        self.stale_until(slot, family, Some(now + time));
+        self.tell_stale(slot, family);
+    }
+
+    /// Nothing a peer told of a family counts any more.
+    pub(super) fn lose_all(&mut self, slot: Slot, family: Family) {
+        let index = family.index();
+        self.shared.sources[slot.index()].lose(index);
+        self.stale_until(slot, family, None);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.counts[index] = FamilyCounts::default();
+        }
+    }
+
+    /// A peer has come back: what is held goes at once where it has not kept its forwarding state
+    /// (RFC 4724, 4.2), and else when it has told everything, or had the time to.
+    pub(super) fn is_back(&mut self, now: Time, slot: Slot, restart: Option<PeerRestart>) {
+        for family in Family::ALL {
+            let index = family.index();
+            if self.shared.sources[slot.index()].stale[index].is_none() {
+                continue;
+            }
+            if restart.is_some_and(|restart| restart.forwarding[index]) {
+                self.stale_until(slot, family, Some(now + TOLD_ANEW_WITHIN));
+            } else {
+                self.drop_stale(slot, family);
+            }
+        }
+    }
+
+    /// Has the feeds hear that the routes of a family are stale.
     pub(super) fn tell_stale(&mut self, slot: Slot, family: Family) {
         let index = family.index();
         let dests = match family {

@@ -102,7 +102,8 @@ impl Speaker {
             .zip(&self.peers)
             .filter_map(|(slot, peer)| {
                 let peer = peer.as_ref()?;
-                let free = peer.range.is_some() && peer.session.is_forgettable(now);
+                let holds = peer.stale_until != [None; 2];
+                let free = peer.range.is_some() && !holds && peer.session.is_forgettable(now);
                 free.then_some(Slot(slot))
             })
             .collect();
