@@ -15,6 +15,7 @@ mod ipam;
 mod output;
 mod page;
 mod peers;
+mod policy;
 mod problems;
 mod register;
 mod reload;
@@ -50,7 +51,8 @@ const DEFAULT_SOCKET: &str = "/run/wayleave/wayleave.sock";
     version,
     after_help = "Exit codes: 0 done; 1 wrong usage, or refused; 2 degraded (`status` with a \
                   problem of severity error, `ipam check` with any, `reload` with a wrong file of \
-                  services, `bgp decode` with a message that is not `ok`); 3 the agent cannot be reached."
+                  services, `bgp decode` with a message that is not `ok`), or a route rejected \
+                  (`policy test`); 3 the agent cannot be reached."
 )]
 pub struct Cli {
     /// The agent's socket.
@@ -106,6 +108,9 @@ enum Command {
     Problems,
     /// Checks configuration files; does not need the agent.
     CheckConfig(check_config::CheckConfig),
+    /// What a policy does to a route; does not need the agent.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// The configuration in effect, and what the files would change.
     #[command(subcommand)]
     Config(config::Config),
@@ -194,6 +199,7 @@ fn execute(cli: Cli) -> Result<Outcome, CommandError> {
         Command::Resolve(resolve) => resolve.exec(&client, &mut out),
         Command::Problems => problems::exec(&client, &mut out),
         Command::CheckConfig(check) => check.exec(&mut out),
+        Command::Policy(policy) => policy.exec(&mut out),
         Command::Config(config) => config.exec(&client, &mut out),
         Command::Reload => reload::exec(&client, &mut out),
         Command::Bgp(bgp) => bgp.exec(&mut out),
@@ -286,6 +292,10 @@ mod tests {
             "wayleave problems",
             "wayleave check-config",
             "wayleave check-config /etc/wayleave",
+            "wayleave policy test transit-in --prefix 10.1.0.0/16",
+            "wayleave policy test transit-in --prefix 10.1.0.0/16 --as-path 65010 --community 65001:1 \
+             --large 65001:1:2 --med 5 --local-pref 7 --next-hop 192.0.2.1 --peer tor --ebgp",
+            "wayleave policy test fabric-export --stdin --source own --config /etc/wayleave -o json",
             "wayleave config show",
             "wayleave config diff",
             "wayleave reload",
@@ -328,6 +338,9 @@ mod tests {
             "wayleave routes --rib out",
             "wayleave routes --longer",
             "wayleave peers reset",
+            "wayleave policy test transit-in",
+            "wayleave policy test --prefix 10.1.0.0/16",
+            "wayleave policy test transit-in --prefix 10.1.0.0/16 --ebgp --ibgp",
             "wayleave config",
             "wayleave bgp",
             "wayleave bgp decode --as2 --as4",

@@ -13,7 +13,7 @@ use super::{
     diagnostic::{Fault, Faults},
     host::HostFacts,
     model::{Api, Bgp, Config, Discovery, Dns, Fib, Log, LogFormat, Node, Paths},
-    peer,
+    peer, policy,
     raw::{Document, RawApi, RawBgp, RawDiscovery, RawDns, RawFib, RawLog, RawNode, RawPaths},
     setting::Setting,
     source::{Place, Sources},
@@ -43,6 +43,7 @@ pub(super) fn check(
                 .first()
                 .and_then(|range| range.place.clone())
         });
+    let references = policy::references(&document.peers, &document.ranges);
     let bgp = check.bgp(document.bgp, first_peer.as_ref());
     let pools = space::pools(document.pools, &mut check);
     let blocks = space::blocks(document.blocks, &pools, &mut check);
@@ -55,6 +56,19 @@ pub(super) fn check(
     let dns = check.dns(document.dns);
     let discovery = check.discovery(document.discovery);
     let log = check.log(document.log);
+    let fabric = policy::fabric(&bgp, pools.as_deref(), &discovery, &dns);
+    let policies = policy::policies(
+        document.prefix_lists,
+        document.policies,
+        &policy::Surroundings {
+            fabric: &fabric,
+            blocks: blocks.as_deref(),
+            peers: peers.as_deref(),
+            ranges: ranges.as_deref(),
+        },
+        &mut check,
+    );
+    policy::check_references(&references, policies.as_ref(), &mut check);
     Some(Config {
         files: sources.paths(),
         node,
@@ -69,6 +83,7 @@ pub(super) fn check(
         dns,
         discovery,
         log,
+        policies: policies?,
     })
 }
 

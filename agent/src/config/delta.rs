@@ -129,13 +129,14 @@ fn effect_of_presence(table: &str) -> Effect {
     match table {
         // Another peer's session does not notice that one comes or goes.
         "peer" | "range" => Effect::ResetsSession,
+        "prefix_list" | "policy" => Effect::Live,
         _ => Effect::NeedsRestart,
     }
 }
 
 fn added(table: &str, name: Option<String>, entries: &[Entry]) -> Change {
     let effect = match table {
-        "peer" => Effect::Live,
+        "peer" | "prefix_list" | "policy" => Effect::Live,
         // Sessions from inside it belonged to a wider range, whose they are no longer.
         "range" => Effect::ResetsSession,
         _ => Effect::NeedsRestart,
@@ -350,6 +351,18 @@ mod tests {
                 NeedsRestart,
             ),
             ("[bgp]", "[log]\nlevel = \"debug\"\n[bgp]", "log", Live),
+            (
+                "[bgp]",
+                "[prefix_list.x]\nprefixes = \"10.0.0.0/8\"\n[bgp]",
+                "prefix_list x",
+                Live,
+            ),
+            (
+                "[bgp]",
+                "[policy.x]\ndefault = \"accept\"\n[bgp]",
+                "policy x",
+                Live,
+            ),
         ];
         for (replace, by, subject, effect) in table {
             let delta = delta(replace, by);
@@ -434,6 +447,7 @@ mod tests {
             ),
             ("", "password = \"secret\""),
             ("password = \"secret\"", "password = \"other\""),
+            ("", "graceful_restart = false"),
             ("", "bfd = false"),
             ("", "bfd_interval = 50"),
             ("", "bfd_multiplier = 5"),

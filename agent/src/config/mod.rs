@@ -22,6 +22,7 @@ mod diagnostic;
 mod host;
 mod model;
 mod peer;
+mod policy;
 mod raw;
 mod setting;
 mod source;
@@ -39,6 +40,7 @@ pub use model::{
     Api, Bgp, Block, Config, Discovery, Dns, Fib, Log, LogFormat, Node, Paths, Peer, PeerOptions,
     PolicySetting, Pool, Range, RemoteAsSetting, Role,
 };
+pub use policy::{Policies, Policy, PrefixListTable, policy_keys};
 pub use setting::{Effect, Entry, Location, Origin, Setting};
 pub use source::{DEFAULT_PATH, Place, Sources};
 pub use speaker::{carriers, discovery_number, fabric, originations, speaker_config};

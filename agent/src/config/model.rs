@@ -11,7 +11,10 @@ use std::{
 use serde::{Serialize, Serializer};
 use wayleave_bgp_core::{Asn, Family, Prefix, RouterId, config::Password};
 
-use super::setting::{Entry, settings};
+use super::{
+    policy::Policies,
+    setting::{Entry, settings},
+};
 
 /// Everything the agent is told to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct Config {
     pub discovery: Discovery,
     /// The log.
     pub log: Log,
+    /// Lists of prefixes and lists of rules.
+    pub policies: Policies,
 }
 
 settings! {
@@ -183,6 +188,8 @@ settings! {
         ttl_security: bool => ResetsSession,
         /// TCP-MD5 (RFC 2385).
         password: Option<Secret> => ResetsSession,
+        /// Its routes are held while it restarts (RFC 4724), if it says that it can.
+        graceful_restart: bool => ResetsSession,
         /// BFD watches the way to it while the session is up (RFC 5882).
         bfd: bool => Live,
         /// Between two packets of BFD, in milliseconds.
@@ -372,6 +379,8 @@ pub enum PolicySetting {
     Pools,
     /// What is equal to or lies in one of these.
     Within(Vec<Prefix>),
+    /// What the policy of this name says.
+    Named(String),
 }
 
 impl Serialize for PolicySetting {
@@ -382,6 +391,7 @@ impl Serialize for PolicySetting {
             Self::Own => serializer.serialize_str("own"),
             Self::Pools => serializer.serialize_str("pools"),
             Self::Within(prefixes) => prefixes.serialize(serializer),
+            Self::Named(name) => serializer.collect_str(&format_args!("policy:{name}")),
         }
     }
 }
@@ -393,6 +403,15 @@ pub enum Role {
     /// This host is a container host and the neighbour its way to the fabric: accept what lies in
     /// the pools, tell only what is our own, allow our AS once in a path.
     Host,
+}
+
+impl Role {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+        }
+    }
 }
 
 /// How the log looks.
@@ -441,6 +460,7 @@ impl Config {
             ("discovery", None, self.discovery.entries()),
             ("log", None, self.log.entries()),
         ]);
+        tables.extend(self.policies.tables());
         tables
     }
 

@@ -235,6 +235,7 @@ struct RawOptions<'a> {
     ttl: Option<&'a Found<u8>>,
     ttl_security: Option<&'a Found<bool>>,
     password: Option<&'a Found<Secret>>,
+    graceful_restart: Option<&'a Found<bool>>,
     bfd: Option<&'a Found<bool>>,
     bfd_interval: Option<&'a Found<u16>>,
     bfd_multiplier: Option<&'a Found<u8>>,
@@ -266,6 +267,7 @@ macro_rules! shared_keys {
             ttl: $raw.ttl.as_ref(),
             ttl_security: $raw.ttl_security.as_ref(),
             password: $raw.password.as_ref(),
+            graceful_restart: $raw.graceful_restart.as_ref(),
             bfd: $raw.bfd.as_ref(),
             bfd_interval: $raw.bfd_interval.as_ref(),
             bfd_multiplier: $raw.bfd_multiplier.as_ref(),
@@ -372,6 +374,7 @@ fn options(
         ttl: check.optional(raw.ttl.cloned()),
         ttl_security: check.setting(raw.ttl_security.cloned(), false),
         password: check.optional(raw.password.cloned()),
+        graceful_restart: check.setting(raw.graceful_restart.cloned(), true),
         bfd: match raw.bfd {
             Some(found) => check.found(found.clone()),
             None if raw.named && external => {

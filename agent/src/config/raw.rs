@@ -9,18 +9,36 @@ use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
-use wayleave_bgp_core::{Asn, Family, Prefix, RouterId};
+use wayleave_bgp_core::{
+    Asn, Family, Prefix, RouterId,
+    attributes::Origin as RouteOrigin,
+    policy::{
+        Amount, AnyCommunity, CommunityPattern, MedIs, Numbers, PathPattern, Source, Then,
+        Validation, Verdict, WrittenEntry,
+    },
+};
 
 use super::{
     diagnostic::{Fault, Faults, nearest},
     model::{LogFormat, PolicySetting, RemoteAsSetting, Role, Secret},
+    policy::{MedTo, NextHopSetting, PrefixItem, PrependSetting, SessionKind},
     source::{Place, Sources},
     value::{Found, FromToml, Reading, describe},
 };
 
+/// How a key is written: as its field is called, unless Rust has taken that word.
+macro_rules! written {
+    ($key:ident) => {
+        stringify!($key)
+    };
+    ($key:ident $written:literal) => {
+        $written
+    };
+}
+
 /// Defines a raw table: its keys once, for reading, for merging and for the hints.
 macro_rules! tables {
-    ($($(#[$meta:meta])* $name:ident = $table:literal { $($key:ident : $type:ty,)* })*) => {$(
+    ($($(#[$meta:meta])* $name:ident = $table:literal { $($key:ident $($written:literal)? : $type:ty,)* })*) => {$(
         $(#[$meta])*
         #[derive(Debug, Default)]
         pub(super) struct $name {
@@ -34,7 +52,7 @@ macro_rules! tables {
 
         impl $name {
             const TABLE: &'static str = $table;
-            const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+            const KEYS: &'static [&'static str] = &[$(written!($key $($written)?)),*];
 
             fn read(
                 table: &DeTable<'_>,
@@ -45,12 +63,12 @@ macro_rules! tables {
                 let mut read = Self { place: Some(place), ..Self::default() };
                 for (key, value) in table {
                     match key.get_ref().as_ref() {
-                        $(stringify!($key) => {
-                            let name = concat!($table, ".", stringify!($key));
+                        $(written!($key $($written)?) => {
+                            let name = concat!($table, ".", written!($key $($written)?));
                             let mut reading = Reading { file, key: name, faults };
                             read.$key = Found::from_toml(value, &mut reading);
                             if read.$key.is_none() {
-                                read.wrong.push(stringify!($key));
+                                read.wrong.push(written!($key $($written)?));
                             }
                         })*
                         unknown => {
@@ -67,7 +85,7 @@ macro_rules! tables {
             /// Whether nothing at all was said for a key.
             #[allow(dead_code, reason = "not every table has a key it cannot do without")]
             pub(super) fn lacks(&self, key: &str) -> bool {
-                let present = [$((stringify!($key), self.$key.is_some())),*];
+                let present = [$((written!($key $($written)?), self.$key.is_some())),*];
                 !present.contains(&(key, true)) && !self.wrong.iter().any(|wrong| *wrong == key)
             }
 
@@ -135,6 +153,7 @@ tables! {
         ttl: u8,
         ttl_security: bool,
         password: Secret,
+        graceful_restart: bool,
         bfd: bool,
         bfd_interval: u16,
         bfd_multiplier: u8,
@@ -161,6 +180,7 @@ tables! {
         ttl: u8,
         ttl_security: bool,
         password: Secret,
+        graceful_restart: bool,
         bfd: bool,
         bfd_interval: u16,
         bfd_multiplier: u8,
@@ -200,6 +220,82 @@ tables! {
         level: String,
         format: LogFormat,
     }
+    RawPrefixList = "prefix_list" {
+        prefixes: Vec<Found<WrittenEntry>>,
+        ge: u8,
+        le: u8,
+    }
+    RawPolicy = "policy" {
+        default: Verdict,
+        rule: Vec<RawRule>,
+    }
+    RawRule = "rule" {
+        name: String,
+        wanted "match": RawMatch,
+        set: RawSet,
+        then: Then,
+    }
+    RawMatch = "match" {
+        prefix: Vec<Found<PrefixItem>>,
+        next_hop: Vec<Found<PrefixItem>>,
+        community: Vec<Found<CommunityPattern>>,
+        all_communities: Vec<Found<CommunityPattern>>,
+        as_path: Vec<Found<PathPattern>>,
+        as_path_contains: Vec<Found<Numbers>>,
+        as_path_length: Vec<Found<Numbers>>,
+        neighbor_as: Vec<Found<Numbers>>,
+        origin_as: Vec<Found<Numbers>>,
+        med: Vec<Found<MedIs>>,
+        local_pref: Vec<Found<Numbers>>,
+        origin: Vec<Found<RouteOrigin>>,
+        family: Vec<Found<Family>>,
+        peer: Vec<Found<String>>,
+        role: Vec<Found<Role>>,
+        session: SessionKind,
+        source: Vec<Found<Source>>,
+        validation: Vec<Found<Validation>>,
+        not: Box<RawMatch>,
+    }
+    RawSet = "set" {
+        local_pref: Amount,
+        med: MedTo,
+        origin: RouteOrigin,
+        next_hop: NextHopSetting,
+        prepend: PrependSetting,
+        community: Vec<Found<AnyCommunity>>,
+        add_community: Vec<Found<AnyCommunity>>,
+        strip_community: Vec<Found<CommunityPattern>>,
+    }
+    RawPrepend = "prepend" {
+        asn: Asn,
+        times: u8,
+    }
+}
+
+/// Tables that stand inside of others are read like any value.
+macro_rules! nested {
+    ($($name:ident: $expected:literal,)*) => {$(
+        impl FromToml for $name {
+            fn from_toml(value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> Option<Self> {
+                match value.get_ref().as_table() {
+                    Some(table) => Some(Self::read(table, reading.place(value), reading.faults)),
+                    None => reading.expected($expected, value),
+                }
+            }
+        }
+    )*};
+}
+nested! {
+    RawRule: "rules, each written as [[policy.NAME.rule]]",
+    RawMatch: "a table such as { community = \"65001:*\" }",
+    RawSet: "a table such as { local_pref = 200 }",
+    RawPrepend: "how often our AS is prepended, or a table such as { asn = 65001, times = 3 }",
+}
+
+impl FromToml for Box<RawMatch> {
+    fn from_toml(value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> Option<Self> {
+        RawMatch::from_toml(value, reading).map(Self::new)
+    }
 }
 
 /// Defines the document: single tables are merged over the files, lists of tables are joined.
@@ -207,12 +303,15 @@ macro_rules! document {
     (
         single { $($single:ident : $single_type:ident,)* }
         list { $($list:ident = $list_name:literal : $list_type:ident,)* }
+        named { $($named:ident = $named_name:literal : $named_type:ident,)* }
+        nested { $($nested_type:ident,)* }
     ) => {
         /// All files as one.
         #[derive(Debug, Default)]
         pub(super) struct Document {
             $(pub(super) $single: $single_type,)*
             $(pub(super) $list: Vec<$list_type>,)*
+            $(pub(super) $named: Vec<(Found<String>, $named_type)>,)*
         }
 
         impl Document {
@@ -220,6 +319,12 @@ macro_rules! document {
             pub(super) const KEYS: &'static [(&'static str, &'static [&'static str])] = &[
                 $((stringify!($single), $single_type::KEYS),)*
                 $(($list_name, $list_type::KEYS),)*
+                $(($named_name, $named_type::KEYS),)*
+            ];
+
+            /// Tables inside of these, with their keys.
+            pub(super) const NESTED: &'static [(&'static str, &'static [&'static str])] = &[
+                $(($nested_type::TABLE, $nested_type::KEYS),)*
             ];
 
             fn take(&mut self, file: usize, root: &DeTable<'_>, faults: &mut Faults) {
@@ -234,6 +339,12 @@ macro_rules! document {
                         $($list_name => {
                             for (table, place) in list(file, $list_name, value, faults) {
                                 self.$list.push($list_type::read(table, place, faults));
+                            }
+                        })*
+                        $($named_name => {
+                            for (name, table) in named(file, $named_name, value, faults) {
+                                let place = name.place.clone();
+                                self.$named.push((name, $named_type::read(table, place, faults)));
                             }
                         })*
                         unknown => {
@@ -270,6 +381,16 @@ document! {
         ranges = "range": RawRange,
         pools = "pool": RawPool,
         blocks = "block": RawBlock,
+    }
+    named {
+        prefix_lists = "prefix_list": RawPrefixList,
+        policies = "policy": RawPolicy,
+    }
+    nested {
+        RawRule,
+        RawMatch,
+        RawSet,
+        RawPrepend,
     }
 }
 
@@ -351,6 +472,45 @@ fn list<'t, 'i>(
     tables
 }
 
+/// Tables of one kind, each under a name of its own.
+fn named<'t, 'i>(
+    file: usize,
+    kind: &str,
+    value: &'t Spanned<DeValue<'i>>,
+    faults: &mut Faults,
+) -> Vec<(Found<String>, &'t DeTable<'i>)> {
+    let mut wrong = |what: &str, value: &Spanned<DeValue<'_>>| {
+        let place = Place {
+            file,
+            span: value.span(),
+        };
+        let found = describe(value.get_ref());
+        let fault = Fault::new(format!("`{what}`: expected a table, found {found}"));
+        let help = format!("write every one of them as [{kind}.NAME]");
+        faults.push(fault.at(&place).help(help));
+    };
+    let mut tables = Vec::new();
+    let Some(all) = value.get_ref().as_table() else {
+        wrong(kind, value);
+        return tables;
+    };
+    for (name, value) in all {
+        let place = Place {
+            file,
+            span: name.span(),
+        };
+        let name = Found {
+            value: name.get_ref().to_string(),
+            place,
+        };
+        match value.get_ref().as_table() {
+            Some(table) => tables.push((name, table)),
+            None => wrong(&format!("{kind}.{}", name.value), value),
+        }
+    }
+    tables
+}
+
 fn unknown_key(table: &'static str, key: &str, known: &[&'static str]) -> Fault {
     let fault = Fault::new(format!("unknown key `{key}` in {}", header(table)));
     if let Some(meant) = nearest(key, known.iter().copied()) {
@@ -377,11 +537,19 @@ fn unknown_table(name: &str, value: &DeValue<'_>) -> Fault {
 
 /// The tables that have a key of this name, in words.
 fn homes_of(key: &str) -> Option<String> {
-    let homes = Document::KEYS
-        .iter()
-        .filter(|(_, keys)| keys.contains(&key))
-        .map(|(table, _)| header(table));
-    let homes: Vec<_> = homes.collect();
+    let homes = |tables: &[(&str, &[&str])]| -> Vec<_> {
+        tables
+            .iter()
+            .filter(|(_, keys)| keys.contains(&key))
+            .map(|(table, _)| header(table))
+            .collect()
+    };
+    let mut homes_found = homes(Document::KEYS);
+    // What stands inside of a rule is looked for last: few mean that.
+    if homes_found.is_empty() {
+        homes_found = homes(Document::NESTED);
+    }
+    let homes = homes_found;
     match homes.as_slice() {
         [] => None,
         [only] => Some(only.clone()),
@@ -393,6 +561,10 @@ fn homes_of(key: &str) -> Option<String> {
 fn header(table: &str) -> String {
     match table {
         "peer" | "range" | "pool" | "block" => format!("[[{table}]]"),
+        "prefix_list" | "policy" => format!("[{table}.NAME]"),
+        "rule" => "[[policy.NAME.rule]]".to_owned(),
+        "match" | "set" => format!("`{table}` of a rule"),
+        "prepend" => "`set.prepend`".to_owned(),
         _ => format!("[{table}]"),
     }
 }

@@ -96,8 +96,13 @@ pub fn fabric(config: &Config) -> &str {
 /// Where the carriers of all nodes of the fabric lie, when service discovery is on: host routes
 /// that say something and lead nowhere.
 pub fn carriers(config: &Config) -> Option<Prefix> {
-    discovery_number(config)?;
-    let any = carrier_address(fabric(config), NodeKey(0));
+    carriers_of(config.discovery.number.value, fabric(config))
+}
+
+/// The same of a fabric with this number and name.
+pub(super) fn carriers_of(number: Option<u32>, fabric: &str) -> Option<Prefix> {
+    DiscoveryNumber::new(number?).ok()?;
+    let any = carrier_address(fabric, NodeKey(0));
     Some(Prefix::new(any.into(), 64))
 }
 
@@ -135,6 +140,7 @@ fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> Pe
             .map(|seconds| Duration::from_secs(seconds.into())),
         ttl: options.ttl.value,
         ttl_security: options.ttl_security.value,
+        graceful_restart: options.graceful_restart.value,
         bfd: options.bfd.value.then(|| BfdTimers {
             interval: Duration::from_millis(options.bfd_interval.value.into()),
             multiplier: options.bfd_multiplier.value,
@@ -165,5 +171,7 @@ fn policy(setting: &PolicySetting, pools: &[Prefix]) -> Policy {
         PolicySetting::Pools => Policy::Within(pools.to_vec()),
         PolicySetting::Within(prefixes) if prefixes.is_empty() => Policy::None,
         PolicySetting::Within(prefixes) => Policy::Within(prefixes.clone()),
+        // Refused by the check as long as the speaker asks no rules; nothing passes by mistake.
+        PolicySetting::Named(_) => Policy::None,
     }
 }

@@ -29,14 +29,18 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn place(&self, value: &Spanned<DeValue<'_>>) -> Place {
+    pub(super) fn place(&self, value: &Spanned<DeValue<'_>>) -> Place {
         Place {
             file: self.file,
             span: value.span(),
         }
     }
 
-    fn expected<T>(&mut self, expected: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
+    pub(super) fn expected<T>(
+        &mut self,
+        expected: &str,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Option<T> {
         let place = self.place(value);
         let found = describe(value.get_ref());
         let message = format!("`{}`: expected {expected}, found {found}", self.key);
@@ -44,7 +48,7 @@ impl Reading<'_> {
         None
     }
 
-    fn refused<T>(&mut self, why: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
+    pub(super) fn refused<T>(&mut self, why: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
         let place = self.place(value);
         self.faults
             .push(Fault::new(format!("`{}`: {why}", self.key)).at(&place));
@@ -133,7 +137,7 @@ parsed_strings! {
 }
 
 /// A whole number as TOML has it, whatever its base.
-fn integer(value: &DeValue<'_>) -> Option<i128> {
+pub(super) fn integer(value: &DeValue<'_>) -> Option<i128> {
     let integer = value.as_integer()?;
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
@@ -252,8 +256,13 @@ impl FromToml for PolicySetting {
             Some("none") => return Some(Self::None),
             Some("own") => return Some(Self::Own),
             Some("pools") => return Some(Self::Pools),
+            Some(text) if text.starts_with("policy:") && text != "policy:" => {
+                let name = text.strip_prefix("policy:").unwrap_or_default();
+                return Some(Self::Named(name.to_owned()));
+            }
             Some(text) if !text.contains('/') => {
-                let expected = "\"all\", \"none\", \"own\", \"pools\" or a list of prefixes";
+                let expected =
+                    "\"all\", \"none\", \"own\", \"pools\", \"policy:NAME\" or a list of prefixes";
                 return reading.expected(expected, value);
             }
             Some(_) | None => {}

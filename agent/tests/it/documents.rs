@@ -36,7 +36,10 @@ fn the_manual_describes_every_key_and_no_other() {
     for (table, keys) in config::known_keys() {
         let heading = manual
             .lines()
-            .find(|line| line.starts_with("## ") && line.contains(&format!("[{table}]")))
+            .find(|line| {
+                let opened = [format!("[{table}]"), format!("[{table}.NAME]")];
+                line.starts_with("## ") && opened.iter().any(|opened| line.contains(opened))
+            })
             .unwrap_or_else(|| panic!("docs/configuration.md has no section for {table}"));
         let section = manual
             .split(heading)
@@ -106,4 +109,35 @@ fn the_manual_says_what_a_change_of_each_key_costs() {
         }
     }
     assert!(compared > 40, "{compared} keys were compared");
+}
+
+#[test]
+fn the_manual_of_policies_describes_every_key_of_a_rule() {
+    let manual = fs::read_to_string(root().join("docs/policy.md")).unwrap();
+    for (table, keys) in config::policy_keys() {
+        for key in *keys {
+            let described = manual.contains(&format!("| `{key}` |"))
+                // The table of `prepend` is an example.
+                || (*table == "prepend" && manual.contains(&format!("{key} = ")));
+            assert!(described, "{table}.{key} is not in docs/policy.md");
+        }
+    }
+}
+
+#[test]
+fn what_the_manual_of_policies_shows_is_correct() {
+    let manual = fs::read_to_string(root().join("docs/policy.md")).unwrap();
+    let host = HostFacts {
+        ipv4: Some("192.0.2.7".parse().unwrap()),
+        ..HostFacts::default()
+    };
+    let blocks = manual.split("```toml\n").skip(1);
+    let mut text = "[bgp]\nasn = 65001\n[[pool]]\ncidr = \"10.1.0.0/16\"\n".to_owned();
+    for block in blocks.map(|rest| rest.split("```").next().unwrap()) {
+        // Sessions do not ask policies yet.
+        text.push_str(&block.replace("import = \"policy:transit-in\"", "import = \"all\""));
+    }
+    let config = config::parse(&Sources::from_texts([("policy.md", text.as_str())]), &host);
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.policies.policies.len() >= 8);
 }

@@ -15,4 +15,5 @@ mod host;
 mod namespace;
 mod pages;
 mod place;
+mod policy;
 mod transcripts;

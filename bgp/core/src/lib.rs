@@ -17,6 +17,7 @@ pub mod feed;
 mod limits;
 pub mod message;
 mod out;
+pub mod policy;
 mod rib;
 mod session;
 mod speaker;

@@ -12,6 +12,7 @@ mod names;
 mod oracle;
 mod peering;
 mod protocol;
+mod restarts;
 mod scripted;
 mod secured;
 mod services;

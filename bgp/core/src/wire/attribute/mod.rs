@@ -15,15 +15,18 @@
 //! octets, whatever their sender's habits.
 
 mod canonical;
+mod edit;
 mod egress;
 mod facts;
 mod parse;
+mod parts;
 mod path;
 pub(crate) mod table;
 mod verdict;
 
 pub(crate) use canonical::{Tlvs, push};
 pub use canonical::{decode_canonical, encode_canonical};
+pub(crate) use edit::Edit;
 pub use egress::{Egress, Reflect, egress_attributes};
 pub use facts::{
     AttrFacts, cluster_list_contains, contains_large_community, facts_of, has_large_community,
@@ -31,6 +34,7 @@ pub use facts::{
 };
 pub use parse::{DecodeContext, MpReach, MpUnreach, Parsed, parse_attributes};
 pub(crate) use parse::{Witness, parse_before};
+pub(crate) use parts::{Hop, Parts};
 pub use table::attribute_name;
 pub(crate) use table::spec;
 pub(super) use table::{EXTENDED_LENGTH, MP_REACH_NLRI, MP_UNREACH_NLRI, OPTIONAL};
