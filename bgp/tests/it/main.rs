@@ -1,4 +1,4 @@
-//! The driver over real sockets of the loopback interface.
+//! The driver over real sockets of the loopback interface, and what is said of it and of the machine.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -6,3 +6,4 @@ mod attempts;
 mod feed;
 mod listening;
 mod readers;
+mod standards;

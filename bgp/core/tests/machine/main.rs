@@ -12,6 +12,7 @@ mod restart;
 mod routing;
 mod script;
 mod session;
+mod standards;
 mod storm;
 mod verdicts;
 mod ways;

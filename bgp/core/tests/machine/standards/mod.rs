@@ -1,0 +1,10 @@
+//! What the standards demand of a whole speaker, told octet by octet.
+
+mod attributes;
+mod communities;
+mod reflection;
+mod refresh;
+mod sessions;
+mod stage;
+mod states;
+mod updates;
