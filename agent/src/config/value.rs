@@ -189,7 +189,7 @@ impl FromToml for Asn {
 }
 
 fn reserved(asn: Asn) -> String {
-    format!("{asn} is reserved (RFC 7607, RFC 7300) and cannot be the number of an AS")
+    format!("{asn} is reserved (RFC 7607, RFC 7300, RFC 6793) and cannot be the number of an AS")
 }
 
 impl FromToml for PathBuf {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::{PeerConfig, RemoteAs},
-    types::{Asn, Family, RouterId},
+    types::{AS_TRANS, Asn, Family, RouterId},
     view::SessionType,
     wire::{Capabilities, GracefulRestart, MAX_MESSAGE, Notification, Open, OpenError},
 };
@@ -126,7 +126,9 @@ pub(crate) fn negotiate(
         RemoteAs::External => !internal,
         RemoteAs::Internal => internal,
     };
-    if !expected {
+    // AS_TRANS stands for a number that is in the capability, and is nobody's (RFC 6793, 9).
+    let nobody = open.asn == AS_TRANS;
+    if !expected || nobody {
         return Err(Notification::open_error(OpenError::BadPeerAs));
     }
     // RFC 6286, 2.2: the identifier must be unique within an AS.

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::Speaker;
+use super::{Peer, Speaker};
 use crate::{
     attributes::NextHop,
     config::{PeerConfig, Policy},
@@ -15,8 +15,8 @@ use crate::{
     },
     types::Prefix,
     wire::{
-        AttrFacts, cluster_list_contains, contains_large_community, has_large_community,
-        path_contains,
+        AttrFacts, Edit, cluster_list_contains, contains_large_community, facts_of,
+        has_large_community, path_contains,
     },
 };
 
@@ -110,6 +110,24 @@ impl Speaker {
             return Some(Refusal::NextHop);
         }
         (peer.local_address == Some(addr)).then_some(Refusal::OwnNextHop)
+    }
+
+    /// What counts of a set that is not refused: itself, or with LOCAL_PREF 0 where an external
+    /// neighbour says that the way through it is about to go ("the RECOMMENDED value is 0", RFC 8326,
+    /// 4.2): others are preferred, and those who have none go on using it.
+    pub(super) fn lowered(&mut self, slot: Slot, received: AttrId) -> AttrId {
+        let attrs = &self.shared.attrs;
+        let leaves = attrs.key(received).flags & AttrFacts::GRACEFUL_SHUTDOWN != 0;
+        if !leaves || !self.peer(slot).is_some_and(Peer::is_ebgp) {
+            return received;
+        }
+        let mut canonical = Vec::new();
+        let mut edit = Edit::new(attrs.bytes(received));
+        edit.set_local_pref(0);
+        edit.finish(true, &mut canonical);
+        let next_hop = attrs.next_hop(received);
+        let facts = self.with_mark(&canonical, facts_of(&canonical));
+        self.shared.attrs.intern(&canonical, next_hop, &facts)
     }
 
     /// Whether a set carries all marks of our own routes.

@@ -182,6 +182,17 @@ impl Speaker {
     fn judge_again(&mut self, slot: Slot) {
         let v4 = self.judgements(&self.tables.v4, slot);
         let v6 = self.judgements(&self.tables.v6, slot);
+        let mut changed = |judged: Vec<(u32, AttrId, AttrId)>| -> Vec<(u32, AttrId, AttrId)> {
+            let mut judged = judged;
+            for (_, _, attr) in &mut judged {
+                if !attr.is_none() {
+                    *attr = self.lowered(slot, *attr);
+                }
+            }
+            judged.retain(|(_, old, new)| old != new);
+            judged
+        };
+        let (v4, v6) = (changed(v4), changed(v6));
         let multipath = self.config.multipath > 1;
         let Self {
             shared,
@@ -194,7 +205,7 @@ impl Speaker {
             return;
         };
         for (index, judged) in [v4, v6].into_iter().enumerate() {
-            for (path, attr) in judged {
+            for (path, _, attr) in judged {
                 let (dest, accepted) = if index == 0 {
                     shared.judge(&mut tables.v4, path, attr)
                 } else {
@@ -209,8 +220,8 @@ impl Speaker {
         }
     }
 
-    /// Paths of `slot` that are judged otherwise than before.
-    fn judgements<P: PrefixKey>(&self, table: &Table<P>, slot: Slot) -> Vec<(u32, AttrId)> {
+    /// The paths of `slot`, each with what counts of it so far and what is left of it by policy now.
+    fn judgements<P: PrefixKey>(&self, table: &Table<P>, slot: Slot) -> Vec<(u32, AttrId, AttrId)> {
         let Some(peer) = self.peer(slot) else {
             return Vec::new();
         };
@@ -225,7 +236,7 @@ impl Speaker {
             let refused = self.refuses_set(slot, path.received).is_some()
                 || refuses_prefix(config, prefix).is_some();
             let attr = if refused { AttrId::NONE } else { path.received };
-            (attr != path.attr).then_some((id, attr))
+            Some((id, path.attr, attr))
         });
         judged.collect()
     }

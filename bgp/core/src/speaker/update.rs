@@ -12,8 +12,8 @@ use crate::{
     session::ConnId,
     types::{Family, Time},
     wire::{
-        AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, Nlri4, Nlri6, Notification,
-        RawUpdate, Verdict, frame, parse_attributes,
+        AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, MpReach, Nlri4, Nlri6,
+        Notification, RawUpdate, Verdict, frame, parse_attributes,
     },
 };
 
@@ -171,7 +171,12 @@ impl Speaker {
                 && let Some(family) = Family::from_code(reach.afi, reach.safi)
                 && families[family.index()]
             {
-                let act = if treat_as_withdraw {
+                // An IPv6 next hop of an IPv4 prefix has to be agreed upon (RFC 8950, 4), and is not.
+                let strange = family == Family::Ipv4Unicast && reach.next_hop.addr.is_ipv6();
+                if strange {
+                    self.count_malformed(slot, MpReach::FOREIGN_NEXT_HOP, true);
+                }
+                let act = if treat_as_withdraw || strange {
                     Act::Withdraw
                 } else {
                     self.set(slot, &canonical, reach.next_hop, &facts)
@@ -206,11 +211,11 @@ impl Speaker {
     fn set(&mut self, slot: Slot, canonical: &[u8], next_hop: NextHop, facts: &AttrFacts) -> Act {
         let facts = self.with_mark(canonical, *facts);
         let received = self.shared.attrs.intern(canonical, Some(next_hop), &facts);
-        let refused = self.refuses_set(slot, received).is_some();
-        Act::Announce {
-            received,
-            attr: if refused { AttrId::NONE } else { received },
-        }
+        let attr = match self.refuses_set(slot, received) {
+            Some(_) => AttrId::NONE,
+            None => self.lowered(slot, received),
+        };
+        Act::Announce { received, attr }
     }
 
     fn prefixes(

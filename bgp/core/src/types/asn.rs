@@ -15,10 +15,10 @@ pub struct Asn(pub u32);
 pub const AS_TRANS: Asn = Asn(23456);
 
 impl Asn {
-    /// Whether the number may stand in an OPEN or a path: not 0 (RFC 7607), not 65535 and not
-    /// 4294967295 (RFC 7300).
+    /// Whether an AS can have the number: not 0 (RFC 7607), not AS_TRANS (RFC 6793), not 65535 and
+    /// not 4294967295 (RFC 7300).
     pub fn is_usable(self) -> bool {
-        !matches!(self.0, 0 | 65_535 | u32::MAX)
+        !matches!(self.0, 0 | 23_456 | 65_535 | u32::MAX)
     }
 
     /// What goes into a two-octet field: the number itself, or [`AS_TRANS`].

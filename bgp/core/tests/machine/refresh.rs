@@ -21,8 +21,7 @@ fn enhanced() -> Script {
     Script::new(offer, |_| {})
 }
 
-/// RFC 7313, 4: "the speaker MUST mark all the routes with the given AFI/SAFI from that peer as
-/// stale", and "MUST immediately remove any routes from the peer that are still marked as stale".
+/// RFC 7313, 4: with the first mark all that is held is stale, and with the second what still is goes.
 #[test]
 fn what_is_not_told_again_between_the_marks_is_gone() {
     let mut script = enhanced();
@@ -118,7 +117,7 @@ fn words(script: &mut Script) -> Vec<&'static str> {
     heard.filter(|word| *word != "open").collect()
 }
 
-/// RFC 7313, 4: "The sender ... MUST NOT send a BoRR ... before sending the End-of-RIB marker".
+/// RFC 7313, 4: no mark goes out before End-of-RIB.
 #[test]
 fn a_table_asked_for_is_sent_between_marks_to_those_who_know_them_and_never_before_end_of_rib() {
     for (known, expected) in [
@@ -167,7 +166,7 @@ fn a_request_withdraws_only_what_the_neighbour_holds() {
     assert_eq!(words(&mut script).last(), Some(&"withdraw"));
 }
 
-/// FAULTS of others: requests faster than a walk through the table kept it from ever ending.
+/// Requests faster than a walk through the table kept it from ever ending.
 #[test]
 fn requests_that_come_all_the_time_do_not_keep_the_table_from_arriving() {
     let limits = Limits {

@@ -51,8 +51,8 @@ fn a_neighbour_that_does_not_come_back_in_its_time_has_lost_its_routes() {
     assert_eq!(script.held(), []);
 }
 
-/// "If the Forwarding State bit for a specific address family is not set in the newly received
-/// capability, or the family or the capability is absent, all its stale routes MUST be removed".
+/// RFC 4724, 4.2: where the bit, the family or the capability is missing in the new OPEN, the stale
+/// routes go at once.
 #[test]
 fn a_neighbour_that_comes_back_without_its_forwarding_state_has_lost_its_routes() {
     for offered in [restarts(120, false, false), offer(|_| {})] {
@@ -64,7 +64,7 @@ fn a_neighbour_that_comes_back_without_its_forwarding_state_has_lost_its_routes(
     }
 }
 
-/// "a route previously marked as stale MUST be deleted" when the neighbour restarts again.
+/// RFC 4724, 4.2: what was "previously marked as stale MUST be deleted" when it restarts again.
 #[test]
 fn a_second_restart_keeps_only_what_was_told_since_the_first() {
     let mut script = neighbour(false);
@@ -89,7 +89,7 @@ fn a_second_restart_keeps_only_what_was_told_since_the_first() {
     }
 }
 
-/// "the previous TCP session MUST be closed, and the new one retained ... no NOTIFICATION message".
+/// RFC 4724, 4.2: the old connection is closed without a NOTIFICATION, and the new one is kept.
 #[test]
 fn a_neighbour_that_calls_before_its_end_was_noticed_is_let_in_and_its_routes_are_held() {
     let mut script = neighbour(false);

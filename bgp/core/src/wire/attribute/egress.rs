@@ -6,8 +6,9 @@ use super::{
     canonical::{Tlv, Tlvs, push, push_with},
     path::{AS_SEQUENCE, MOST_IN_SEGMENT, Segments, needs_four, put_head, put_numbers, two_octets},
     table::{
-        AGGREGATOR, AS_PATH, AS4_AGGREGATOR, AS4_PATH, CLUSTER_LIST, LOCAL_PREF, MULTI_EXIT_DISC,
-        NEXT_HOP, OPTIONAL, ORIGINATOR_ID, PARTIAL, TRANSITIVE, spec,
+        AGGREGATOR, AS_PATH, AS4_AGGREGATOR, AS4_PATH, CLUSTER_LIST, EXTENDED_COMMUNITIES,
+        IPV6_EXTENDED_COMMUNITIES, LOCAL_PREF, MULTI_EXIT_DISC, NEXT_HOP, OPTIONAL, ORIGINATOR_ID,
+        PARTIAL, TRANSITIVE, spec,
     },
 };
 use crate::types::{Asn, RouterId};
@@ -179,6 +180,15 @@ impl<'a> Writer<'a> {
                 }),
                 None => out.extend_from_slice(tlv.whole),
             },
+            // "If a route has a non-transitivity extended community, then before advertising the route
+            // across the Autonomous System boundary the community SHOULD be removed" (RFC 4360, 6;
+            // RFC 5701, 2).
+            (EXTENDED_COMMUNITIES, list) if egress.prepend.is_some() => {
+                write_transitive::<8>(tlv, list, out);
+            }
+            (IPV6_EXTENDED_COMMUNITIES, list) if egress.prepend.is_some() => {
+                write_transitive::<20>(tlv, list, out);
+            }
             (code, _) if spec(code).is_none() => {
                 let at = out.len();
                 out.extend_from_slice(tlv.whole);
@@ -233,6 +243,27 @@ impl<'a> Writer<'a> {
             for segment in segments.filter(|segment| !segment.is_confed()) {
                 segment.put(out, true);
             }
+        });
+    }
+}
+
+/// Writes those of a list of extended communities that may cross the border of an AS.
+fn write_transitive<const N: usize>(tlv: &Tlv<'_>, list: &[u8], out: &mut Vec<u8>) {
+    /// The T bit of the type (RFC 4360, 2).
+    const NON_TRANSITIVE: u8 = 0x40;
+    let (communities, _) = list.as_chunks::<N>();
+    let stays = |community: &&[u8; N]| {
+        community
+            .first()
+            .is_some_and(|first| first & NON_TRANSITIVE != 0)
+    };
+    if !communities.iter().any(|community| stays(&community)) {
+        out.extend_from_slice(tlv.whole);
+    } else if !communities.iter().all(|community| stays(&community)) {
+        let flags = tlv.flags & (OPTIONAL | TRANSITIVE | PARTIAL);
+        push_with(out, flags, tlv.code, |out| {
+            let leave = communities.iter().filter(|community| !stays(community));
+            out.extend(leave.flatten());
         });
     }
 }

@@ -86,6 +86,14 @@ impl<'a> MpReach<'a> {
     pub fn bad_nlri(&self) -> Notification {
         Self::BAD_NLRI.notification(self.attribute)
     }
+
+    /// What is wrong when the next hop is of another family than the prefixes and that was not agreed
+    /// upon.
+    pub(crate) const FOREIGN_NEXT_HOP: Malformed = Malformed {
+        code: MP_REACH_NLRI,
+        problem: Problem::NextHop,
+        section: "RFC 8950, 4",
+    };
 }
 
 /// MP_UNREACH_NLRI (RFC 4760, 4); without any prefix it is End-of-RIB (RFC 4724, 2).

@@ -1,6 +1,7 @@
 //! What the standards demand of a whole speaker, told octet by octet.
 
 mod attributes;
+mod borders;
 mod communities;
 mod reflection;
 mod refresh;
