@@ -82,9 +82,8 @@ fn signed(lab: &Lab, router: Router) -> Result<(), Why> {
     established(lab, &agent, 2)?;
 
     // Somebody at the router's address who does not know it is not even connected.
-    let from = far.clone();
     let to = IpAddr::V4(link.a.v4);
-    let refused = Scripted::establish(&from, to, 65_001, [9, 9, 9, 9].into());
+    let refused = Scripted::establish(&far, to, 65_001, [9, 9, 9, 9].into());
     ensure!(refused.is_err(), "an unsigned connection came through");
     established(lab, &agent, 2)
 }

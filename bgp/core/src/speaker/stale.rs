@@ -105,8 +105,8 @@ impl Speaker {
     }
 
     /// A session of a peer that restarts is over: what it told of a family stays, for as long as it may
-    /// take to come back. What is still there of an earlier restart is gone ("a route previously
-    /// marked as stale MUST be deleted": RFC 4724, 4.2).
+    /// take to come back. What is still there of an earlier restart is gone ("previously marked as
+    /// stale MUST be deleted": RFC 4724, 4.2).
     pub(super) fn hold(&mut self, now: Time, slot: Slot, family: Family, time: Duration) {
         self.drop_stale(slot, family);
         self.make_stale(slot, family);

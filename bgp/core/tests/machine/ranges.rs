@@ -127,9 +127,7 @@ fn a_stranger_that_misbehaves_is_held_back_as_one_with_a_name_would_be() {
     assert_eq!(speaker.view().peers, 0);
 }
 
-/// RFC 4486, 4: "If a BGP speaker decides to disallow a BGP connection ... the speaker SHOULD send to
-/// the peer a NOTIFICATION message with the Error Code Cease and the Error Subcode 'Connection
-/// Rejected'".
+/// RFC 4486, 4: Connection Rejected.
 #[test]
 fn who_finds_a_range_full_or_itself_switched_off_is_told_so() {
     let mut config = hub(vec![range("192.0.2.0/24", 1)]);
