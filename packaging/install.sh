@@ -78,7 +78,7 @@ file 644 "$packaging/networkd/10-wayleave.network" "$prefix/lib/systemd/network/
 file 644 "$packaging/networkmanager/10-wayleave.conf" "$networkmanager/NetworkManager/conf.d/10-wayleave.conf"
 file 644 "$packaging/iproute2/wayleave.conf" /etc/iproute2/rt_protos.d/wayleave.conf
 for document in LICENSE-MIT LICENSE-APACHE docs/first-steps.md docs/configuration.md \
-    docs/cli.md docs/services.md docs/cni.md docs/systemd.md; do
+    docs/cli.md docs/policy.md docs/rfcs.md docs/services.md docs/cni.md docs/systemd.md; do
     # A manual of a later version may have more pages; one of an earlier has fewer.
     [[ ! -e $source_dir/$document ]] || file 644 "$source_dir/$document" "$doc/${document##*/}"
 done

@@ -13,8 +13,8 @@
 //!      every owner ── Problem ──▶ problem table ──▶ api, log, service manager
 //! ```
 //!
-//! - `daemon` and everything named *owner* are tasks of one single-threaded runtime; the speaker
-//!   has a thread of its own, the log's writer too.
+//! - `daemon` and everything named *owner* are tasks of one single-threaded runtime; the speaker,
+//!   BFD, the kernel's routes, the store and the log's writer have threads of their own.
 //! - A *watch* channel holds the latest value only: a reader that lags gets the latest state,
 //!   never a backlog. Feeds of the speaker are bounded and coalesce in the speaker.
 //! - No owner waits for another. Only the edges (API, CNI) wait for an answer.

@@ -1,8 +1,9 @@
 //! The life of the agent from READY to the end.
 //!
 //! A planned stop (SIGTERM, SIGINT) is a restart to come: nothing is withdrawn, the kernel's routes
-//! stay, sessions are closed with a Cease (6/2, administrative shutdown; known gap: RFC 4724 is not
-//! spoken, so neighbours drop what they learned until the next start). It gets through whatever is
+//! stay, sessions are closed with a Cease (6/2, administrative shutdown; known gap:
+//! neighbours are not asked to hold our routes (RFC 4724), so they drop what they learned until the next
+//! start). It gets through whatever is
 //! under way, a start and a reload included. A second signal ends the process at once.
 //!
 //! An owner whose task ends takes the agent with it: there is never half an agent.

@@ -10,6 +10,7 @@
 //! - A second connection that the peer opens replaces its first one, unless that is Established: it
 //!   has given it up, whether we have heard of that or not.
 //! - The hold timer restarts with every message, not with UPDATE and KEEPALIVE alone.
+//! - The neighbour's OPEN is waited for a minute, not the four that 8.2.2 suggests.
 //! - A collision is resolved as soon as one OPEN has been read, whether the other link is in
 //!   OpenSent or OpenConfirm: both sides know both identifiers then (6.8 allows it). But one on which
 //!   the peer has been silent while it speaks on the other is dead, and does not win: what the peer
