@@ -277,13 +277,14 @@ impl Connection {
         Progress::More
     }
 
-    /// Writes until there is nothing left or the socket is full.
-    pub(crate) fn write(&mut self, now: Time, machine: &mut Machine) {
+    /// Writes until there is nothing left or the socket is full. Whether the connection was found
+    /// broken: reading says how.
+    pub(crate) fn write(&mut self, now: Time, machine: &mut Machine) -> bool {
         while self.writing == Writing::Open && self.phase != Phase::Shut {
             let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(4);
             machine.output(self.conn, SLICES, &mut slices);
             if slices.is_empty() {
-                return;
+                return false;
             }
             let all: usize = slices.iter().map(|slice| slice.len()).sum();
             let more = slices.len() >= SLICES;
@@ -297,7 +298,7 @@ impl Connection {
                     drop(slices);
                     machine.written(now, self.conn, count);
                     if count == all && !more {
-                        return;
+                        return false;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -307,9 +308,11 @@ impl Connection {
                 Err(_) => {
                     self.writing = Writing::Broken;
                     self.readable = true;
+                    return true;
                 }
             }
         }
+        false
     }
 }
 

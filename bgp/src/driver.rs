@@ -245,7 +245,7 @@ impl Driver {
         more |= self.act();
         // Where packets go is known before anybody is told to send some.
         self.feed(now, true);
-        self.write_all();
+        more |= self.write_all();
         self.feed(now, false);
         more | self.machine.wants_turn()
     }
@@ -306,6 +306,7 @@ impl Driver {
                         self.machine.bfd(now, conn, BfdReport::Trouble(why));
                     }
                 }
+                Action::BfdTimers { conn, timers } => self.bfd.retime(conn, timers),
                 Action::BfdStop { conn } => self.bfd.stop(conn),
                 Action::Close { conn } => {
                     let clock = Instant::now();
@@ -343,19 +344,24 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes to every connection that has something to write and room for it.
-    fn write_all(&mut self) {
+    /// Writes to every connection that has something to write and room for it; whether one was found
+    /// broken.
+    fn write_all(&mut self) -> bool {
         let writable = &mut self.writable;
         self.machine.writable(|conn| writable.push(conn));
         if self.writable.is_empty() {
-            return;
+            return false;
         }
-        let now = self.now();
+        let (now, mut broken) = (self.now(), false);
         for conn in self.writable.drain(..) {
-            if let Some(connection) = self.connections.get_mut(&conn) {
-                connection.write(now, &mut self.machine);
+            if let Some(connection) = self.connections.get_mut(&conn)
+                && connection.write(now, &mut self.machine)
+            {
+                queue(&mut self.ready, connection, conn);
+                broken = true;
             }
         }
+        broken
     }
 
     /// Hands changes to those who read feeds: those who take them at once, or the others.
@@ -447,8 +453,11 @@ impl Driver {
             return;
         };
         let (ttl, least) = self.machine.ttls(conn);
-        // Nothing unsigned gets through, be it that the key of the listening socket came too late.
+        // Nothing unsigned gets through, be it that the listening socket could not be given the key.
         let signed = match self.machine.password(conn) {
+            Some(_) if self.listeners.lacks_key(remote.ip()) => Err(io::Error::other(
+                "its password could not be set on the listening socket",
+            )),
             Some(password) => {
                 socket::md5::set(&stream, Prefix::host(remote.ip()), 0, Some(password))
             }
@@ -498,6 +507,8 @@ impl Driver {
             Command::Originate(routes) => machine.originate(now, routes),
             Command::LinkDown(interface) => machine.link_down(now, &interface),
             Command::Withdraw(rank, prefixes) => machine.withdraw(now, rank, &prefixes),
+            // Nothing is begun any more; whoever asked hears that the speaker is gone.
+            Command::Reconfigure(..) if self.stopping.is_some() => {}
             Command::Reconfigure(config, answer) => {
                 let done = self.listeners.become_those_of(&config.listen);
                 let done = done.map(|listening| {

@@ -1,9 +1,9 @@
 //! Sockets that listen, and how their set is changed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -30,10 +30,15 @@ pub(crate) struct Listeners {
     next: usize,
     /// What those who connect sign with, by their addresses.
     keys: Keys,
+    /// Those whose key could not be set on a socket.
+    keyless: BTreeSet<Prefix>,
     /// The TTL or hop limit of what is said before a connection is accepted, when it is not the
     /// system's: a neighbour with TTL security takes nothing from us that does not have 255, and that
     /// is true of the answer to its first packet (RFC 5082, 3).
     ttl: Option<u8>,
+    /// By family, IPv4 first: every neighbour has TTL security, so that what comes with less than 255 is
+    /// dropped before there is a connection. Otherwise it is once there is one.
+    secured: [bool; 2],
 }
 
 type Keys = BTreeMap<Prefix, Password>;
@@ -67,7 +72,9 @@ impl Listeners {
             sockets: BTreeMap::new(),
             next: first,
             keys: Keys::new(),
+            keyless: BTreeSet::new(),
             ttl: None,
+            secured: [false; 2],
         }
     }
 
@@ -81,9 +88,11 @@ impl Listeners {
         for (address, mut socket) in bound? {
             let token = Token(self.next);
             self.next += 1;
-            limit(address, &socket, self.ttl);
+            limit(address, &socket, self.ttl, self.secured);
             for (&peers, password) in &self.keys {
-                sign(address, &socket, peers, Some(password));
+                if !sign(address, &socket, peers, Some(password)) {
+                    self.keyless.insert(peers);
+                }
             }
             self.registry
                 .register(&mut socket, token, Interest::READABLE)
@@ -106,11 +115,25 @@ impl Listeners {
         let templates = config.ranges.iter().map(|range| &range.template);
         let mut all = config.peers.iter().chain(templates);
         self.ttl = all.any(|peer| peer.ttl_security).then_some(255);
+        self.secured = [true, false].map(|v4| {
+            let ranges = config.ranges.iter();
+            let ranges = ranges.map(|range| (range.prefix.addr(), &range.template));
+            let peers = config.peers.iter().map(|peer| (peer.address, peer));
+            let mut of_family = peers
+                .chain(ranges)
+                .filter(|(address, _)| address.is_ipv4() == v4)
+                .peekable();
+            of_family.peek().is_some() && of_family.all(|(_, peer)| peer.ttl_security)
+        });
         for (&address, Listener { socket, .. }) in &self.sockets {
-            limit(address, socket, self.ttl);
+            limit(address, socket, self.ttl, self.secured);
         }
         let new = keys_of(config);
-        let old = std::mem::take(&mut self.keys);
+        let mut old = std::mem::take(&mut self.keys);
+        // What could not be set is tried again.
+        for peers in std::mem::take(&mut self.keyless) {
+            old.remove(&peers);
+        }
         for (&address, Listener { socket, .. }) in &self.sockets {
             for &gone in old.keys().filter(|peers| !new.contains_key(peers)) {
                 sign(address, socket, gone, None);
@@ -119,10 +142,18 @@ impl Listeners {
                 .iter()
                 .filter(|(peers, new)| old.get(peers) != Some(new))
             {
-                sign(address, socket, peers, Some(password));
+                if !sign(address, socket, peers, Some(password)) {
+                    self.keyless.insert(peers);
+                }
             }
         }
         self.keys = new;
+    }
+
+    /// Whether somebody with a password might come from there unsigned.
+    pub(crate) fn lacks_key(&self, address: IpAddr) -> bool {
+        let host = Prefix::host(address.to_canonical());
+        self.keyless.iter().any(|peers| peers.contains(host))
     }
 
     /// Ends listening at all addresses.
@@ -144,7 +175,10 @@ impl Listeners {
     /// Takes who waits, at most `most` at a time; whether more may be there at once.
     pub(crate) fn accept(&mut self, now: Instant, most: usize, taken: &mut Vec<TcpStream>) -> bool {
         let mut more = false;
+        // Each has its share: a flood at one leaves room for the others.
+        let share = (most / self.sockets.len().max(1)).max(1);
         for listener in self.sockets.values_mut() {
+            let most = taken.len() + share;
             if listener.paused.is_some_and(|until| until > now) {
                 continue;
             }
@@ -222,22 +256,28 @@ impl Listeners {
     }
 }
 
-/// Sets the TTL of what a listening socket says.
-fn limit(at: SocketAddr, socket: &TcpListener, ttl: Option<u8>) {
-    if let Some(ttl) = ttl
-        && let Err(error) = socket::set_ttl(socket, at.is_ipv4(), ttl)
-    {
+/// Sets the TTL of what a listening socket says, and the least it hears.
+fn limit(at: SocketAddr, socket: &TcpListener, ttl: Option<u8>, secured: [bool; 2]) {
+    let v4 = at.is_ipv4();
+    let [v4_secured, v6_secured] = secured;
+    let secured = if v4 { v4_secured } else { v6_secured };
+    let least = secured.then_some(255);
+    let set =
+        socket::set_ttl(socket, v4, ttl).and_then(|()| socket::set_least_ttl(socket, v4, least));
+    if let Err(error) = set {
         tracing::error!(listening = %at, %error, "cannot set the TTL of answers to neighbours");
     }
 }
 
-/// Has a socket want signatures from these neighbours, or no longer. What fails is said: whoever
-/// connects then is not let in, as the key cannot be set on its connection either.
-fn sign(at: SocketAddr, socket: &TcpListener, peers: Prefix, password: Option<&Password>) {
+/// Has a socket want signatures from these neighbours, or no longer. What fails is said, and `false`:
+/// whoever connects then is not let in.
+fn sign(at: SocketAddr, socket: &TcpListener, peers: Prefix, password: Option<&Password>) -> bool {
     if at.is_ipv4() != peers.addr().is_ipv4() {
-        return;
+        return true;
     }
-    if let Err(error) = socket::md5::set(socket, peers, 0, password) {
+    let signed = socket::md5::set(socket, peers, 0, password);
+    if let Err(error) = &signed {
         tracing::error!(listening = %at, %peers, %error, "cannot set the password of a neighbour");
     }
+    signed.is_ok()
 }

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, SocketAddrV6},
+    os::fd::AsRawFd,
 };
 
 use mio::net::{TcpListener, TcpStream};
@@ -73,14 +74,19 @@ fn prepare(socket: impl std::ops::Deref<Target = Socket>, v4: bool, ttls: Ttls) 
         set_ttl_of(&socket, v4, ttl)?;
     }
     if let Some(least) = ttls.least {
-        min_ttl::set(&*socket, v4, least)?;
+        set_least_ttl(&*socket, v4, Some(least))?;
     }
     Ok(())
 }
 
-/// Sets the TTL or hop limit of what a socket sends.
-pub(crate) fn set_ttl(socket: &TcpListener, v4: bool, ttl: u8) -> io::Result<()> {
-    set_ttl_of(&socket2::SockRef::from(socket), v4, ttl)
+/// Sets the TTL or hop limit of what a socket sends; `None`: that of the system.
+pub(crate) fn set_ttl(socket: &TcpListener, v4: bool, ttl: Option<u8>) -> io::Result<()> {
+    let (level, name) = if v4 {
+        (libc::IPPROTO_IP, libc::IP_TTL)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS)
+    };
+    option::set(socket, level, name, ttl.map_or(-1, i32::from))
 }
 
 fn set_ttl_of(socket: &Socket, v4: bool, ttl: u8) -> io::Result<()> {
@@ -199,22 +205,31 @@ pub(crate) mod md5 {
     }
 }
 
-mod min_ttl {
-    //! IP_MINTTL and IPV6_MINHOPCOUNT, which neither socket2 nor nix knows.
-    #![allow(unsafe_code, reason = "setsockopt for two options no library wraps")]
+/// IP_MINTTL or IPV6_MINHOPCOUNT, which neither socket2 nor nix knows: what comes with less is dropped
+/// (RFC 5082). `None`: nothing is.
+pub(crate) fn set_least_ttl(socket: &impl AsRawFd, v4: bool, least: Option<u8>) -> io::Result<()> {
+    /// `IPV6_MINHOPCOUNT` of linux/in6.h, absent from libc.
+    const IPV6_MINHOPCOUNT: i32 = 73;
+    let (level, name) = if v4 {
+        (libc::IPPROTO_IP, libc::IP_MINTTL)
+    } else {
+        (libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT)
+    };
+    option::set(socket, level, name, least.unwrap_or(0).into())
+}
+
+mod option {
+    #![allow(unsafe_code, reason = "setsockopt for options no library wraps")]
 
     use std::{ffi::c_int, io, os::fd::AsRawFd};
 
-    /// `IPV6_MINHOPCOUNT` of linux/in6.h, absent from libc.
-    const IPV6_MINHOPCOUNT: c_int = 73;
-
-    pub(super) fn set(socket: &impl AsRawFd, v4: bool, least: u8) -> io::Result<()> {
-        let (level, option) = if v4 {
-            (libc::IPPROTO_IP, libc::IP_MINTTL)
-        } else {
-            (libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT)
-        };
-        let value = c_int::from(least);
+    /// Sets an option that is a number.
+    pub(super) fn set(
+        socket: &impl AsRawFd,
+        level: c_int,
+        name: c_int,
+        value: c_int,
+    ) -> io::Result<()> {
         let length = libc::socklen_t::try_from(size_of::<c_int>()).map_err(io::Error::other)?;
         // SAFETY: the descriptor is open for the life of `socket`, and the pointer and length
         // describe one c_int on this stack frame, which the kernel only reads.
@@ -222,7 +237,7 @@ mod min_ttl {
             libc::setsockopt(
                 socket.as_raw_fd(),
                 level,
-                option,
+                name,
                 (&raw const value).cast(),
                 length,
             )

@@ -70,6 +70,20 @@ impl Watch {
         Ok(())
     }
 
+    /// Goes on as fast as this.
+    pub(crate) fn retime(&mut self, conn: ConnId, wanted: BfdTimers) {
+        let Some((handle, _)) = &self.running else {
+            return;
+        };
+        // What cannot be is refused where a configuration is read; then nothing changes.
+        let Ok(timers) = timers(wanted) else {
+            return;
+        };
+        for (&session, _) in self.sessions.iter().filter(|(_, of)| **of == conn) {
+            handle.reconfigure(session, timers);
+        }
+    }
+
     /// No longer.
     pub(crate) fn stop(&mut self, conn: ConnId) {
         let Some((handle, _)) = &self.running else {
@@ -122,7 +136,7 @@ fn report(event: BfdEvent) -> (SessionId, BfdReport) {
         BfdEvent::State(event) if event.path_failed() => (event.session, BfdReport::Failed),
         BfdEvent::State(event) => (event.session, BfdReport::State(state(&event))),
         BfdEvent::Trouble { session, what } => (session, BfdReport::Trouble(what)),
-        BfdEvent::Healed { session } => (session, BfdReport::State(BfdState::Down)),
+        BfdEvent::Healed { session } => (session, BfdReport::Healed),
     }
 }
 

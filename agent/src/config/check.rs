@@ -13,7 +13,7 @@ use super::{
     diagnostic::{Fault, Faults},
     host::HostFacts,
     model::{Api, Bgp, Config, Discovery, Dns, Fib, Log, LogFormat, Node, Paths},
-    peer, policy,
+    password, peer, policy,
     raw::{Document, RawApi, RawBgp, RawDiscovery, RawDns, RawFib, RawLog, RawNode, RawPaths},
     setting::Setting,
     source::{Place, Sources},
@@ -49,6 +49,9 @@ pub(super) fn check(
     let blocks = space::blocks(document.blocks, &pools, &mut check);
     let peers = peer::peers(document.peers, &bgp, &mut check);
     let ranges = peer::ranges(document.ranges, &bgp, &mut check);
+    if let (Some(peers), Some(ranges)) = (&peers, &ranges) {
+        password::check(peers, ranges, &mut check);
+    }
     let node = check.node(document.node, host, first_peer.as_ref());
     let paths = check.paths(document.paths);
     let api = check.api(document.api);

@@ -21,6 +21,7 @@ mod delta;
 mod diagnostic;
 mod host;
 mod model;
+mod password;
 mod peer;
 mod policy;
 mod raw;

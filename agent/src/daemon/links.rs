@@ -47,12 +47,13 @@ impl Down {
                 self.0.remove(&link.ifindex);
                 return Some(link.name);
             }
-            // What was missed is found out by the hold timers.
-            Event::New(_)
-            | Event::Gone(_)
-            | Event::Replaced(_)
-            | Event::Dropped(_)
-            | Event::Overrun => return None,
+            // What was missed is found out by the hold timers, and what is known is so no longer: to
+            // be told again that an interface is down does no harm.
+            Event::Overrun => {
+                self.0.clear();
+                return None;
+            }
+            Event::New(_) | Event::Gone(_) | Event::Replaced(_) | Event::Dropped(_) => return None,
         };
         if runs {
             self.0.remove(&link.ifindex);

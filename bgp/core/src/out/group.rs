@@ -56,6 +56,8 @@ pub(crate) struct Departure {
     begun: Outbox,
     /// Families whose End-of-RIB is still owed.
     end_of_rib: [bool; 2],
+    /// Families that are being told again, and the end of that is still owed (RFC 7313).
+    marked: [bool; 2],
     /// UPDATEs it has written.
     pub(crate) updates: u64,
 }
@@ -112,7 +114,7 @@ impl Group {
 
     /// Takes in a peer that comes from another group with its session up.
     pub(crate) fn join_from(&mut self, slot: Slot, departure: Departure) {
-        let walk = Walk::anew(self.key.families, departure.end_of_rib);
+        let walk = Walk::anew(self.key.families, departure.end_of_rib, departure.marked);
         let progress = Progress::Walking(Box::new(walk));
         self.add(Member {
             slot,
@@ -134,8 +136,16 @@ impl Group {
             Progress::Following(_) => [false; 2],
             Progress::Walking(walk) => [walk.families[0].end_of_rib, walk.families[1].end_of_rib],
         };
+        let marked = match &self.members[at].progress {
+            Progress::Following(_) => [false; 2],
+            Progress::Walking(walk) => [0, 1].map(|family: usize| {
+                let family = &walk.families[family];
+                family.refreshing && family.marks
+            }),
+        };
         let member = self.members.remove(at);
         Some(Departure {
+            marked,
             begun,
             end_of_rib,
             updates: member.updates,

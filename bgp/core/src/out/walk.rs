@@ -77,11 +77,14 @@ impl Walk {
     }
 
     /// From the beginning, for a peer that was sent other things until now.
-    pub(crate) fn anew(negotiated: [bool; 2], end_of_rib: [bool; 2]) -> Self {
+    /// Where `marked`, the end of a refresh is owed: it follows this pass.
+    pub(crate) fn anew(negotiated: [bool; 2], end_of_rib: [bool; 2], marked: [bool; 2]) -> Self {
         let family = |index: usize| FamilyWalk {
             done: !negotiated[index],
             explicit: true,
             end_of_rib: end_of_rib[index],
+            refreshing: marked[index],
+            marks: marked[index],
             ..FamilyWalk::default()
         };
         Self {

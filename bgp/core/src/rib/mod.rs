@@ -31,6 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) received: i8,
     /// The same for accepted ones.
     pub(crate) accepted: i8,
+    /// What was there before was stale, and was accepted or not.
+    pub(crate) stale: Option<bool>,
 }
 
 /// The working space and shared tables that a change to a family's table needs.
@@ -101,10 +103,11 @@ impl Shared {
             dest,
             best_changed: false,
             received: 1,
-            accepted: 0,
+            accepted: i8::from(!attr.is_none()),
+            stale: None,
         };
-        outcome.accepted = i8::from(!attr.is_none());
         if let Some(old) = old {
+            outcome.stale = self.stale(family, peer, &old);
             self.attrs.release(old.received);
             self.attrs.release(old.attr);
             // A path of an earlier session was taken off the peer's counts when that ended.
@@ -149,6 +152,7 @@ impl Shared {
         let old = table.remove_path(id);
         self.attrs.release(old.received);
         self.attrs.release(old.attr);
+        let stale = self.stale(P::FAMILY.index(), path.peer, &old);
         let best_changed = self.decide_again(table, path.dest, Some(id));
         table.enter_limbo(path.dest, self.turn);
         Outcome {
@@ -156,7 +160,14 @@ impl Shared {
             best_changed,
             received: -i8::from(current),
             accepted: -i8::from(current && !old.attr.is_none()),
+            stale,
         }
+    }
+
+    /// Whether what was there was stale, and then whether it was accepted.
+    fn stale(&self, family: usize, peer: Slot, old: &Replaced) -> Option<bool> {
+        let stale = self.sources[peer.index()].is_stale(family, old.epoch);
+        stale.then_some(!old.attr.is_none())
     }
 
     /// Gives a path the attributes that another policy leaves it. Its destination, and the change

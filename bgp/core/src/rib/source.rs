@@ -56,7 +56,8 @@ impl Source {
     }
 
     /// What comes now is told from what came before. Nothing is left of the epoch 256 ago: a sweep
-    /// follows every loss, and is over long before.
+    /// follows every loss, and is over long before, as a peer can cause one loss a second by its
+    /// messages, and few more by its sessions.
     fn advance(&mut self, family: usize) {
         self.epoch[family] = self.epoch[family].wrapping_add(1);
     }

@@ -94,12 +94,11 @@ impl Session {
             None if was_up => Cause::Ended,
             None => Cause::NoAnswer,
         };
-        // RFC 5492, 3: a peer that does not know the parameter gets an OPEN without it.
-        if matches!(&down, Down::Received(said)
-            if said.is_open_error(OpenError::UnsupportedParameter))
-        {
-            self.bare = true;
-        }
+        // RFC 5492, 3: a peer that does not know the parameter gets an OPEN without it; once, as it may
+        // have learned by the next time.
+        let unknown = matches!(&down, Down::Received(said)
+            if said.is_open_error(OpenError::UnsupportedParameter));
+        self.bare = unknown && !self.bare;
         // Event 24 while the peer was let speak first: it counts nothing (8.2.2).
         let version_only = link.phase == Phase::Delayed
             && said.is_some_and(|said| said.is_open_error(OpenError::UnsupportedVersion));

@@ -501,7 +501,12 @@ impl Session {
         if self.links[at].phase == Phase::Delayed {
             self.send_open(now, at, fx);
         }
-        if !self.survives_collision(now, at, peer_is_higher, fx) {
+        let restarts = open
+            .capabilities
+            .graceful_restart
+            .as_ref()
+            .is_some_and(|restart| restart.restarting);
+        if !self.survives_collision(now, at, peer_is_higher, restarts, fx) {
             return;
         }
         // That of a connection that has lost says nothing about the session.
@@ -527,6 +532,7 @@ impl Session {
         now: Time,
         at: usize,
         peer_is_higher: bool,
+        restarts: bool,
         fx: &mut Effects,
     ) -> bool {
         let Some(other) = (0..self.links.len())
@@ -535,10 +541,13 @@ impl Session {
             return true;
         };
         // A peer that restarts calls before we know that it went: its old session "MUST be closed, and
-        // the new one retained", and nothing is said on the old one (RFC 4724, 4.2).
+        // the new one retained", and nothing is said on the old one (RFC 4724, 4.2). An attempt of its
+        // own that came through late is no restart.
         let calls = self.links[at].side == Side::Peer;
+        let anew = restarts || now.since(self.links[other].since) >= OPEN_OVERDUE;
         if self.links[other].phase == Phase::Established
             && calls
+            && anew
             && let Some(restart) = self.links[other].restart()
         {
             let link = self.links.remove(other);

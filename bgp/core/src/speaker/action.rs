@@ -49,6 +49,13 @@ pub enum Action {
         /// How fast.
         timers: BfdTimers,
     },
+    /// BFD goes on as fast as this.
+    BfdTimers {
+        /// The session's connection.
+        conn: ConnId,
+        /// How fast.
+        timers: BfdTimers,
+    },
     /// No longer.
     BfdStop {
         /// The session's connection.
@@ -90,6 +97,8 @@ pub enum BfdReport {
     Failed,
     /// BFD does not run; why, in words.
     Trouble(String),
+    /// It does again.
+    Healed,
 }
 
 pub(super) fn connect(conn: ConnId, peer: &PeerConfig, speaker: &SpeakerConfig) -> Action {

@@ -24,13 +24,10 @@ impl Speaker {
         if peer.session.established().map(|(up, _)| up) != Some(conn) {
             return;
         }
-        peer.bfd_trouble = None;
         match report {
             BfdReport::State(state) => peer.bfd = Some(state),
-            BfdReport::Trouble(why) => {
-                peer.bfd = None;
-                peer.bfd_trouble = Some(why);
-            }
+            BfdReport::Trouble(why) => peer.bfd_trouble = Some(why),
+            BfdReport::Healed => peer.bfd_trouble = None,
             BfdReport::Failed => {
                 let why = Notification::cease(Cease::BfdDown, None);
                 self.fault(now, slot, conn, why);

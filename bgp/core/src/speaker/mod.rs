@@ -608,7 +608,7 @@ impl Speaker {
             return;
         };
         let session = peer.session.deadline().map(|(due, _)| due);
-        let stale = peer.stale_until.into_iter().flatten().min();
+        let stale = peer.stale.iter().filter_map(|stale| stale.until).min();
         let Some(due) = session.into_iter().chain(stale).min() else {
             return;
         };

@@ -10,6 +10,28 @@ use crate::{
     view::{BfdState, FamilyCounts, MessageCounts, SessionType},
 };
 
+/// What a neighbour is to tell anew of a family.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stale {
+    /// How many paths are stale, and how many of these are accepted: parts of [`FamilyCounts`].
+    pub(super) received: u32,
+    pub(super) accepted: u32,
+    /// When what is still stale is dropped at the latest; `None`: nothing is stale.
+    pub(super) until: Option<Time>,
+    /// It is so between the marks of a refresh, not for a restart.
+    pub(super) by_refresh: bool,
+    /// When the neighbour last said that it tells everything anew.
+    pub(super) begun: Option<Time>,
+}
+
+impl Stale {
+    /// One of them was told anew, or is gone.
+    pub(super) fn leave(&mut self, was_accepted: bool) {
+        self.received = self.received.saturating_sub(1);
+        self.accepted = self.accepted.saturating_sub(u32::from(was_accepted));
+    }
+}
+
 /// A neighbour.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -33,8 +55,8 @@ pub(super) struct Peer {
     pub(super) treated_as_withdraw: u64,
     pub(super) attributes_discarded: u64,
     pub(super) last_malformed: Option<String>,
-    /// When what is stale of a family is dropped at the latest.
-    pub(super) stale_until: [Option<Time>; 2],
+    /// What is stale, by family.
+    pub(super) stale: [Stale; 2],
     /// What BFD says, while it watches.
     pub(super) bfd: Option<BfdState>,
     /// Why it does not.
@@ -67,7 +89,7 @@ impl Peer {
             treated_as_withdraw: 0,
             attributes_discarded: 0,
             last_malformed: None,
-            stale_until: [None; 2],
+            stale: [Stale::default(); 2],
             bfd: None,
             bfd_trouble: None,
             local_address: None,

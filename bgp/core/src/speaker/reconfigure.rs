@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::{Speaker, action, import::refuses_prefix, of_range_at, range_of};
+use super::{Action, Speaker, action, import::refuses_prefix, of_range_at, range_of};
 use crate::{
     config::{PeerConfig, SpeakerConfig},
     rib::{
@@ -142,8 +142,16 @@ impl Speaker {
         if old.bfd != config.bfd
             && let Some((conn, _)) = self.peer(slot).and_then(|peer| peer.session.established())
         {
-            self.stop_bfd(slot, conn);
-            self.start_bfd(slot);
+            match (old.bfd, config.bfd) {
+                // The watch goes on: to begin it anew would look like a failure to the neighbour.
+                (Some(_), Some(timers)) => {
+                    self.actions.push_back(Action::BfdTimers { conn, timers });
+                }
+                (None, _) | (_, None) => {
+                    self.stop_bfd(slot, conn);
+                    self.start_bfd(slot);
+                }
+            }
         }
         // Whether its routes are reflected concerns every group.
         if self.shared.sources[slot.index()].client != client {
@@ -206,6 +214,11 @@ impl Speaker {
         };
         for (index, judged) in [v4, v6].into_iter().enumerate() {
             for (path, _, attr) in judged {
+                let epoch = match index {
+                    0 => tables.v4.path(path).epoch,
+                    _ => tables.v6.path(path).epoch,
+                };
+                let stale = shared.sources[slot.index()].is_stale(index, epoch);
                 let (dest, accepted) = if index == 0 {
                     shared.judge(&mut tables.v4, path, attr)
                 } else {
@@ -213,6 +226,10 @@ impl Speaker {
                 };
                 let counts = &mut peer.counts[index];
                 counts.accepted = counts.accepted.saturating_add_signed(accepted.into());
+                if stale {
+                    let stale = &mut peer.stale[index];
+                    stale.accepted = stale.accepted.saturating_add_signed(accepted.into());
+                }
                 if multipath {
                     super::turn::mark(feeds, index, dest);
                 }

@@ -162,11 +162,15 @@ impl<P: PrefixKey> Change<P> {
             best_changed,
             received,
             accepted,
+            stale,
         } = outcome;
         let index = P::FAMILY.index();
         let counts = &mut peer.counts[index];
         counts.received = counts.received.saturating_add_signed(received.into());
         counts.accepted = counts.accepted.saturating_add_signed(accepted.into());
+        if let Some(was_accepted) = stale {
+            peer.stale[index].leave(was_accepted);
+        }
         if *multipath && !best_changed {
             mark(feeds, index, dest);
         }

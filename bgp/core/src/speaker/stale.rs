@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Speaker, turn::mark};
+use super::{Speaker, peer::Stale, turn::mark};
 use crate::{
     rib::{key::PrefixKey, source::Slot, table::Table},
     session::PeerRestart,
@@ -19,6 +19,9 @@ use crate::{
 /// How long a peer may take to tell everything anew, at most ("a locally configurable upper bound":
 /// RFC 7313, 4; RFC 4724, 4.2).
 const TOLD_ANEW_WITHIN: Duration = Duration::from_secs(360);
+
+/// Beginnings of a refresh that come closer together are ignored.
+const BETWEEN_BEGINNINGS: Duration = Duration::from_secs(1);
 
 impl Speaker {
     /// A ROUTE-REFRESH message.
@@ -54,10 +57,7 @@ impl Speaker {
                     group.refresh(slot, family, bounds, enhanced);
                 }
             }
-            RouteRefresh::BEGIN if enhanced && !restarts => {
-                self.make_stale(slot, family);
-                self.stale_until(slot, family, Some(now + TOLD_ANEW_WITHIN));
-            }
+            RouteRefresh::BEGIN if enhanced && !restarts => self.begin_anew(now, slot, family),
             RouteRefresh::END if enhanced && !restarts => self.drop_stale(slot, family),
             // What was not asked for, or is not known, is ignored (RFC 7313, 5).
             _ => {}
@@ -65,8 +65,27 @@ impl Speaker {
         Ok(())
     }
 
+    /// The peer is about to tell everything anew. No more than once a second: there is nothing to gain
+    /// by more, and each is work on the table.
+    fn begin_anew(&mut self, now: Time, slot: Slot, family: Family) {
+        let Some(peer) = self.peer_mut(slot) else {
+            return;
+        };
+        let stale = &mut peer.stale[family.index()];
+        if stale
+            .begun
+            .is_some_and(|begun| now.since(begun) < BETWEEN_BEGINNINGS)
+        {
+            return;
+        }
+        stale.begun = Some(now);
+        stale.by_refresh = true;
+        self.make_stale(slot, family);
+        self.stale_until(slot, family, Some(now + TOLD_ANEW_WITHIN));
+    }
+
     /// Everything held of a family is stale from now on.
-    pub(super) fn make_stale(&mut self, slot: Slot, family: Family) {
+    fn make_stale(&mut self, slot: Slot, family: Family) {
         let source = &mut self.shared.sources[slot.index()];
         let index = family.index();
         match source.stale[index] {
@@ -80,35 +99,49 @@ impl Speaker {
                 }
             }
         }
+        if let Some(peer) = self.peer_mut(slot) {
+            let FamilyCounts {
+                received, accepted, ..
+            } = peer.counts[index];
+            peer.stale[index].received = received;
+            peer.stale[index].accepted = accepted;
+        }
     }
 
     /// What is still stale of a family is gone.
     pub(super) fn drop_stale(&mut self, slot: Slot, family: Family) {
         let index = family.index();
-        let Some(stale) = self.shared.sources[slot.index()].stale[index].take() else {
-            return;
-        };
-        let [received, accepted] = match family {
-            Family::Ipv4Unicast => count(&self.tables.v4, slot, stale),
-            Family::Ipv6Unicast => count(&self.tables.v6, slot, stale),
-        };
-        self.stale_until(slot, family, None);
-        if received == 0 {
+        if self.shared.sources[slot.index()].stale[index]
+            .take()
+            .is_none()
+        {
             return;
         }
         if let Some(peer) = self.peer_mut(slot) {
+            let stale = std::mem::take(&mut peer.stale[index]);
             let counts = &mut peer.counts[index];
-            counts.received = counts.received.saturating_sub(received);
-            counts.accepted = counts.accepted.saturating_sub(accepted);
+            counts.received = counts.received.saturating_sub(stale.received);
+            counts.accepted = counts.accepted.saturating_sub(stale.accepted);
+            peer.stale[index].begun = stale.begun;
+            if stale.received > 0 {
+                self.sweep.start(&self.tables);
+            }
         }
-        self.sweep.start(&self.tables);
+        self.arm(slot);
     }
 
     /// A session of a peer that restarts is over: what it told of a family stays, for as long as it may
     /// take to come back. What is still there of an earlier restart is gone ("previously marked as
     /// stale MUST be deleted": RFC 4724, 4.2).
     pub(super) fn hold(&mut self, now: Time, slot: Slot, family: Family, time: Duration) {
-        self.drop_stale(slot, family);
+        let index = family.index();
+        let by_refresh = self
+            .peer_mut(slot)
+            .is_some_and(|peer| std::mem::take(&mut peer.stale[index].by_refresh));
+        // What is to be told anew since a refresh began is no older than the rest.
+        if !by_refresh {
+            self.drop_stale(slot, family);
+        }
         self.make_stale(slot, family);
         self.stale_until(slot, family, Some(now + time));
         self.tell_stale(slot, family);
@@ -118,10 +151,11 @@ impl Speaker {
     pub(super) fn lose_all(&mut self, slot: Slot, family: Family) {
         let index = family.index();
         self.shared.sources[slot.index()].lose(index);
-        self.stale_until(slot, family, None);
         if let Some(peer) = self.peer_mut(slot) {
             peer.counts[index] = FamilyCounts::default();
+            peer.stale[index] = Stale::default();
         }
+        self.arm(slot);
     }
 
     /// A peer has come back: what is held goes at once where it has not kept its forwarding state
@@ -155,7 +189,7 @@ impl Speaker {
     /// When stale routes of a family are dropped at the latest.
     pub(super) fn stale_until(&mut self, slot: Slot, family: Family, until: Option<Time>) {
         if let Some(peer) = self.peer_mut(slot) {
-            peer.stale_until[family.index()] = until;
+            peer.stale[family.index()].until = until;
         }
         self.arm(slot);
     }
@@ -165,23 +199,12 @@ impl Speaker {
         for family in Family::ALL {
             let due = self
                 .peer(slot)
-                .and_then(|peer| peer.stale_until[family.index()]);
+                .and_then(|peer| peer.stale[family.index()].until);
             if due.is_some_and(|due| due <= now) {
                 self.drop_stale(slot, family);
             }
         }
     }
-}
-
-/// How many paths of a peer and epoch there are, and how many of these are accepted.
-fn count<P: PrefixKey>(table: &Table<P>, slot: Slot, epoch: u8) -> [u32; 2] {
-    let mut counted = [0, 0];
-    let paths = (0..table.path_bound()).filter_map(|id| table.live_path(id));
-    for path in paths.filter(|path| path.peer == slot && path.epoch == epoch) {
-        counted[0] += 1;
-        counted[1] += u32::from(!path.attr.is_none());
-    }
-    counted
 }
 
 /// The destinations that a peer has a path to.

@@ -102,7 +102,7 @@ impl Speaker {
             .zip(&self.peers)
             .filter_map(|(slot, peer)| {
                 let peer = peer.as_ref()?;
-                let holds = peer.stale_until != [None; 2];
+                let holds = peer.stale.iter().any(|stale| stale.until.is_some());
                 let free = peer.range.is_some() && !holds && peer.session.is_forgettable(now);
                 free.then_some(Slot(slot))
             })

@@ -297,7 +297,11 @@ impl Speaker {
             return Ok(());
         };
         let held = peer.counts.map(|counts| counts.received);
-        if held.iter().sum::<u32>() <= limit {
+        let all: u32 = held.iter().sum();
+        // What is to be told anew is counted when it is: a neighbour that restarts with other routes
+        // never has more than it may. Both together are bounded all the same.
+        let stale: u32 = peer.stale.iter().map(|stale| stale.received).sum();
+        if all.saturating_sub(stale) <= limit && all / 2 <= limit {
             return Ok(());
         }
         let family = if held[0] >= held[1] {

@@ -157,7 +157,7 @@ impl Speaker {
             treated_as_withdraw: peer.treated_as_withdraw,
             attributes_discarded: peer.attributes_discarded,
             last_malformed: peer.last_malformed.clone(),
-            bfd: peer.bfd,
+            bfd: peer.bfd.filter(|_| peer.bfd_trouble.is_none()),
             warnings,
         }
     }

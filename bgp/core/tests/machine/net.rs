@@ -233,7 +233,7 @@ impl Net {
 
     fn act(&mut self, n: usize, action: Action) {
         match action {
-            Action::BfdStart { .. } | Action::BfdStop { .. } => {}
+            Action::BfdStart { .. } | Action::BfdTimers { .. } | Action::BfdStop { .. } => {}
             Action::Connect { conn, remote, .. } => {
                 let target = self
                     .addresses

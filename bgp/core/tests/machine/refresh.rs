@@ -40,6 +40,7 @@ fn what_is_not_told_again_between_the_marks_is_gone() {
     script.refresh(END);
     assert_eq!(script.held(), [(2, false), (5, false)]);
     // And once more, from what is left.
+    script.wait(Duration::from_secs(1));
     script.refresh(BEGIN);
     script.announce(5);
     script.refresh(END);
@@ -53,11 +54,60 @@ fn a_second_beginning_makes_everything_stale_anew() {
     script.announce(2);
     script.refresh(BEGIN);
     script.announce(2);
+    script.wait(Duration::from_secs(1));
     script.refresh(BEGIN);
     assert_eq!(script.held(), [(1, true), (2, true)]);
     script.announce(1);
     script.refresh(END);
     assert_eq!(script.held(), [(1, false)]);
+}
+
+/// Each is work on the table: a flood of marks is none, and brings nothing back that was gone.
+#[test]
+fn marks_that_come_all_the_time_count_once_a_second() {
+    let mut script = enhanced();
+    script.announce(1);
+    script.announce(2);
+    let marks = |subtype| {
+        let mut bytes = Vec::new();
+        let (afi, safi) = (1, 1);
+        RouteRefresh { afi, safi, subtype }.encode(&mut bytes);
+        bytes
+    };
+    // As many epochs as there are numbers for them, in one read.
+    let flood = [marks(BEGIN), marks(END)].concat().repeat(256);
+    script.say(&flood);
+    assert_eq!(script.held(), []);
+    script.announce(3);
+    script.say(&flood);
+    assert_eq!(script.held(), [(3, false)], "not again so soon");
+    script.wait(Duration::from_secs(1));
+    script.say(&flood);
+    assert_eq!(script.held(), []);
+}
+
+/// A refresh, and a change of policy while it is on its way: the end follows all the same.
+#[test]
+fn a_neighbour_that_is_sent_other_things_from_now_on_still_hears_the_end_of_a_refresh() {
+    let mut script = enhanced();
+    let now = script.now;
+    script.speaker.originate(now, vec![own("10.9.0.0/16")]);
+    script.settle();
+    words(&mut script);
+    script.speaker.received(now, script.conn, &{
+        let mut bytes = Vec::new();
+        let (afi, safi, subtype) = (1, 1, REQUEST);
+        RouteRefresh { afi, safi, subtype }.encode(&mut bytes);
+        bytes
+    });
+    let mut config = script.speaker.config().clone();
+    config.peers[0].export = wayleave_bgp_core::config::Policy::Own;
+    script.speaker.reconfigure(now, config);
+    script.settle();
+    let heard = words(&mut script);
+    assert_eq!(heard.first(), Some(&"begin"), "{heard:?}");
+    assert_eq!(heard.last(), Some(&"end"), "{heard:?}");
+    assert!(heard.contains(&"route"), "{heard:?}");
 }
 
 /// RFC 7313, 4: "a locally configurable upper bound on how long it would retain any stale routes".
@@ -94,7 +144,7 @@ fn marks_that_mean_nothing_are_ignored() {
     script.end_of_rib();
     script.refresh(BEGIN);
     script.refresh(END);
-    assert_eq!(script.held(), []);
+    assert_eq!(script.held(), [], "now they mean something");
     // No subtype that exists: ignored.
     script.announce(1);
     script.refresh(77);

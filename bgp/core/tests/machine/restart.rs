@@ -7,7 +7,7 @@ use wayleave_bgp_core::{
     config::BfdTimers,
     feed::FeedEvent,
     view::State,
-    wire::{Cease, MessageKind, Notification},
+    wire::{Cease, MessageKind, Notification, RouteRefresh},
 };
 
 use crate::script::{Script, offer, restarts};
@@ -95,6 +95,7 @@ fn a_neighbour_that_calls_before_its_end_was_noticed_is_let_in_and_its_routes_ar
     let mut script = neighbour(false);
     script.heard();
     let first = script.conn;
+    script.wait(3 * SECOND);
     script.come(restarts(120, true, false));
     assert_ne!(script.conn, first);
     let view = script.view();
@@ -210,6 +211,57 @@ fn whoever_is_not_to_be_waited_for_is_not() {
     script.speaker.reset(script.now, "s1", None);
     script.settle();
     assert_eq!(script.held(), []);
+}
+
+/// An attempt that came through late, beside the one that was taken, is no restart.
+#[test]
+fn a_second_connection_right_after_the_first_is_an_ordinary_collision() {
+    let mut script = neighbour(false);
+    let first = script.conn;
+    script.come(restarts(120, true, false));
+    assert!(script.speaker.is_closing(script.conn));
+    script.conn = first;
+    assert_eq!(script.view().established_count, 1);
+    assert_eq!(script.held(), [(1, false), (2, false)]);
+}
+
+/// What was to be told anew since a refresh began is no older than the rest.
+#[test]
+fn a_restart_in_the_middle_of_a_refresh_costs_nothing_more() {
+    let mut offered = restarts(120, true, false);
+    offered.enhanced_refresh = true;
+    let mut script = Script::new(offered, |_| {});
+    script.announce(1);
+    script.announce(2);
+    script.end_of_rib();
+    script.refresh(RouteRefresh::BEGIN);
+    script.announce(2);
+    script.hang_up();
+    assert_eq!(script.held(), [(1, true), (2, true)]);
+}
+
+/// A neighbour that comes back with other routes never had more at a time than it may.
+#[test]
+fn what_is_stale_does_not_count_against_the_maximum_of_prefixes() {
+    let mut script = Script::new(restarts(120, true, false), |peer| {
+        peer.max_prefixes = Some(2)
+    });
+    script.announce(1);
+    script.announce(2);
+    script.end_of_rib();
+    script.hang_up();
+    script.come(restarts(120, true, false));
+    script.announce(3);
+    script.announce(4);
+    assert_eq!(script.view().state, State::Established);
+    assert_eq!(script.held().len(), 4);
+    script.end_of_rib();
+    assert_eq!(script.held(), [(3, false), (4, false)]);
+    script.announce(5);
+    assert_eq!(
+        script.view().last_error_code.map(|code| code.subcode),
+        Some(1)
+    );
 }
 
 #[test]

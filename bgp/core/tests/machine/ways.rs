@@ -117,6 +117,10 @@ fn bfd_that_is_down_off_or_in_trouble_ends_nothing() {
     let view = &speaker.peer_views(Time(0))[0];
     assert_eq!((view.state, view.bfd), (State::Established, None));
     assert!(view.warnings[0].contains("the port is taken"));
+    speaker.bfd(Time(0), conn, BfdReport::Healed);
+    let view = &speaker.peer_views(Time(0))[0];
+    assert_eq!(view.bfd, Some(BfdState::AdminDown), "as it was");
+    assert!(view.warnings.is_empty());
 }
 
 #[test]
@@ -127,9 +131,20 @@ fn bfd_is_switched_on_and_off_without_a_word_to_the_neighbour() {
     speaker.reconfigure(Time(0), config.clone());
     assert_eq!(actions(&mut speaker), [Action::BfdStop { conn }]);
     config.peers[0].bfd = Some(TIMERS);
-    speaker.reconfigure(Time(0), config);
+    speaker.reconfigure(Time(0), config.clone());
     let asked = actions(&mut speaker);
     assert!(matches!(asked[..], [Action::BfdStart { .. }]), "{asked:?}");
+    // Another pace is no other session.
+    speaker.bfd(Time(0), conn, BfdReport::State(BfdState::Up));
+    let timers = BfdTimers {
+        multiplier: 5,
+        ..TIMERS
+    };
+    config.peers[0].bfd = Some(timers);
+    speaker.reconfigure(Time(0), config);
+    let asked = actions(&mut speaker);
+    assert_eq!(asked, [Action::BfdTimers { conn, timers }]);
+    assert_eq!(speaker.peer_views(Time(0))[0].bfd, Some(BfdState::Up));
     assert_eq!(state(&speaker), State::Established);
 }
 

@@ -234,7 +234,7 @@ impl World {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::BfdStart { .. } | Action::BfdStop { .. } => {}
+            Action::BfdStart { .. } | Action::BfdTimers { .. } | Action::BfdStop { .. } => {}
             Action::Connect { conn, remote, .. } => {
                 let peer = (0..PEERS).find(|&peer| address(peer) == remote.ip());
                 let peer = peer.expect("nobody else is connected to");
