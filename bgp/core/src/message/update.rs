@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     types::Family,
-    wire::{self, DecodeContext, Notification, RawUpdate, UpdateError, Verdict, parse_before},
+    wire::{
+        self, Approach, DecodeContext, Notification, RawUpdate, UpdateError, Verdict, Witness,
+        parse_before,
+    },
 };
 
 /// The content of an UPDATE.
@@ -77,6 +80,14 @@ pub(super) fn decode(body: &[u8], options: &Options, judge: &mut Judge) -> Optio
             }
             Some(_) => {}
         }
+    }
+    if let Some(malformed) = parsed
+        .reach
+        .as_ref()
+        .and_then(wire::MpReach::foreign_next_hop)
+    {
+        judge.saw(Approach::TreatAsWithdraw, malformed);
+        judge.decide(Outcome::TreatAsWithdraw, malformed.section, None);
     }
     if let (Some(raw), Some(read)) = (&parsed.reach, &attributes.mp_reach) {
         match read.family.known() {

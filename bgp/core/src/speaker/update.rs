@@ -12,8 +12,8 @@ use crate::{
     session::ConnId,
     types::{Family, Time},
     wire::{
-        AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, MpReach, Nlri4, Nlri6,
-        Notification, RawUpdate, Verdict, frame, parse_attributes,
+        AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, Nlri4, Nlri6, Notification,
+        RawUpdate, Verdict, frame, parse_attributes,
     },
 };
 
@@ -171,12 +171,11 @@ impl Speaker {
                 && let Some(family) = Family::from_code(reach.afi, reach.safi)
                 && families[family.index()]
             {
-                // An IPv6 next hop of an IPv4 prefix has to be agreed upon (RFC 8950, 4), and is not.
-                let strange = family == Family::Ipv4Unicast && reach.next_hop.addr.is_ipv6();
-                if strange {
-                    self.count_malformed(slot, MpReach::FOREIGN_NEXT_HOP, true);
+                let foreign = reach.foreign_next_hop().filter(|_| !treat_as_withdraw);
+                if let Some(malformed) = foreign {
+                    self.count_malformed(slot, malformed, true);
                 }
-                let act = if treat_as_withdraw || strange {
+                let act = if treat_as_withdraw || foreign.is_some() {
                     Act::Withdraw
                 } else {
                     self.set(slot, &canonical, reach.next_hop, &facts)

@@ -20,7 +20,7 @@ use super::{
     },
     verdict::{Approach, Malformed, Problem, Verdict},
 };
-use crate::{attributes::NextHop, wire::notification::Notification};
+use crate::{attributes::NextHop, types::Family, wire::notification::Notification};
 
 /// What a session negotiated, as far as it changes how attributes are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -87,13 +87,16 @@ impl<'a> MpReach<'a> {
         Self::BAD_NLRI.notification(self.attribute)
     }
 
-    /// What is wrong when the next hop is of another family than the prefixes and that was not agreed
-    /// upon.
-    pub(crate) const FOREIGN_NEXT_HOP: Malformed = Malformed {
-        code: MP_REACH_NLRI,
-        problem: Problem::NextHop,
-        section: "RFC 8950, 4",
-    };
+    /// What is wrong when the next hop is of another family than the prefixes: that has to be agreed
+    /// upon, and is not. They are treated as withdrawn.
+    pub(crate) fn foreign_next_hop(&self) -> Option<Malformed> {
+        let ipv4 = Family::from_code(self.afi, self.safi) == Some(Family::Ipv4Unicast);
+        (ipv4 && self.next_hop.addr.is_ipv6()).then_some(Malformed {
+            code: MP_REACH_NLRI,
+            problem: Problem::NextHop,
+            section: "RFC 8950, 4",
+        })
+    }
 }
 
 /// MP_UNREACH_NLRI (RFC 4760, 4); without any prefix it is End-of-RIB (RFC 4724, 2).
