@@ -75,8 +75,9 @@ impl Session {
             return;
         }
         let cause = match said {
-            // Silence on a session that was up (BFD: on the way) says that the way was cut, not that the two do not
-            // understand each other: no reason to keep the neighbour out when it is back.
+            // Silence on a session that was up (BFD: on its way) says that the way was cut, not that
+            // the two do not understand each other: no reason to keep the neighbour out when it is
+            // back.
             Some(said)
                 if was_up && (said.is_hold_timer_expired() || said.is_cease(Cease::BfdDown)) =>
             {
