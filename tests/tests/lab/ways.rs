@@ -1,7 +1,7 @@
 //! Sessions whose way breaks: BFD with stock routers finds it, and so does an interface that goes
 //! down, long before a hold timer would.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use wayleave_lab::{Agent, FrrConfig, Host, Lab, Link, Why, ensure, lab};
@@ -73,7 +73,6 @@ fn cut(lab: &Lab, router: Router) -> Result<(), Why> {
     })?;
 
     // Nothing passes, and neither interface notices.
-    let begun = Instant::now();
     silence(&far, true)?;
     let ended = lab.until(SOON, "the sessions to end", || {
         let peers = peers(&agent)?;
@@ -82,8 +81,6 @@ fn cut(lab: &Lab, router: Router) -> Result<(), Why> {
         }
         Ok(peers)
     })?;
-    let took = begun.elapsed();
-    ensure!(took < SOON, "it took {took:?}");
     for peer in &ended {
         let code = &peer["last_error_code"];
         ensure!(
@@ -119,18 +116,21 @@ fn cut(lab: &Lab, router: Router) -> Result<(), Why> {
     Ok(())
 }
 
+/// Nothing passes in either direction from one moment to the next: with one of them first, the router
+/// would find out before us and might still say so.
 fn silence(far: &Host, on: bool) -> Result<(), Why> {
-    if on {
-        far.run(["nft", "add table inet cut"])?;
-        for hook in ["input", "output"] {
-            let chain = format!(
+    let rules = if on {
+        let chain = |hook: &str| {
+            format!(
                 "add chain inet cut {hook} {{ type filter hook {hook} priority 0; policy drop; }}"
-            );
-            far.run(["nft", &chain])?;
-        }
+            )
+        };
+        let (input, output) = (chain("input"), chain("output"));
+        format!("add table inet cut\n{input}\n{output}")
     } else {
-        far.run(["nft", "delete table inet cut"])?;
-    }
+        "delete table inet cut".to_owned()
+    };
+    far.run(["nft", &rules])?;
     Ok(())
 }
 

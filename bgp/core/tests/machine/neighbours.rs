@@ -208,15 +208,7 @@ fn with_neighbour(
     config.peers.push(neighbour);
     let mut speaker = Speaker::with_limits(Time(0), config, limits);
     speaker.originate(Time(0), routes);
-    let info = ConnInfo {
-        remote: (address(1), 40_000).into(),
-        local: (address(0), 179).into(),
-        own_v4: None,
-        own_v6: None,
-        link_local: None,
-        interface: None,
-        link: None,
-    };
+    let info = crate::net::call(1, 0);
     let conn = speaker.accepted(Time(0), info).unwrap();
     let mut open = Vec::new();
     let capabilities = Capabilities {

@@ -80,6 +80,20 @@ pub(crate) fn peer(n: usize, asn: u32) -> PeerConfig {
     peer
 }
 
+/// A connection that speaker `from` has opened to speaker `to`, as the latter sees it: one hop away,
+/// and with no other address of its own.
+pub(crate) fn call(from: usize, to: usize) -> ConnInfo {
+    ConnInfo {
+        remote: (address(from), 40_000).into(),
+        local: (address(to), 179).into(),
+        own_v4: None,
+        own_v6: None,
+        link_local: None,
+        interface: None,
+        link: Some("eth0".into()),
+    }
+}
+
 impl Net {
     pub(crate) fn new(seed: u64, configs: Vec<SpeakerConfig>) -> Self {
         Self::limited(seed, configs, Limits::default())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wayleave_bgp_core::{
-    Asn, ConnId, ConnInfo, RouterId, Speaker, Time,
+    Asn, ConnId, RouterId, Speaker, Time,
     config::{ListenRange, RemoteAs, SpeakerConfig},
     view::State,
     wire::{Capabilities, MessageKind, Notification, Open, frame, keepalive},
@@ -36,15 +36,7 @@ fn call(speaker: &mut Speaker, now: Time, from: usize) -> Option<ConnId> {
 
 /// Somebody connects from there to that address of ours.
 fn call_at(speaker: &mut Speaker, now: Time, from: usize, to: usize) -> Option<ConnId> {
-    let info = ConnInfo {
-        remote: (address(from), 40_000).into(),
-        local: (address(to), 179).into(),
-        own_v4: None,
-        own_v6: None,
-        link_local: None,
-        interface: None,
-        link: None,
-    };
+    let info = crate::net::call(from, to);
     speaker.accepted(now, info)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wayleave_bgp_core::{
-    Asn, ConnId, ConnInfo, Family, RouterId, Speaker, Time,
+    Asn, ConnId, Family, RouterId, Speaker, Time,
     config::{PeerConfig, SpeakerConfig},
     view::{PeerView, RibKind, RouteQuery, RouteView},
     wire::{
@@ -12,7 +12,7 @@ use wayleave_bgp_core::{
     },
 };
 
-use crate::net::{address, config, peer};
+use crate::net::{config, peer};
 
 /// The neighbour is `s1` in AS 65002, and passive for us.
 pub(crate) struct Script {
@@ -69,15 +69,7 @@ impl Script {
 
     /// Connects, beside whatever connection there is, and opens a session.
     pub(crate) fn come(&mut self, capabilities: Capabilities) {
-        let info = ConnInfo {
-            remote: (address(1), 40_000).into(),
-            local: (address(0), 179).into(),
-            own_v4: None,
-            own_v6: None,
-            link_local: None,
-            interface: None,
-            link: Some("eth0".into()),
-        };
+        let info = crate::net::call(1, 0);
         self.conn = self.speaker.accepted(self.now, info).expect("let in");
         let mut bytes = Vec::new();
         Open {

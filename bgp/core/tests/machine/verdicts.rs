@@ -2,12 +2,12 @@
 
 use proptest::{collection::vec, prelude::*};
 use wayleave_bgp_core::{
-    Asn, ConnId, ConnInfo, RouterId, Speaker, Time,
+    Asn, ConnId, RouterId, Speaker, Time,
     message::{Options, Outcome, Reset, decode},
     wire::{Capabilities, MAX_MESSAGE, MessageKind, Notification, Open, frame, keepalive},
 };
 
-use crate::net::{address, config, peer};
+use crate::net::{config, peer};
 
 /// A speaker that has sent its OPEN to a neighbour and waits for the neighbour's.
 fn waiting(options: &Options) -> (Speaker, ConnId) {
@@ -16,15 +16,7 @@ fn waiting(options: &Options) -> (Speaker, ConnId) {
     neighbour.passive = true;
     config.peers.push(neighbour);
     let mut speaker = Speaker::new(Time(0), config);
-    let info = ConnInfo {
-        remote: (address(1), 40_000).into(),
-        local: (address(0), 179).into(),
-        own_v4: None,
-        own_v6: None,
-        link_local: None,
-        interface: None,
-        link: None,
-    };
+    let info = crate::net::call(1, 0);
     let conn = speaker.accepted(Time(0), info).unwrap();
     (speaker, conn)
 }

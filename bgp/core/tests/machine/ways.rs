@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wayleave_bgp_core::{
-    Action, Asn, BfdReport, ConnId, ConnInfo, RouterId, Speaker, Time,
+    Action, Asn, BfdReport, ConnId, RouterId, Speaker, Time,
     config::{BfdTimers, PeerConfig, RemoteAs},
     view::{BfdState, State},
     wire::{Capabilities, Open, keepalive},
@@ -29,15 +29,7 @@ fn up(change: impl FnOnce(&mut PeerConfig)) -> (Speaker, ConnId, Vec<Action>) {
     };
     config.peers.push(neighbour);
     let mut speaker = Speaker::new(Time(0), config);
-    let info = ConnInfo {
-        remote: (address(1), 40_000).into(),
-        local: (address(0), 179).into(),
-        own_v4: None,
-        own_v6: None,
-        link_local: None,
-        interface: None,
-        link: Some("eth0".into()),
-    };
+    let info = crate::net::call(1, 0);
     let conn = speaker.accepted(Time(0), info).unwrap();
     let mut bytes = Vec::new();
     Open {
