@@ -1,6 +1,6 @@
 //! What the speaker is told, out of the agent's configuration.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use wayleave_bgp_core::{
     LargeCommunity, Prefix,
@@ -14,6 +14,7 @@ use wayleave_discovery::{
 };
 
 use super::model::{Config, PeerOptions, PolicySetting, RemoteAsSetting};
+use super::policy::Policies;
 
 /// The speaker's configuration, on the node with this key.
 pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
@@ -39,7 +40,7 @@ pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
             local_address: transport.local_address.value,
             passive: transport.passive.value,
             disabled: transport.disabled.value,
-            ..with_options(base, &peer.options, &pools)
+            ..with_options(base, &peer.options, &pools, &config.policies)
         }
     });
     let ranges = config.ranges.iter().map(|range| {
@@ -54,7 +55,7 @@ pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
             limit: range.limit.value,
             template: PeerConfig {
                 passive: true,
-                ..with_options(base, &range.options, &pools)
+                ..with_options(base, &range.options, &pools, &config.policies)
             },
         }
     });
@@ -118,7 +119,12 @@ pub fn originations(config: &Config) -> Vec<Origination> {
         .collect()
 }
 
-fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> PeerConfig {
+fn with_options(
+    base: PeerConfig,
+    options: &PeerOptions,
+    pools: &[Prefix],
+    policies: &Policies,
+) -> PeerConfig {
     PeerConfig {
         families: options.families.value.clone(),
         hold_time: options.hold_time.value,
@@ -129,8 +135,9 @@ fn with_options(base: PeerConfig, options: &PeerOptions, pools: &[Prefix]) -> Pe
         next_hop_self: options.next_hop_self.value,
         enforce_first_as: options.enforce_first_as.value,
         allow_own_as: options.allow_own_as.value,
-        import: policy(&options.import.value, pools),
-        export: policy(&options.export.value, pools),
+        import: policy(&options.import.value, pools, policies),
+        export: policy(&options.export.value, pools, policies),
+        role: options.role.value.map(|role| role.word().into()),
         discovery: options.discovery.value,
         max_prefixes: options.max_prefixes.value,
         max_prefixes_warning: options.max_prefixes_warning.value,
@@ -162,7 +169,7 @@ fn remote_as(setting: RemoteAsSetting) -> RemoteAs {
     }
 }
 
-fn policy(setting: &PolicySetting, pools: &[Prefix]) -> Policy {
+fn policy(setting: &PolicySetting, pools: &[Prefix], policies: &Policies) -> Policy {
     match setting {
         PolicySetting::All => Policy::All,
         PolicySetting::None => Policy::None,
@@ -171,7 +178,10 @@ fn policy(setting: &PolicySetting, pools: &[Prefix]) -> Policy {
         PolicySetting::Pools => Policy::Within(pools.to_vec()),
         PolicySetting::Within(prefixes) if prefixes.is_empty() => Policy::None,
         PolicySetting::Within(prefixes) => Policy::Within(prefixes.clone()),
-        // Refused by the check as long as the speaker asks no rules; nothing passes by mistake.
-        PolicySetting::Named(_) => Policy::None,
+        // The check has refused names of nothing; nothing passes by mistake.
+        PolicySetting::Named(name) => match policies.named(name) {
+            Some(rules) => Policy::Rules(Arc::clone(rules)),
+            None => Policy::None,
+        },
     }
 }

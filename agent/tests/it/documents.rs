@@ -134,8 +134,7 @@ fn what_the_manual_of_policies_shows_is_correct() {
     let blocks = manual.split("```toml\n").skip(1);
     let mut text = "[bgp]\nasn = 65001\n[[pool]]\ncidr = \"10.1.0.0/16\"\n".to_owned();
     for block in blocks.map(|rest| rest.split("```").next().unwrap()) {
-        // Sessions do not ask policies yet.
-        text.push_str(&block.replace("import = \"policy:transit-in\"", "import = \"all\""));
+        text.push_str(block);
     }
     let config = config::parse(&Sources::from_texts([("policy.md", text.as_str())]), &host);
     let config = config.unwrap_or_else(|errors| panic!("{errors}"));

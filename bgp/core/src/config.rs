@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::types::{Asn, Family, LargeCommunity, Prefix, RouterId};
+use crate::{
+    policy::Rules,
+    types::{Asn, Family, LargeCommunity, Prefix, RouterId},
+};
 
 /// The whole configuration of a speaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +87,7 @@ impl fmt::Debug for Password {
 }
 
 /// What may pass in one direction. No policy on an eBGP session lets nothing pass (RFC 8212).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// Nothing.
     None,
@@ -94,6 +97,8 @@ pub enum Policy {
     Own,
     /// Prefixes equal to or inside one of these.
     Within(Vec<Prefix>),
+    /// What these say.
+    Rules(Arc<Rules>),
 }
 
 /// One neighbour.
@@ -141,6 +146,8 @@ pub struct PeerConfig {
     pub import: Policy,
     /// What is advertised.
     pub export: Policy,
+    /// The word of its ready-made policy, for rules that ask for it.
+    pub role: Option<Arc<str>>,
     /// It may carry service discovery.
     pub discovery: bool,
     /// Most prefixes accepted over all families before the session is closed (Cease, 1).
@@ -186,6 +193,7 @@ impl PeerConfig {
             allow_own_as: 0,
             import: Policy::All,
             export: Policy::All,
+            role: None,
             discovery: false,
             max_prefixes: None,
             max_prefixes_warning: 75,

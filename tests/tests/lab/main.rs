@@ -11,6 +11,7 @@ mod middle;
 mod names;
 mod oracle;
 mod peering;
+mod policy;
 mod protocol;
 mod restarts;
 mod scripted;

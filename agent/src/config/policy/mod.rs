@@ -452,13 +452,5 @@ pub(super) fn check_references(
             );
             check.fault(place, message);
         }
-        // Until the speaker asks policies: a session that silently passed nothing would be worse.
-        let fault = Fault::new(format!(
-            "`{table}.{key}`: policy {name:?} cannot be used on a session yet"
-        ));
-        let help = format!(
-            "`wayleave policy test {name}` shows what it does; here write one of the simple values"
-        );
-        check.faults.push(fault.at(place).help(help));
     }
 }

@@ -1,10 +1,13 @@
 //! What may leave towards a group of peers, and in which form.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::rules::{Export, ExportRules, SentNextHop};
 
 use crate::{
     attributes::NextHop,
     config::Policy,
+    policy::NextHopChange,
     rib::{
         Shared,
         attr::{AttrId, DISCOVERY},
@@ -39,12 +42,15 @@ pub(crate) struct GroupKey {
     /// Longest message.
     pub(crate) max_message: usize,
     pub(crate) export: Policy,
+    /// Where that is rules: what members have in common of them.
+    pub(crate) rules: Option<ExportRules>,
 }
 
 /// Decides what a group is told about one destination after the other.
 #[derive(Debug)]
 pub(crate) struct Desired<'a> {
     key: &'a GroupKey,
+    rules: Option<&'a mut Export>,
     /// The last set and source, and whether they may leave: routes that share both mostly come
     /// together.
     last: (AttrId, Slot, bool),
@@ -56,7 +62,7 @@ impl Desired<'_> {
     #[inline]
     pub(crate) fn of<P: PrefixKey>(
         &mut self,
-        shared: &Shared,
+        shared: &mut Shared,
         table: &Table<P>,
         dest: u32,
     ) -> (AttrId, Slot) {
@@ -68,7 +74,16 @@ impl Desired<'_> {
             let leaves = self.key.exports(shared, P::FAMILY, attr, peer);
             self.last = (attr, peer, leaves);
         }
-        if self.last.2 && self.key.exports_prefix(peer, || table.prefix(dest).into()) {
+        if !self.last.2 {
+            return NOTHING;
+        }
+        if let Some(rules) = &mut self.rules {
+            return match rules.judge(self.key, shared, attr, peer, table.prefix(dest).into()) {
+                AttrId::NONE => NOTHING,
+                changed => (changed, peer),
+            };
+        }
+        if self.key.exports_prefix(peer, || table.prefix(dest).into()) {
             (attr, peer)
         } else {
             NOTHING
@@ -79,9 +94,10 @@ impl Desired<'_> {
 impl GroupKey {
     /// Decides what the group is told, within one turn and family: ids of attributes are others
     /// later.
-    pub(crate) fn desired(&self) -> Desired<'_> {
+    pub(crate) fn desired<'a>(&'a self, rules: Option<&'a mut Export>) -> Desired<'a> {
         Desired {
             key: self,
+            rules,
             last: (AttrId::NONE, Slot::LOCAL, false),
         }
     }
@@ -108,7 +124,8 @@ impl GroupKey {
         if internal && !self.ebgp && !source.client && !self.client {
             return false;
         }
-        self.next_hop(family, shared.attrs.next_hop(attr)).is_some()
+        // Rules may change it: it is looked at behind them.
+        self.rules.is_some() || self.next_hop(family, shared.attrs.next_hop(attr)).is_some()
     }
 
     /// Whether export policy lets this prefix out.
@@ -116,6 +133,8 @@ impl GroupKey {
     fn exports_prefix(&self, peer: Slot, prefix: impl FnOnce() -> Prefix) -> bool {
         match &self.export {
             Policy::All => true,
+            // Asked where there is more to go by: see [`Desired::of`].
+            Policy::Rules(_) => true,
             Policy::None => false,
             Policy::Own => peer == Slot::LOCAL,
             Policy::Within(within) => {
@@ -131,12 +150,46 @@ impl GroupKey {
         let own = self.own_next_hop[family.index()];
         match next_hop {
             None => own,
-            Some(_) if self.ebgp || self.next_hop_self => own,
-            Some(kept) => {
-                let native = family == Family::Ipv6Unicast || kept.addr.is_ipv4();
-                (native || self.ipv6_next_hop_for_ipv4).then_some(kept)
-            }
+            Some(_) if (self.ebgp || self.next_hop_self) && self.rules.is_none() => own,
+            Some(kept) => self.sendable(family, kept.addr).then_some(kept),
         }
+    }
+
+    /// Whether routes of a family can have such a next hop.
+    fn sendable(&self, family: Family, next_hop: IpAddr) -> bool {
+        match family {
+            Family::Ipv4Unicast => next_hop.is_ipv4() || self.ipv6_next_hop_for_ipv4,
+            Family::Ipv6Unicast => next_hop.is_ipv6(),
+        }
+    }
+
+    /// The next hop that is sent of a route which rules have changed so; `None`: there is none that
+    /// can be.
+    pub(super) fn changed_next_hop(
+        &self,
+        family: Family,
+        before: Option<NextHop>,
+        change: NextHopChange,
+    ) -> Option<SentNextHop> {
+        let usual_own = self.ebgp || self.next_hop_self;
+        let kept = match change {
+            NextHopChange::Usual => before.filter(|_| !usual_own),
+            NextHopChange::Unchanged => before,
+            NextHopChange::Own => None,
+            NextHopChange::Address(addr) => Some(NextHop::from(addr)),
+        };
+        match kept {
+            None => self.own_next_hop[family.index()].map(|_| SentNextHop::Own),
+            Some(kept) => self
+                .sendable(family, kept.addr)
+                .then_some(SentNextHop::Kept(kept)),
+        }
+    }
+
+    /// "the MULTI_EXIT_DISC attribute received from a neighboring AS MUST NOT be propagated to other
+    /// neighboring ASes" (RFC 4271, 5.1.4).
+    pub(super) fn keeps_med(&self, slot: Slot) -> bool {
+        !self.ebgp || slot == Slot::LOCAL
     }
 
     /// Writes the attributes of an UPDATE for routes of `family` with this set, learned from
@@ -159,8 +212,8 @@ impl GroupKey {
             keep_local_pref: !self.ebgp,
             // The route's own, or the default where it has none.
             set_local_pref: (!self.ebgp).then_some(shared.attrs.key(attr).local_pref),
-            // RFC 4271, 5.1.4: a MED from one neighbouring AS is not passed to another.
-            keep_med: !self.ebgp || slot == Slot::LOCAL,
+            // Rules have seen to it: what is there by now is to be sent.
+            keep_med: self.rules.is_some() || self.keeps_med(slot),
             reflect: reflected.then(|| Reflect {
                 originator: RouterId::from(source.router_id),
                 cluster_id: self.cluster_id,

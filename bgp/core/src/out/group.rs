@@ -8,6 +8,7 @@ use super::{
     export::GroupKey,
     log::{Audience, Log},
     outbox::Outbox,
+    rules::Export,
     told::Told,
     walk::{FamilyWalk, Walk},
 };
@@ -73,6 +74,7 @@ fn place_of(members: &[Member], slot: Slot) -> Option<usize> {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) key: GroupKey,
+    rules: Option<Export>,
     /// In order of their slots.
     pub(crate) members: Vec<Member>,
     pub(crate) told: [Told; 2],
@@ -86,6 +88,7 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn new(key: GroupKey) -> Self {
         Self {
+            rules: key.rules.as_ref().map(Export::new),
             key,
             members: Vec::new(),
             told: [Told::default(), Told::default()],
@@ -260,6 +263,7 @@ impl Group {
         }
         let Self {
             key,
+            rules,
             members,
             told,
             batch,
@@ -270,7 +274,7 @@ impl Group {
         let following = members
             .iter()
             .any(|member| matches!(member.progress, Progress::Following(_)));
-        let mut desired = key.desired();
+        let mut desired = key.desired(rules.as_mut());
         for &dest in dests {
             if !told.covers(dest) {
                 continue;
@@ -334,11 +338,14 @@ impl Group {
         let from = self.told[index].filled();
         let bound = table.dest_bound();
         let to = bound.min(from.saturating_add(shared.limits.turn));
-        let mut desired = self.key.desired();
+        let Self {
+            key, rules, told, ..
+        } = self;
+        let mut desired = key.desired(rules.as_mut());
         for dest in from..to {
             if table.is_live(dest) {
                 let new = desired.of(shared, table, dest);
-                self.told[index].set(shared, dest, new);
+                told[index].set(shared, dest, new);
             }
         }
         self.told[index].set_filled(to, bound);

@@ -10,12 +10,14 @@ pub(crate) mod export;
 pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod outbox;
+mod rules;
 mod told;
 pub(crate) mod walk;
 
 pub(crate) use self::{
     export::GroupKey,
     group::{Departure, Families, Group},
+    rules::ExportRules,
     walk::Walk,
 };
 

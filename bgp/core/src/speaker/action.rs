@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
+use super::{Peer, rules};
 use crate::{
     attributes::NextHop,
-    config::{BfdTimers, Password, PeerConfig, RemoteAs, SpeakerConfig},
-    out::GroupKey,
+    config::{BfdTimers, Password, PeerConfig, Policy, RemoteAs, SpeakerConfig},
+    out::{ExportRules, GroupKey},
     session::{ConnId, Negotiated},
     types::Family,
     view::{BfdState, SessionType},
@@ -131,10 +132,18 @@ pub(super) fn ttls(peer: &PeerConfig, speaker: &SpeakerConfig) -> (Option<u8>, O
 /// The group a session belongs to.
 pub(super) fn group_key(
     speaker: &SpeakerConfig,
-    peer: &PeerConfig,
+    peer: &Peer,
     negotiated: &Negotiated,
     info: &ConnInfo,
 ) -> GroupKey {
+    let rules = match &peer.session.config().export {
+        Policy::Rules(rules) => {
+            let session = rules::session(peer, speaker.asn);
+            Some(ExportRules::new(Arc::clone(rules), session))
+        }
+        Policy::None | Policy::All | Policy::Own | Policy::Within(_) => None,
+    };
+    let peer = peer.session.config();
     let v4 = match info.local.ip().to_canonical() {
         IpAddr::V4(addr) => Some(addr),
         IpAddr::V6(_) => info.own_v4,
@@ -166,6 +175,7 @@ pub(super) fn group_key(
         discovery: peer.discovery,
         max_message: negotiated.max_message,
         export: peer.export.clone(),
+        rules,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Refusals that follow from the attributes are found once per set, those that follow from the
 //! prefix once per route. A refused route stays in adj-RIB-in, and can be listed with its reason.
+//! Rules, where the peer has any, are asked last: see [`super::rules`].
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -59,14 +60,8 @@ const MARK: u32 = 1;
 
 impl Speaker {
     /// The facts of a canonical set with what only this speaker can tell about it.
-    pub(super) fn with_mark(&self, canonical: &[u8], mut facts: AttrFacts) -> AttrFacts {
-        if facts.has(AttrFacts::HAS_LARGE)
-            && let Some(number) = self.config.discovery
-            && has_large_community(canonical, number, MARK)
-        {
-            facts.flags |= DISCOVERY;
-        }
-        facts
+    pub(super) fn with_mark(&self, canonical: &[u8], facts: AttrFacts) -> AttrFacts {
+        with_mark(self.config.discovery, canonical, facts)
     }
 
     /// Judges a set of attributes from `slot`.
@@ -76,7 +71,9 @@ impl Speaker {
         if config.import == Policy::None {
             return Some(Refusal::NoPolicy);
         }
-        if self.shared.attrs.key(attr).flags & DISCOVERY != 0 && !config.discovery {
+        // Rules may have taken the services off by the time this is asked.
+        let ruled = matches!(config.import, Policy::Rules(_));
+        if !ruled && self.shared.attrs.key(attr).flags & DISCOVERY != 0 && !config.discovery {
             return Some(Refusal::Discovery);
         }
         let bytes = self.shared.attrs.bytes(attr);
@@ -117,17 +114,22 @@ impl Speaker {
     /// 4.2): others are preferred, and those who have none go on using it.
     pub(super) fn lowered(&mut self, slot: Slot, received: AttrId) -> AttrId {
         let attrs = &self.shared.attrs;
-        let leaves = attrs.key(received).flags & AttrFacts::GRACEFUL_SHUTDOWN != 0;
-        if !leaves || !self.peer(slot).is_some_and(Peer::is_ebgp) {
+        if received.is_none() {
             return received;
         }
-        let mut canonical = Vec::new();
-        let mut edit = Edit::new(attrs.bytes(received));
-        edit.set_local_pref(0);
-        edit.finish(true, &mut canonical);
+        if !self.is_leaving(slot, received) {
+            return received;
+        }
+        let canonical = as_last_choice(attrs.bytes(received));
         let next_hop = attrs.next_hop(received);
         let facts = self.with_mark(&canonical, facts_of(&canonical));
         self.shared.attrs.intern(&canonical, next_hop, &facts)
+    }
+
+    /// Whether an external neighbour says by a set that the way through it is about to go.
+    pub(super) fn is_leaving(&self, slot: Slot, received: AttrId) -> bool {
+        self.shared.attrs.key(received).flags & AttrFacts::GRACEFUL_SHUTDOWN != 0
+            && self.peer(slot).is_some_and(Peer::is_ebgp)
     }
 
     /// Whether a set carries all marks of our own routes.
@@ -141,13 +143,34 @@ impl Speaker {
     }
 }
 
-/// Judges a prefix that came with an accepted set.
+/// A set with LOCAL_PREF 0.
+pub(super) fn as_last_choice(canonical: &[u8]) -> Vec<u8> {
+    let mut lowered = Vec::new();
+    let mut edit = Edit::new(canonical);
+    edit.set_local_pref(0);
+    edit.finish(true, &mut lowered);
+    lowered
+}
+
+/// The facts of a canonical set; with the number of service discovery, if there is one, they say
+/// whether it carries any.
+pub(super) fn with_mark(number: Option<u32>, canonical: &[u8], mut facts: AttrFacts) -> AttrFacts {
+    if facts.has(AttrFacts::HAS_LARGE)
+        && let Some(number) = number
+        && has_large_community(canonical, number, MARK)
+    {
+        facts.flags |= DISCOVERY;
+    }
+    facts
+}
+
+/// Judges a prefix that came with an accepted set, as far as it takes no rules.
 pub(super) fn refuses_prefix(config: &PeerConfig, prefix: Prefix) -> Option<Refusal> {
     if is_martian(prefix) {
         return Some(Refusal::Martian);
     }
     match &config.import {
-        Policy::All => None,
+        Policy::All | Policy::Rules(_) => None,
         Policy::None | Policy::Own => Some(Refusal::NoPolicy),
         Policy::Within(within) => {
             let inside = within.iter().any(|outer| outer.contains(prefix));

@@ -12,6 +12,7 @@ mod import;
 mod originate;
 mod peer;
 mod reconfigure;
+mod rules;
 mod staged;
 mod stale;
 mod turn;
@@ -520,6 +521,7 @@ impl Speaker {
         };
         let held = self.shared.sources[slot.index()].stale;
         peer.came_up(now, &info, negotiated, held.map(|stale| stale.is_some()));
+        peer.import = rules::Import::of(peer, self.config.asn);
         let config = peer.session.config();
         let source = Source {
             epoch: self.shared.sources[slot.index()].epoch,
@@ -529,7 +531,7 @@ impl Speaker {
             router_id: negotiated.peer_router_id.to_u32(),
             address: info.remote.ip().to_canonical(),
         };
-        let key = action::group_key(&self.config, config, negotiated, &info);
+        let key = action::group_key(&self.config, peer, negotiated, &info);
         self.shared.sources[slot.index()] = source;
         self.join_group(slot, key, None);
         self.is_back(now, slot, negotiated.restart);

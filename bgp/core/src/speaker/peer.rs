@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::ConnInfo;
+use super::{ConnInfo, rules::Import};
 use crate::{
     config::PeerConfig,
     session::{Identity, Negotiated, Session},
@@ -62,6 +62,8 @@ pub(super) struct Peer {
     /// Why it does not.
     pub(super) bfd_trouble: Option<String>,
     pub(super) local_address: Option<IpAddr>,
+    /// What its import rules say, if it has any; from the first session on.
+    pub(super) import: Option<Import>,
     session_type: Option<SessionType>,
 }
 
@@ -93,6 +95,7 @@ impl Peer {
             bfd: None,
             bfd_trouble: None,
             local_address: None,
+            import: None,
             session_type: None,
         }
     }

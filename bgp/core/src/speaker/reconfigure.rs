@@ -6,9 +6,15 @@
 
 use std::net::IpAddr;
 
-use super::{Action, Speaker, action, import::refuses_prefix, of_range_at, range_of};
+use super::{
+    Action, Speaker, action,
+    import::refuses_prefix,
+    of_range_at, range_of,
+    rules::{Import, Judging},
+};
 use crate::{
     config::{PeerConfig, SpeakerConfig},
+    out::Families,
     rib::{
         attr::AttrId,
         key::PrefixKey,
@@ -24,6 +30,7 @@ fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
     let mut old = old.clone();
     old.import = new.import.clone();
     old.export = new.export.clone();
+    old.role = new.role.clone();
     old.allow_own_as = new.allow_own_as;
     old.enforce_first_as = new.enforce_first_as;
     old.next_hop_self = new.next_hop_self;
@@ -128,15 +135,19 @@ impl Speaker {
         peer.session.set_config(config.clone());
         self.arm(slot);
         let judged_by = |config: &PeerConfig| {
-            let import = config.import.clone();
             (
-                import,
+                config.import.clone(),
+                config.role.clone(),
                 config.allow_own_as,
                 config.enforce_first_as,
                 config.discovery,
             )
         };
         if judged_by(&old) != judged_by(&config) {
+            let asn = self.config.asn;
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.import = Import::of(peer, asn);
+            }
             self.judge_again(slot);
         }
         if old.bfd != config.bfd
@@ -172,8 +183,7 @@ impl Speaker {
         let key = self.peer(slot).and_then(|peer| {
             let (conn, negotiated) = peer.session.established()?;
             let info = self.conns.get(&conn)?.info.as_ref()?;
-            let config = peer.session.config();
-            Some(action::group_key(&self.config, config, negotiated, info))
+            Some(action::group_key(&self.config, peer, negotiated, info))
         });
         let group = self
             .peer(slot)
@@ -190,17 +200,12 @@ impl Speaker {
     fn judge_again(&mut self, slot: Slot) {
         let v4 = self.judgements(&self.tables.v4, slot);
         let v6 = self.judgements(&self.tables.v6, slot);
-        let mut changed = |judged: Vec<(u32, AttrId, AttrId)>| -> Vec<(u32, AttrId, AttrId)> {
-            let mut judged = judged;
-            for (_, _, attr) in &mut judged {
-                if !attr.is_none() {
-                    *attr = self.lowered(slot, *attr);
-                }
-            }
-            judged.retain(|(_, old, new)| old != new);
-            judged
-        };
-        let (v4, v6) = (changed(v4), changed(v6));
+        let v4 = self.by_rules(slot, v4, |tables, path| {
+            tables.v4.prefix(tables.v4.path(path).dest).into()
+        });
+        let v6 = self.by_rules(slot, v6, |tables, path| {
+            tables.v6.prefix(tables.v6.path(path).dest).into()
+        });
         let multipath = self.config.multipath > 1;
         let Self {
             shared,
@@ -235,6 +240,46 @@ impl Speaker {
                 }
             }
         }
+    }
+
+    /// Of judgements that take no rules: those that are other ones with rules, and what is left of
+    /// the paths then.
+    fn by_rules(
+        &mut self,
+        slot: Slot,
+        mut judged: Vec<(u32, AttrId, AttrId)>,
+        prefix: impl Fn(&Families, u32) -> Prefix,
+    ) -> Vec<(u32, AttrId, AttrId)> {
+        // Rules are bound to one set after the other.
+        judged.sort_unstable_by_key(|&(path, _, attr)| (attr, path));
+        let mut lowered = (AttrId::NONE, AttrId::NONE);
+        for (_, _, attr) in &mut judged {
+            if lowered.0 != *attr {
+                lowered = (*attr, self.lowered(slot, *attr));
+            }
+            *attr = lowered.1;
+        }
+        let discovery = self.config.discovery;
+        let Self {
+            shared,
+            tables,
+            peers,
+            ..
+        } = self;
+        let peer = peers.get_mut(slot.index()).and_then(Option::as_mut);
+        if let Some(peer) = peer
+            && let Some(mut import) = peer.import.take()
+        {
+            let mut judging = Judging::of(peer, shared, discovery);
+            for (path, _, attr) in &mut judged {
+                if !attr.is_none() {
+                    *attr = import.judge(&mut judging, *attr, prefix(tables, *path));
+                }
+            }
+            peer.import = Some(import);
+        }
+        judged.retain(|(_, old, new)| old != new);
+        judged
     }
 
     /// The paths of `slot`, each with what counts of it so far and what is left of it by policy now.

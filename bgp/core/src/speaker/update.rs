@@ -1,16 +1,16 @@
 //! Messages of an Established session into the RIB.
 
 use super::{
-    Peer, Speaker,
+    Speaker,
     import::refuses_prefix,
+    rules::Judging,
     staged::{Act, Staged, StagedFamilies, Target},
 };
 use crate::{
     attributes::NextHop,
-    config::PeerConfig,
     rib::{attr::AttrId, key::PrefixKey, source::Slot},
     session::ConnId,
-    types::{Family, Time},
+    types::{Family, Prefix, Time},
     wire::{
         AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, Nlri4, Nlri6, Notification,
         RawUpdate, Verdict, frame, parse_attributes,
@@ -228,16 +228,62 @@ impl Speaker {
             Family::Ipv4Unicast => self.prefixes4(slot, nlri, act),
             Family::Ipv6Unicast => {
                 let prefixes = Nlri6::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
-                let config = config_of(&self.peers, slot);
-                stage(&mut self.staged.v6, config, prefixes, act)
+                self.stage(slot, |staged| &mut staged.v6, prefixes, act)
             }
         }
     }
 
     fn prefixes4(&mut self, slot: Slot, nlri: &[u8], act: Act) -> Result<(), Notification> {
         let prefixes = Nlri4::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
-        let config = config_of(&self.peers, slot);
-        stage(&mut self.staged.v4, config, prefixes, act)
+        self.stage(slot, |staged| &mut staged.v4, prefixes, act)
+    }
+
+    /// Judges prefixes and keeps them until they are applied. Those before one that cannot be read
+    /// count (RFC 7606 leaves no way but to reset the session then, which takes them back).
+    fn stage<P: PrefixKey>(
+        &mut self,
+        slot: Slot,
+        staged: impl FnOnce(&mut StagedFamilies) -> &mut Staged<P>,
+        prefixes: impl Iterator<Item = Result<P, Notification>>,
+        act: Act,
+    ) -> Result<(), Notification> {
+        let staged = staged(&mut self.staged);
+        let Act::Announce { received, attr } = act else {
+            for prefix in prefixes {
+                staged.push(prefix?, act);
+            }
+            return Ok(());
+        };
+        let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return Ok(());
+        };
+        // Taken out for as long as the rest of the peer is looked at.
+        let mut rules = peer.import.take();
+        let mut judging = Judging::of(peer, &mut self.shared, self.config.discovery);
+        let mut judge = |prefix: Prefix| {
+            if attr.is_none() || refuses_prefix(judging.config, prefix).is_some() {
+                return AttrId::NONE;
+            }
+            match &mut rules {
+                Some(rules) => rules.judge(&mut judging, attr, prefix),
+                None => attr,
+            }
+        };
+        let mut result = Ok(());
+        for prefix in prefixes {
+            match prefix {
+                Ok(prefix) => {
+                    let attr = judge(prefix.into());
+                    staged.push(prefix, Act::Announce { received, attr });
+                }
+                Err(notification) => {
+                    result = Err(notification);
+                    break;
+                }
+            }
+        }
+        peer.import = rules;
+        result
     }
 
     /// Puts what was staged, all of it by `slot`, into the tables.
@@ -310,35 +356,4 @@ impl Speaker {
         };
         Err(Notification::maximum_prefixes(family, limit))
     }
-}
-
-fn config_of(peers: &[Option<Peer>], slot: Slot) -> Option<&PeerConfig> {
-    let peer = peers.get(slot.index())?.as_ref()?;
-    Some(peer.session.config())
-}
-
-/// Judges prefixes and keeps them until they are applied. Those before one that cannot be read
-/// count (RFC 7606 leaves no way but to reset the session then, which takes them back).
-fn stage<P: PrefixKey>(
-    staged: &mut Staged<P>,
-    config: Option<&PeerConfig>,
-    prefixes: impl Iterator<Item = Result<P, Notification>>,
-    act: Act,
-) -> Result<(), Notification> {
-    for prefix in prefixes {
-        let prefix = prefix?;
-        let act = match act {
-            Act::Announce { received, attr }
-                if !attr.is_none()
-                    && config
-                        .is_none_or(|config| refuses_prefix(config, prefix.into()).is_some()) =>
-            {
-                let attr = AttrId::NONE;
-                Act::Announce { received, attr }
-            }
-            act @ (Act::Withdraw | Act::Announce { .. }) => act,
-        };
-        staged.push(prefix, act);
-    }
-    Ok(())
 }

@@ -2,10 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::{Speaker, import::refuses_prefix, peer::Peer};
+use super::{
+    Speaker,
+    import::{as_last_choice, refuses_prefix},
+    peer::Peer,
+    rules,
+};
 use crate::{
     attributes::NextHop,
-    config::RemoteAs,
+    config::{Policy, RemoteAs},
     out::{Group, batch::Pack, export::Encoded},
     rib::{
         attr::AttrId,
@@ -13,7 +18,7 @@ use crate::{
         source::Slot,
         table::{NONE, Path, Table},
     },
-    types::{Family, Ipv4Prefix, Ipv6Prefix, Time},
+    types::{Family, Ipv4Prefix, Ipv6Prefix, Prefix, Time},
     view::{FamilyCounts, PeerView, RibKind, RoutePage, RouteQuery, RouteView, SpeakerView, State},
     wire::{DecodeContext, decode_canonical, parse_attributes},
 };
@@ -212,7 +217,7 @@ impl Speaker {
                 if !attr.is_none() && source != slot {
                     let path = table.paths_of(dest).find(|(_, path)| path.peer == source);
                     if let Some((id, path)) = path {
-                        let view = self.route_view(now, table, dest, id, path);
+                        let view = self.route_view(now, query.rib, table, (dest, id), path);
                         let prefix = table.prefix(dest);
                         routes.extend(self.as_told(group, prefix, (attr, source), view));
                     }
@@ -227,7 +232,7 @@ impl Speaker {
                     RibKind::Loc | RibKind::Out => id == table.best_id(dest),
                 };
                 if current && wanted && slot.is_none_or(|slot| slot == path.peer) {
-                    routes.push(self.route_view(now, table, dest, id, path));
+                    routes.push(self.route_view(now, query.rib, table, (dest, id), path));
                 }
             }
         };
@@ -269,24 +274,15 @@ impl Speaker {
     fn route_view<P: PrefixKey>(
         &self,
         now: Time,
+        rib: RibKind,
         table: &Table<P>,
-        dest: u32,
-        id: u32,
+        (dest, id): (u32, u32),
         path: &Path,
     ) -> RouteView {
         let best = table.best_id(dest);
         let prefix = table.prefix(dest).into();
         let sources = self.shared.sources();
-        let refused = path.attr.is_none().then(|| {
-            let of_set = self.refuses_set(path.peer, path.received);
-            let of_prefix = || {
-                let config = self.peer(path.peer)?.session.config();
-                refuses_prefix(config, prefix)
-            };
-            of_set
-                .or_else(of_prefix)
-                .map_or("refused by import policy", |why| why.text())
-        });
+        let refused = path.attr.is_none().then(|| self.why_refused(path, prefix));
         let others = || {
             table.paths_of(dest).filter(|&(other, path)| {
                 other != id && sources.is_candidate(P::FAMILY.index(), path)
@@ -310,19 +306,49 @@ impl Speaker {
         if id != best && refused.is_none() {
             sources.multipath(table, dest, self.config.multipath, &mut multipath);
         }
-        let attributes = decode_canonical(self.shared.attrs.bytes(path.received));
+        // What was received, and in the Loc-RIB what import policy has made of it.
+        let shown = match rib {
+            RibKind::Loc | RibKind::Out if !path.attr.is_none() => path.attr,
+            RibKind::In | RibKind::Loc | RibKind::Out => path.received,
+        };
+        let attributes = decode_canonical(self.shared.attrs.bytes(shown));
         RouteView {
             prefix,
             peer: self.peer(path.peer).map(|peer| peer.name.to_string()),
-            next_hop: self.shared.attrs.next_hop(path.received),
+            next_hop: self.shared.attrs.next_hop(shown),
             best: id == best,
             multipath: multipath.contains(&id),
-            refused: refused.map(str::to_owned),
+            refused,
             stale: self.shared.sources[path.peer.index()].is_stale(P::FAMILY.index(), path.epoch),
             reason,
             age_seconds: now.as_secs().saturating_sub(u64::from(path.since)),
             as_path: attributes.as_path_text(),
             attributes,
+        }
+    }
+
+    /// Why a path that does not count does not.
+    fn why_refused(&self, path: &Path, prefix: Prefix) -> String {
+        let Some(peer) = self.peer(path.peer) else {
+            return "its peer is gone".to_owned();
+        };
+        let config = peer.session.config();
+        let refusal = self
+            .refuses_set(path.peer, path.received)
+            .or_else(|| refuses_prefix(config, prefix));
+        match (refusal, &config.import) {
+            (Some(refusal), _) => refusal.text().to_owned(),
+            (None, Policy::Rules(rules)) => {
+                let attrs = &self.shared.attrs;
+                let received = attrs.bytes(path.received);
+                let asked = match self.is_leaving(path.peer, path.received) {
+                    true => &as_last_choice(received)[..],
+                    false => received,
+                };
+                let next_hop = attrs.next_hop(path.received);
+                rules::why_refused(rules, peer, self.config.asn, prefix, asked, next_hop)
+            }
+            (None, _) => "refused by import policy".to_owned(),
         }
     }
 

@@ -6,6 +6,7 @@ mod fuzz_session;
 mod history;
 mod neighbours;
 mod net;
+mod policy;
 mod ranges;
 mod refresh;
 mod restart;

@@ -1,0 +1,154 @@
+//! Rules on what leaves to a group.
+//!
+//! They are asked about the best route of each destination, after the protocol has had its say (see
+//! [`GroupKey`]): what may not leave is not asked about. What they make of a set of attributes is a
+//! set like any other: adj-RIB-out holds it, and it is encoded as it stands. So the next hop of such
+//! a set is the one that is sent, and MED is there only where it is to be sent.
+
+use std::sync::Arc;
+
+use super::export::GroupKey;
+use crate::{
+    attributes::NextHop,
+    policy::{Bound, NextHopChange, Rules, Session, Set, Source, Validation, Verdict},
+    rib::{Shared, attr::AttrId, source::Slot},
+    types::{Family, Prefix},
+    wire::{Edit, facts_of},
+};
+
+/// The rules of a group, and what they ask of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct ExportRules {
+    rules: Arc<Rules>,
+    session: Session,
+    /// The rules that can apply on the session.
+    places: Vec<usize>,
+}
+
+impl ExportRules {
+    pub(crate) fn new(rules: Arc<Rules>, session: Session) -> Self {
+        Self {
+            places: rules.applicable(&session),
+            rules,
+            session,
+        }
+    }
+}
+
+/// Equal when the same is sent by them.
+impl PartialEq for ExportRules {
+    fn eq(&self, other: &Self) -> bool {
+        (Arc::ptr_eq(&self.rules, &other.rules) || self.rules == other.rules)
+            && self.places == other.places
+            && self.session.local_as == other.session.local_as
+            && (!self.rules.names_the_peer() || self.session.address == other.session.address)
+    }
+}
+
+impl Eq for ExportRules {}
+
+/// Rules at work: bound to the set that was asked about last.
+#[derive(Debug)]
+pub(crate) struct Export {
+    bound: Bound,
+    /// Which set of whom, in which turn: ids mean something else after one.
+    of: Option<(u64, Family, AttrId, Slot)>,
+    /// The set as rules see it, if it had to be changed for that.
+    base: Vec<u8>,
+    /// What leaves then, by the sets that leave the rules.
+    leaving: Vec<Option<AttrId>>,
+}
+
+impl Export {
+    pub(crate) fn new(rules: &ExportRules) -> Self {
+        Self {
+            bound: Bound::new(Arc::clone(&rules.rules), rules.session.clone()),
+            of: None,
+            base: Vec::new(),
+            leaving: Vec::new(),
+        }
+    }
+
+    /// The set with which a prefix leaves that has this one, from this source; none: it does not.
+    pub(crate) fn judge(
+        &mut self,
+        key: &GroupKey,
+        shared: &mut Shared,
+        attr: AttrId,
+        slot: Slot,
+        prefix: Prefix,
+    ) -> AttrId {
+        let family = prefix.family();
+        let asked = (shared.turn, family, attr, slot);
+        if self.of != Some(asked) {
+            self.of = Some(asked);
+            self.bind(key, shared, family, attr, slot);
+        }
+        let decision = self.bound.decide(prefix, Validation::NotFound);
+        if decision.verdict == Verdict::Reject {
+            return AttrId::NONE;
+        }
+        let at = decision.set.get();
+        if let Some(Some(known)) = self.leaving.get(at) {
+            return *known;
+        }
+        let before = shared.attrs.next_hop(attr);
+        let changed = self.bound.changed(decision.set);
+        let change = changed.map_or(NextHopChange::Usual, |changed| changed.next_hop);
+        let attributes = changed.map_or(&self.base, |changed| &changed.attributes);
+        let leaves = match key.changed_next_hop(family, before, change) {
+            Some(next_hop) => {
+                shared
+                    .attrs
+                    .intern(attributes, next_hop.kept(), &facts_of(attributes))
+            }
+            None => AttrId::NONE,
+        };
+        if self.leaving.len() <= at {
+            self.leaving.resize(at + 1, None);
+        }
+        self.leaving[at] = Some(leaves);
+        leaves
+    }
+
+    fn bind(&mut self, key: &GroupKey, shared: &Shared, family: Family, attr: AttrId, slot: Slot) {
+        self.leaving.clear();
+        self.base.clear();
+        let bytes = shared.attrs.bytes(attr);
+        // A MED of others is not passed on; one that rules set is.
+        let mut edit = Edit::new(bytes);
+        if edit.med().is_some() && !key.keeps_med(slot) {
+            edit.set_med(None);
+        }
+        edit.finish(true, &mut self.base);
+        let source = match slot {
+            Slot::LOCAL => Source::Own,
+            _ if shared.sources[slot.index()].ebgp => Source::External,
+            _ => Source::Internal,
+        };
+        self.bound.bind(&Set {
+            family,
+            source,
+            attributes: &self.base,
+            next_hop: shared.attrs.next_hop(attr),
+        });
+    }
+}
+
+/// The next hop of what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SentNextHop {
+    /// Our own address on each session.
+    Own,
+    /// This, as it is.
+    Kept(NextHop),
+}
+
+impl SentNextHop {
+    fn kept(self) -> Option<NextHop> {
+        match self {
+            Self::Own => None,
+            Self::Kept(next_hop) => Some(next_hop),
+        }
+    }
+}
