@@ -505,6 +505,7 @@ impl Driver {
                 let _ = answer.send(machine.reset(now, &peer, text.as_deref()));
             }
             Command::Originate(routes) => machine.originate(now, routes),
+            Command::OwnRoutesAreComplete => machine.own_routes_are_complete(now),
             Command::LinkDown(interface) => machine.link_down(now, &interface),
             Command::Withdraw(rank, prefixes) => machine.withdraw(now, rank, &prefixes),
             // Nothing is begun any more; whoever asked hears that the speaker is gone.
@@ -524,16 +525,15 @@ impl Driver {
                 self.subscribe(Machine::poll_forwarding, prompt, events);
             }
             Command::Shutdown(why, done) => {
-                let text = match &why {
-                    Shutdown::Restart => None,
-                    Shutdown::Administrative(text) => Some(text.as_str()),
-                };
                 // Before the sessions close: a stop is no loss of routes, and readers of a feed
                 // keep what they had.
                 for feed in self.feeds.drain(..) {
                     machine.unsubscribe(feed.id());
                 }
-                machine.shutdown(now, text);
+                match &why {
+                    Shutdown::Restart => machine.depart(now),
+                    Shutdown::Administrative(text) => machine.shutdown(now, Some(text)),
+                }
                 self.listeners.clear();
                 self.stopping = Some((done, clock + LAST_MESSAGES));
             }

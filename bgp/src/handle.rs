@@ -21,7 +21,7 @@ pub struct Gone;
 /// How to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// The process will be back at once.
+    /// The process will be back at once: peers that know graceful restart hold our routes meanwhile.
     Restart,
     /// An operator's decision; peers are told the text (RFC 9003).
     Administrative(String),
@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Reset(String, Option<String>, oneshot::Sender<bool>),
     Originate(Vec<Origination>),
     Withdraw(u8, Vec<Prefix>),
+    OwnRoutesAreComplete,
     LinkDown(String),
     Reconfigure(
         Box<SpeakerConfig>,
@@ -145,6 +146,12 @@ impl SpeakerHandle {
     pub fn originate(&self, routes: Vec<Origination>) {
         // A speaker that has stopped originates nothing; its end is reported elsewhere.
         let _ = self.send(Command::Originate(routes));
+    }
+
+    /// Everything this speaker originates has been said: after a restart it waits for that
+    /// ([`SpeakerConfig::awaits_own_routes`]).
+    pub fn own_routes_are_complete(&self) {
+        let _ = self.send(Command::OwnRoutesAreComplete);
     }
 
     /// Takes routes of our own with this rank back.

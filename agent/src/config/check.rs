@@ -23,6 +23,8 @@ use super::{
 use crate::log;
 
 /// The AS of a speaker that has no peers and was told none (RFC 6996, the first private number).
+/// The longest Restart Time: 12 bits (RFC 4724, 3).
+const LONGEST_RESTART: u16 = 4095;
 const DEFAULT_ASN: Asn = Asn(64_512);
 
 /// Checks a document. What is wrong goes to `faults`; `None` when too little is left.
@@ -266,6 +268,21 @@ impl Check<'_> {
             |_| "`bgp.connect_retry`: expected 1 to 65535 (seconds), found 0".to_owned(),
         );
         self.require(
+            raw.restart_time.as_ref(),
+            |time| *time <= LONGEST_RESTART,
+            |time| {
+                format!(
+                    "`bgp.restart_time`: expected 0 (neighbours are not asked to hold our routes) to \
+                     {LONGEST_RESTART} (seconds), found {time}"
+                )
+            },
+        );
+        self.require(
+            raw.selection_deferral.as_ref(),
+            |time| (1..=3600).contains(time),
+            |time| format!("`bgp.selection_deferral`: expected 1 to 3600 (seconds), found {time}"),
+        );
+        self.require(
             raw.multipath.as_ref(),
             |paths| *paths > 0,
             |_| "`bgp.multipath`: expected 1 (only the best path) to 255, found 0".to_owned(),
@@ -295,6 +312,8 @@ impl Check<'_> {
             hold_time: self.setting(raw.hold_time, 90),
             send_hold_time: self.setting(raw.send_hold_time, 480),
             connect_retry: self.setting(raw.connect_retry, 5),
+            restart_time: self.setting(raw.restart_time, 30),
+            selection_deferral: self.setting(raw.selection_deferral, 30),
             multipath: self.setting(raw.multipath, 16),
             originate: self.setting(originate, Vec::new()),
         }

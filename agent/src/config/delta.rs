@@ -325,6 +325,7 @@ mod tests {
             ),
             ("asn = 65001", "asn = 65002", "bgp", ResetsAllSessions),
             ("asn = 65001", "asn = 65001\nmultipath = 1", "bgp", Live),
+            ("asn = 65001", "asn = 65001\nrestart_time = 9", "bgp", Live),
             (
                 "asn = 65001",
                 "asn = 65001\noriginate = [\"10.1.7.0/24\"]",

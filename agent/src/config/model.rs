@@ -109,6 +109,11 @@ settings! {
         send_hold_time: u16 => Live,
         /// Pause before a connection is tried again, of peers that set none, in seconds.
         connect_retry: u16 => Live,
+        /// How long neighbours are asked to hold our routes while the agent restarts, in seconds; 0:
+        /// they are not (RFC 4724).
+        restart_time: u16 => Live,
+        /// How long a start after a restart waits for their routes at most, in seconds.
+        selection_deferral: u16 => NeedsRestart,
         /// Most equal paths used for one prefix; 1: the best only.
         multipath: u8 => Live,
         /// Prefixes this speaker originates itself.

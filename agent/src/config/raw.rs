@@ -123,6 +123,8 @@ tables! {
         hold_time: u16,
         send_hold_time: u16,
         connect_retry: u16,
+        restart_time: u16,
+        selection_deferral: u16,
         multipath: u8,
         originate: Vec<Found<Prefix>>,
     }

@@ -65,6 +65,8 @@ pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
         own_marks: marks(config, key),
         listen: bgp.listen.value.clone(),
         multipath: bgp.multipath.value,
+        restart_time: bgp.restart_time.value,
+        selection_deferral: Duration::from_secs(bgp.selection_deferral.value.into()),
         peers: peers.collect(),
         ranges: ranges.collect(),
         ..SpeakerConfig::new(config.node.router_id.value, bgp.asn.value)

@@ -8,6 +8,7 @@ mod directories;
 mod links;
 mod owners;
 mod reload;
+mod resumption;
 mod run;
 mod service;
 mod sessions;

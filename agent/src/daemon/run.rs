@@ -1,9 +1,9 @@
 //! The life of the agent from READY to the end.
 //!
 //! A planned stop (SIGTERM, SIGINT) is a restart to come: nothing is withdrawn, the kernel's routes
-//! stay, sessions are closed with a Cease (6/2, administrative shutdown; known gap:
-//! neighbours are not asked to hold our routes (RFC 4724), so they drop what they learned until the next
-//! start). It gets through whatever is
+//! stay, and neighbours that know of graceful restart (RFC 4724) hold theirs to us until the next start has
+//! told them everything, or their patience ends; the others are told that we are gone (Cease, 6/2). It
+//! gets through whatever is
 //! under way, a start and a reload included. A second signal ends the process at once.
 //!
 //! An owner whose task ends takes the agent with it: there is never half an agent.
@@ -19,12 +19,13 @@ use tokio::{
     task::JoinHandle,
 };
 use wayleave_bgp::{Shutdown, SpeakerHandle};
+use wayleave_bgp_core::config::SpeakerConfig;
 
 use super::{
     Source, StartError, directories, links,
     owners::{self, Dependencies, Owners},
     reload::{Reloading, reload},
-    service, sessions,
+    resumption, service, sessions,
     signals::{Asked, Signals},
 };
 use crate::{
@@ -64,7 +65,11 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
             return Ok(());
         }
     };
-    let speaker = wayleave_bgp::spawn(config::speaker_config(&config, opened.node_key()))?;
+    let speaker = wayleave_bgp::spawn(SpeakerConfig {
+        restarted: resumption::take(&paths.state.value),
+        awaits_own_routes: true,
+        ..config::speaker_config(&config, opened.node_key())
+    })?;
     speaker.handle.originate(config::originations(&config));
     progress.in_sync(Owner::Speaker);
     let (lost, mut losses) = mpsc::channel(1);
@@ -132,6 +137,7 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
             },
             () = progress.complete(), if *phase.borrow() == Phase::Starting => {
                 phase.send_replace(Phase::Ready);
+                speaker.handle.own_routes_are_complete();
                 service::ready();
                 tracing::info!("ready after {} ms", started.elapsed().as_millis());
                 continue;

@@ -33,6 +33,16 @@ pub struct SpeakerConfig {
     pub own_marks: Vec<LargeCommunity>,
     /// Most equal paths handed to the kernel for one prefix; 1 switches multipath off.
     pub multipath: u8,
+    /// For how long neighbours are asked to hold our routes while this speaker restarts (Restart Time,
+    /// RFC 4724, 3), in seconds up to 4095; 0: they are not asked. Held by sessions opened from now on.
+    pub restart_time: u16,
+    /// Selection_Deferral_Timer: after a restart, how long the neighbours' routes are waited for at most
+    /// (RFC 4724, 4.1). Looked at when a speaker starts, as are the next two.
+    pub selection_deferral: Duration,
+    /// A speaker ran here before, and packets are still forwarded by its routes.
+    pub restarted: bool,
+    /// After a restart, [`crate::Speaker::own_routes_are_complete`] is waited for too.
+    pub awaits_own_routes: bool,
     /// The peers, by unique name.
     pub peers: Vec<PeerConfig>,
     /// Ranges from which unknown peers may connect.
@@ -163,7 +173,8 @@ pub struct PeerConfig {
     pub ttl_security: bool,
     /// Every segment is signed with this (TCP-MD5, RFC 2385).
     pub password: Option<Password>,
-    /// Routes are held while the neighbour restarts, if it says that it can (RFC 4724, RFC 8538).
+    /// Routes are held while the neighbour restarts, if it says that it can, and it is asked to hold ours
+    /// ([`SpeakerConfig::restart_time`]; RFC 4724, RFC 8538).
     pub graceful_restart: bool,
     /// The session is lost as soon as BFD finds the way to the neighbour broken (RFC 5882, 10.2).
     pub bfd: Option<BfdTimers>,
@@ -229,6 +240,10 @@ impl SpeakerConfig {
             own_marks: Vec::new(),
             listen: Vec::new(),
             multipath: 1,
+            restart_time: 0,
+            selection_deferral: Duration::from_secs(30),
+            restarted: false,
+            awaits_own_routes: false,
             peers: Vec::new(),
             ranges: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! Containers on three hosts: attached by the CNI plugin, reached through every kind of router.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use wayleave_lab::{CniFailure, Container, Lab, LabError, Stream, Why, ensure, lab};
 
-use crate::fabric::{Between, CONVERGED, Fabric, Node};
+use crate::fabric::{Between, CONVERGED, Fabric, Node, Numbers};
 
 #[test]
 fn containers_reach_each_other_through_frr() {
@@ -96,9 +97,89 @@ fn a_killed_agent_does_not_disturb_its_containers_and_serves_them_again() {
 }
 
 #[test]
+fn packets_to_and_from_a_host_do_not_miss_its_agent_through_frr() {
+    lab!(Frr, Agent, Cni).run(|lab| missed_by_nobody(lab, Between::Frr));
+}
+
+#[test]
+fn packets_to_and_from_a_host_do_not_miss_its_agent_through_bird() {
+    lab!(Bird, Agent, Cni).run(|lab| missed_by_nobody(lab, Between::Bird));
+}
+
+#[test]
+fn packets_to_and_from_a_host_do_not_miss_its_agent_from_host_to_host() {
+    lab!(Agent, Cni).run(|lab| missed_by_nobody(lab, Between::Switch));
+}
+
+/// Killed and started, and stopped and started: the neighbours hold the host's routes meanwhile (RFC
+/// 4724), and let go of those that it has no more when it is back.
+fn missed_by_nobody(lab: &Lab, between: Between) -> Result<(), Why> {
+    let fabric = Fabric::start(lab, between, 2, "")?;
+    let [near, far] = [&fabric.nodes[0], &fabric.nodes[1]];
+    for family in ["-4", "-6"] {
+        near.host.ip(&format!("{family} route flush default"))?;
+    }
+    lab.snapshot()?;
+    let (a, c) = (near.attach(lab, "a")?, far.attach(lab, "c")?);
+    let both = [a.clone(), c.clone()];
+    lab.until(CONVERGED, "both to reach each other", || {
+        Fabric::all_connected(&both)
+    })?;
+    let sees = |prefix: &str| -> Result<Option<bool>, Why> {
+        let page = far.agent.cli(["routes", "--rib", "in", prefix])?;
+        let routes = page["routes"].as_array().map(Vec::as_slice);
+        let route = routes.unwrap_or_default().first();
+        Ok(route.map(|route| route["stale"] == true))
+    };
+    let start = |from: &Container, to: &Container| -> Result<Vec<Stream>, Why> {
+        let to = (to.addresses()?.into_iter(), to.inside());
+        let streams =
+            to.0.map(|address| Stream::start(from.inside(), to.1, address));
+        Ok(streams.collect::<Result<_, _>>()?)
+    };
+    let streams = [start(&a, &c)?, start(&c, &a)?];
+    for orderly in [false, true] {
+        if orderly {
+            near.agent.stop()?;
+        } else {
+            near.agent.kill()?;
+        }
+        if let Between::Switch = between {
+            lab.until(CONVERGED, "its neighbour to hold its routes", || {
+                let held = sees("10.1.1.0/24")?;
+                ensure!(held == Some(true), "stale: {held:?}");
+                Ok(())
+            })?;
+        }
+        // Without this address: it is to go, but not before the agent is back.
+        let file = near.agent.config_file();
+        let text = fs::read_to_string(file)?;
+        fs::write(file, text.replace("\"10.1.101.1/32\", ", ""))?;
+        ensure!(sees("10.1.101.1/32")?.is_some() != orderly, "held or not");
+        near.agent.start_again()?;
+        lab.until(CONVERGED, "what it has no more to go", || {
+            ensure!(sees("10.1.101.1/32")?.is_none(), "it is there");
+            ensure!(sees("10.1.1.0/24")? == Some(false), "the block is stale");
+            Fabric::all_connected(&both)
+        })?;
+    }
+    for report in streams.into_iter().flatten().map(Stream::stop) {
+        eprintln!("agent killed, started, stopped and started: {report:?}");
+        ensure!(report.sent > 100, "nothing was sent: {report:?}");
+        ensure!(report.lost == 0 && report.refused == 0, "{report:?}");
+    }
+    if !matches!(between, Between::Switch) {
+        near.uplink_up()?;
+    }
+    lab.snapshot()?;
+    Ok(())
+}
+
+#[test]
 fn what_a_host_sends_elsewhere_does_not_miss_its_dead_agent() {
     lab!(Frr, Agent, Cni).run(|lab| {
-        let fabric = Fabric::start(lab, Between::Frr, 2, "")?;
+        // Nobody holds its routes: what comes for it goes astray.
+        let fabric = Fabric::numbered(lab, Between::Frr, 2, "", Numbers::UNHELD)?;
         let [near, far] = [&fabric.nodes[0], &fabric.nodes[1]];
         // Only what the agent has installed leads away: a default route would hide its loss.
         for family in ["-4", "-6"] {
@@ -134,8 +215,8 @@ fn what_a_host_sends_elsewhere_does_not_miss_its_dead_agent() {
             ensure!(report.sent > 100, "nothing was sent: {report:?}");
             ensure!(report.lost == 0 && report.refused == 0, "{report:?}");
         }
-        // Without graceful restart the way back goes with the session: counted, and that it was
-        // lost shows that the streams could have lost something.
+        // The way back goes with the session: counted, and that it was lost shows that the streams
+        // could have lost something.
         for report in back.into_iter().map(Stream::stop) {
             eprintln!("agent killed and restarted, towards its host: {report:?}");
             ensure!(report.lost > 0, "the session was not missed: {report:?}");

@@ -20,7 +20,7 @@ pub(crate) enum Between {
     Switch,
 }
 
-/// The AS numbers of a fabric.
+/// The numbers of a fabric: ASes and times.
 #[derive(Clone, Copy)]
 pub(crate) struct Numbers {
     /// Host `n` has this and `n`.
@@ -28,6 +28,8 @@ pub(crate) struct Numbers {
     pub(crate) router: u32,
     /// The router knows AS numbers of four octets.
     pub(crate) as4: bool,
+    /// For so many seconds hosts ask to be waited for when they restart.
+    pub(crate) restart_time: u16,
 }
 
 impl Numbers {
@@ -35,6 +37,12 @@ impl Numbers {
         hosts: 65000,
         router: 65100,
         as4: true,
+        restart_time: 30,
+    };
+    /// Nobody waits for a host that has gone.
+    pub(crate) const UNHELD: Self = Self {
+        restart_time: 0,
+        ..Self::SHORT
     };
 }
 
@@ -70,7 +78,7 @@ impl Fabric {
         Self::numbered(lab, between, count, more, Numbers::SHORT)
     }
 
-    /// The same with other AS numbers.
+    /// The same with other numbers.
     pub(crate) fn numbered(
         lab: &Lab,
         between: Between,
@@ -240,6 +248,7 @@ router_id = "10.0.0.{number}"
 asn = {asn}
 hold_time = 9
 connect_retry = 1
+restart_time = {restart_time}
 originate = ["10.1.{own}.1/32", "fd00:1:0:{own}::1/128"]
 [[pool]]
 cidr = ["10.1.0.0/16", "fd00:1::/48"]
@@ -251,6 +260,7 @@ prefix = "fd00:1:0:{number}::/64"
 {more}
 "#,
         asn = numbers.hosts + number as u32,
+        restart_time = numbers.restart_time,
         own = 100 + number,
     );
     for (n, address) in neighbours.iter().enumerate() {

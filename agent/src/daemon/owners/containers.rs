@@ -13,7 +13,7 @@ use crate::{
     attach::{self, Attachments, Outlet},
     cni_server::Server,
     config::Config,
-    event::{Owner, rank},
+    event::{Owner, Progress, rank},
     fib::{self, FibHandle},
     problem::{Problem, Problems, Severity},
     registry::{AddressNews, Addresses},
@@ -111,9 +111,8 @@ pub(super) async fn start(
     if let Some(fib) = &fib {
         fib.in_sync(fib::Owner::Attach);
     }
-    tokio::spawn(announce(wanted, fib, speaker, problems));
+    tokio::spawn(announce(wanted, fib, speaker, problems, progress));
     tokio::spawn(recheck(containers.attachments.clone()));
-    progress.in_sync(Owner::Attach);
     Ok(Some(containers))
 }
 
@@ -170,12 +169,14 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Announces what is wanted: after the kernel drops what no container has, withdrawn before it
 /// stops to. What the kernel does not drop is not announced: packets to it would come in and go out
-/// again by the default route, round and round.
+/// again by the default route, round and round. Once everything of the last run has had its turn, the
+/// containers are in sync.
 async fn announce(
     mut wanted: watch::Receiver<BTreeSet<Cidr>>,
     fib: Option<FibHandle>,
     speaker: SpeakerHandle,
     problems: Problems,
+    progress: Progress,
 ) {
     let mut announced = BTreeSet::new();
     // Asked of the kernel, whatever it answered.
@@ -221,6 +222,7 @@ async fn announce(
         });
         speaker.originate(originations.collect());
         announced.extend(new);
+        progress.in_sync(Owner::Attach);
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() {
                 return;

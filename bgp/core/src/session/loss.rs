@@ -150,7 +150,9 @@ impl Session {
 
     /// Remembers why, for the operator.
     fn note(&mut self, now: Time, down: Down, was_up: bool) {
-        if matches!(down, Down::Unreachable(_)) && !was_up {
+        let no_word = matches!(down, Down::Unreachable(_) | Down::Closed(_));
+        // An attempt that came to nothing must not hide what the peer said before.
+        if no_word && !was_up {
             self.last_try = Some(down);
         } else {
             self.last_down = Some((down, now));

@@ -29,7 +29,7 @@ use std::time::Duration;
 pub use self::effect::{ConnId, Down};
 pub(crate) use self::{
     effect::{Effect, Effects},
-    negotiate::{Identity, Negotiated, PeerRestart},
+    negotiate::{Identity, Negotiated, OurRestart, PeerRestart},
 };
 use self::{
     negotiate::{negotiate, our_open},
@@ -93,9 +93,12 @@ impl Link {
     /// A reason that ends the session for good, as it has to be said where other reasons do not
     /// (RFC 8538, 3.1).
     fn hard(&self, why: Notification) -> Notification {
-        let agreed = self.negotiated.as_ref().and_then(|agreed| agreed.restart);
-        match agreed {
-            Some(restart) if restart.notification => Notification::hard_reset(&why),
+        match &self.negotiated {
+            Some(agreed)
+                if agreed.notification && (agreed.holds_ours || agreed.restart.is_some()) =>
+            {
+                Notification::hard_reset(&why)
+            }
             Some(_) | None => why,
         }
     }
@@ -134,6 +137,8 @@ enum Rest {
 pub(crate) struct Session {
     config: PeerConfig,
     identity: Identity,
+    /// What our OPENs say of our own restarts.
+    our_restart: OurRestart,
     links: Vec<Link>,
     rest: Rest,
     /// ConnectRetryCounter: what counts against the peer, without a stable session since.
@@ -152,6 +157,7 @@ impl Session {
         Self {
             config,
             identity,
+            our_restart: OurRestart::default(),
             links: Vec::new(),
             rest: Rest::Stopped,
             failures: 0,
@@ -165,6 +171,11 @@ impl Session {
 
     pub(crate) fn config(&self) -> &PeerConfig {
         &self.config
+    }
+
+    /// What the OPENs to come say of our own restarts.
+    pub(crate) fn set_restart(&mut self, restart: OurRestart) {
+        self.our_restart = restart;
     }
 
     /// Takes settings that differ only in what an open session does not depend on.
@@ -265,7 +276,7 @@ impl Session {
 
     /// The OPEN we send.
     pub(crate) fn our_open(&self) -> Open {
-        our_open(self.identity, &self.config, self.bare)
+        our_open(self.identity, &self.config, self.our_restart, self.bare)
     }
 
     /// ManualStart (event 1).
@@ -280,6 +291,35 @@ impl Session {
     pub(crate) fn stop(&mut self, now: Time, why: &Notification, fx: &mut Effects) {
         self.rest = Rest::Stopped;
         self.drop_all(now, why, fx);
+    }
+
+    /// Ends for a restart. A neighbour that holds our routes meanwhile takes a transport that ends as
+    /// one (RFC 4724, 4.2), and a NOTIFICATION only where both have said so (RFC 8538, 4).
+    pub(crate) fn depart(&mut self, now: Time, fx: &mut Effects) {
+        self.rest = Rest::Stopped;
+        for link in std::mem::take(&mut self.links) {
+            let up = link.phase == Phase::Established;
+            if up {
+                fx.push(Effect::Down(link.conn, None));
+            }
+            let agreed = link.negotiated.as_deref().filter(|_| up);
+            let (holds, reads) = agreed.map_or((false, false), |agreed| {
+                (agreed.holds_ours, agreed.notification)
+            });
+            let why = match (holds, reads) {
+                (true, false) => None,
+                (true, true) => Some(Notification::cease(Cease::AdministrativeReset, None)),
+                (false, _) => {
+                    let why = Notification::cease(Cease::AdministrativeShutdown, None);
+                    Some(link.hard(why))
+                }
+            };
+            let why = why.filter(|_| link.phase >= Phase::OpenSent);
+            if let Some(why) = &why {
+                self.last_down = Some((Down::Sent(why.clone()), now));
+            }
+            fx.push(Effect::Close(link.conn, why));
+        }
     }
 
     /// Closes the session and starts again (`peers reset`).
@@ -400,6 +440,7 @@ impl Session {
         if let Some(at) = self.position(conn) {
             if let Some(negotiated) = &mut self.links[at].negotiated {
                 negotiated.restart = None;
+                negotiated.notification = false;
             }
             self.closed(now, conn, why, fx);
         }
@@ -489,7 +530,13 @@ impl Session {
     fn open(&mut self, now: Time, at: usize, body: &[u8], fx: &mut Effects) {
         let conn = self.links[at].conn;
         let judged = Open::decode(body).and_then(|open| {
-            let negotiated = negotiate(self.identity, &self.config, &open, self.bare)?;
+            let negotiated = negotiate(
+                self.identity,
+                &self.config,
+                self.our_restart,
+                &open,
+                self.bare,
+            )?;
             Ok((open, negotiated))
         });
         let (open, negotiated) = match judged {

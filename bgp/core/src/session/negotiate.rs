@@ -16,6 +16,17 @@ pub(crate) struct Identity {
     pub(crate) router_id: RouterId,
 }
 
+/// What our OPENs say of our own restarts (RFC 4724, 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OurRestart {
+    /// Restart Time, in seconds; 0: nobody is asked to hold our routes.
+    pub(crate) time: u16,
+    /// We have restarted, and are not to be waited for.
+    pub(crate) restarting: bool,
+    /// Packets are forwarded by our routes all the time.
+    pub(crate) forwarding: bool,
+}
+
 /// The parameters of an Established session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Negotiated {
@@ -33,6 +44,12 @@ pub(crate) struct Negotiated {
     pub(crate) max_message: usize,
     /// The peer sends End-of-RIB (RFC 4724, 3).
     pub(crate) sends_end_of_rib: bool,
+    /// The peer has restarted, and may wait for us.
+    pub(crate) is_restarting: bool,
+    /// Both may end the session by a NOTIFICATION as by a restart (RFC 8538, 2).
+    pub(crate) notification: bool,
+    /// The peer was asked to hold our routes, and knows how.
+    pub(crate) holds_ours: bool,
     /// What the peer says of its restarts, where we hold its routes meanwhile.
     pub(crate) restart: Option<PeerRestart>,
 }
@@ -80,11 +97,16 @@ impl Negotiated {
 }
 
 /// The OPEN we send; a *bare* one has no capabilities, for a peer that knows none (RFC 5492, 3).
-pub(crate) fn our_open(identity: Identity, config: &PeerConfig, bare: bool) -> Open {
+pub(crate) fn our_open(
+    identity: Identity,
+    config: &PeerConfig,
+    restart: OurRestart,
+    bare: bool,
+) -> Open {
     let capabilities = if bare {
         Capabilities::default()
     } else {
-        our_capabilities(identity, config)
+        our_capabilities(identity, config, restart)
     };
     Open {
         asn: identity.asn,
@@ -94,21 +116,26 @@ pub(crate) fn our_open(identity: Identity, config: &PeerConfig, bare: bool) -> O
     }
 }
 
-fn our_capabilities(identity: Identity, config: &PeerConfig) -> Capabilities {
+fn our_capabilities(identity: Identity, config: &PeerConfig, restart: OurRestart) -> Capabilities {
+    let families: Vec<_> = config.families.iter().map(|family| family.code()).collect();
+    let asks = config.graceful_restart && restart.time > 0;
+    let held = families.iter().filter(|_| asks);
     Capabilities {
-        families: config.families.iter().map(|family| family.code()).collect(),
         route_refresh: true,
         enhanced_refresh: true,
         as4: Some(identity.asn),
-        // Without families: "I can tell when an initial update is over" (RFC 4724, 3). Neighbours
-        // send End-of-RIB only to a speaker that says so.
+        // Without families it means "I can tell when an initial update is over" (RFC 4724, 3), and
+        // that we hold theirs. Neighbours send End-of-RIB only to a speaker that says so.
         graceful_restart: Some(GracefulRestart {
-            restarting: false,
+            restarting: restart.restarting,
             // A NOTIFICATION need not cost a neighbour's routes (RFC 8538, 2).
             notification: config.graceful_restart,
-            time: 0,
-            families: Vec::new(),
+            time: if asks { restart.time } else { 0 },
+            families: held
+                .map(|&(afi, safi)| (afi, safi, restart.forwarding))
+                .collect(),
         }),
+        families,
         ..Capabilities::default()
     }
 }
@@ -117,6 +144,7 @@ fn our_capabilities(identity: Identity, config: &PeerConfig) -> Capabilities {
 pub(crate) fn negotiate(
     identity: Identity,
     config: &PeerConfig,
+    restart: OurRestart,
     open: &Open,
     bare: bool,
 ) -> Result<Negotiated, Notification> {
@@ -158,6 +186,7 @@ pub(crate) fn negotiate(
         let error = Notification::open_error(OpenError::UnsupportedCapability);
         return Err(error.with_data(missing.to_bytes()));
     }
+    let offered = theirs.graceful_restart.as_ref();
     Ok(Negotiated {
         session_type: if internal {
             SessionType::Ibgp
@@ -173,9 +202,12 @@ pub(crate) fn negotiate(
         families,
         max_message: MAX_MESSAGE,
         sends_end_of_rib: theirs.graceful_restart.is_some(),
-        restart: theirs
-            .graceful_restart
-            .as_ref()
+        is_restarting: offered.is_some_and(|offered| offered.restarting),
+        notification: config.graceful_restart
+            && offered.is_some_and(|offered| offered.notification)
+            && !bare,
+        holds_ours: offered.is_some() && config.graceful_restart && restart.time > 0 && !bare,
+        restart: offered
             .filter(|_| config.graceful_restart)
             .and_then(|offered| PeerRestart::of(offered, families)),
     })

@@ -35,7 +35,7 @@ fn open(id: u32, asn: u32, hold_time: u16) -> Vec<u8> {
     let mut peer = config(false);
     peer.hold_time = hold_time;
     let mut bytes = Vec::new();
-    our_open(identity(id, asn), &peer, false).encode(&mut bytes);
+    our_open(identity(id, asn), &peer, OurRestart::default(), false).encode(&mut bytes);
     bytes.split_off(19)
 }
 
@@ -661,7 +661,7 @@ fn a_peer_that_knows_no_capabilities_gets_an_open_without_and_one_with_none_of_o
     let mut peer = config(false);
     peer.families = vec![crate::types::Family::Ipv4Unicast];
     let mut bytes = Vec::new();
-    our_open(identity(9, 65_002), &peer, false).encode(&mut bytes);
+    our_open(identity(9, 65_002), &peer, OurRestart::default(), false).encode(&mut bytes);
     session.message(NOW, conn, MessageKind::Open, &bytes[19..], &mut fx);
     let Some(Effect::Close(_, Some(said))) = fx.list.pop() else {
         panic!("it is refused");

@@ -61,10 +61,10 @@ impl Feed {
 }
 
 /// A peer that does not send End-of-RIB has sent all it has when it has been quiet this long.
-const QUIET: std::time::Duration = std::time::Duration::from_secs(3);
+pub(super) const QUIET: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// A peer that has not come by then is not waited for.
-const ALONE_AFTER: std::time::Duration = std::time::Duration::from_secs(30);
+pub(super) const ALONE_AFTER: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Speaker {
     /// A new subscription to the best routes of both families.
@@ -112,6 +112,9 @@ impl Speaker {
         most: usize,
         detail: &mut D,
     ) -> Option<FeedEvent<D::Record>> {
+        if !self.end_deferral(now) {
+            return None;
+        }
         let mut feed = self.feeds.get_mut(id.0)?.take()?;
         let event = Family::ALL.into_iter().find_map(|family| {
             let part = &mut feed.families[family.index()];

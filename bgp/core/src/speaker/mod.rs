@@ -7,6 +7,7 @@
 
 mod action;
 mod bfd;
+mod deferral;
 mod feed;
 mod import;
 mod originate;
@@ -31,7 +32,9 @@ pub use self::{
     feed::FeedId,
     view::QueryError,
 };
-use self::{feed::Feed, originate::Own, peer::Peer, staged::StagedFamilies, turn::Sweep};
+use self::{
+    deferral::Deferral, feed::Feed, originate::Own, peer::Peer, staged::StagedFamilies, turn::Sweep,
+};
 use crate::{
     config::{ListenRange, Password, PeerConfig, SpeakerConfig},
     limits::Limits,
@@ -70,6 +73,10 @@ struct Conn {
 pub struct Speaker {
     config: SpeakerConfig,
     started: Time,
+    /// Since a restart everybody waits for the neighbours.
+    deferral: Option<Deferral>,
+    /// What there was to learn at the start was learned, once.
+    is_settled: bool,
     /// By slot; the first is this speaker itself and holds nobody.
     peers: Vec<Option<Peer>>,
     by_address: BTreeMap<(IpAddr, Option<Arc<str>>), Slot>,
@@ -106,6 +113,8 @@ impl Speaker {
     pub fn with_limits(now: Time, config: SpeakerConfig, limits: Limits) -> Self {
         let mut speaker = Self {
             started: now,
+            deferral: Deferral::new(now, &config),
+            is_settled: false,
             peers: vec![None],
             by_address: BTreeMap::new(),
             retired: Vec::new(),
@@ -334,16 +343,20 @@ impl Speaker {
             self.expire_stale(now, slot);
             self.with_session(now, slot, |session, fx| session.timeout(now, fx));
         }
+        self.end_deferral(now);
     }
 
     /// When to call [`Speaker::handle_timeout`] at the latest, and for which timer of which peer.
     pub fn poll_timeout(&self) -> Option<(Time, &'static str)> {
-        let &(due, slot) = self.timers.first()?;
-        let timer = self
-            .peer(slot)
-            .and_then(|peer| peer.session.deadline())
-            .map_or("no timer", |(_, timer)| timer);
-        Some((due, timer))
+        let of_peers = self.timers.first().map(|&(due, slot)| {
+            let deadline = self.peer(slot).and_then(|peer| peer.session.deadline());
+            (due, deadline.map_or("no timer", |(_, timer)| timer))
+        });
+        let deferral = self.deferral.map(|deferral| (deferral.until(), "deferral"));
+        of_peers
+            .into_iter()
+            .chain(deferral)
+            .min_by_key(|(due, _)| *due)
     }
 
     /// Closes the session of the peer with this name and opens it again. Whether there is one.
@@ -357,6 +370,14 @@ impl Speaker {
         }
         self.with_session(now, slot, |session, fx| session.reset(now, &why, fx));
         true
+    }
+
+    /// Closes all sessions for a restart: neighbours that hold our routes meanwhile go on doing so, the
+    /// others are told that we are gone.
+    pub fn depart(&mut self, now: Time) {
+        for slot in self.slots() {
+            self.with_session(now, slot, |session, fx| session.depart(now, fx));
+        }
     }
 
     /// Closes all sessions, saying why (RFC 9003).
@@ -640,7 +661,9 @@ impl Speaker {
             router_id: self.config.router_id,
         };
         let seed = u64::from(self.config.router_id.to_u32()) << 16 ^ u64::from(slot.0);
-        self.peers[slot.index()] = Some(Peer::new(now, config, identity, seed, range));
+        let mut peer = Peer::new(now, config, identity, seed, range);
+        peer.session.set_restart(self.our_restart());
+        self.peers[slot.index()] = Some(peer);
         self.with_session(now, slot, |session, fx| session.start(now, fx));
         Some(slot)
     }

@@ -51,6 +51,8 @@ impl Speaker {
     pub fn reconfigure(&mut self, now: Time, config: SpeakerConfig) -> Vec<String> {
         let mut done = Vec::new();
         let old = std::mem::replace(&mut self.config, config);
+        // What a start found is not for a configuration to change.
+        self.config.restarted = old.restarted;
         let new = self.config.clone();
         let all = (old.asn, old.router_id, old.cluster_id, old.discovery)
             != (new.asn, new.router_id, new.cluster_id, new.discovery)
@@ -64,6 +66,16 @@ impl Speaker {
         }
         if old.own_marks != new.own_marks {
             self.announce_all_own(now);
+        }
+        if old.restart_time != new.restart_time {
+            done.push(format!(
+                "speaker: neighbours are asked to hold our routes for {} s, from the next session on",
+                new.restart_time
+            ));
+            let restart = self.our_restart();
+            for peer in self.peers.iter_mut().flatten() {
+                peer.session.set_restart(restart);
+            }
         }
         // Who goes, goes first: somebody else may come under its name or at its address.
         let mut again = Vec::new();

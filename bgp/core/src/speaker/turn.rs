@@ -66,6 +66,7 @@ impl Speaker {
     /// The driver should write what is ready between two turns.
     pub fn turn(&mut self, now: Time) -> bool {
         self.shared.turn += 1;
+        let tells = self.end_deferral(now);
         let multipath = self.config.multipath > 1;
         let Self {
             sweep,
@@ -85,7 +86,10 @@ impl Speaker {
         for group in groups.iter_mut().flatten() {
             more |= group.fill(shared, &tables.v4);
             more |= group.fill(shared, &tables.v6);
-            more |= group.walk(shared, tables);
+            // Whoever comes while we defer has to walk: nobody follows the log yet.
+            if tells {
+                more |= group.walk(shared, tables);
+            }
             group.trim(bounds, shared.limits.log);
         }
         release(shared, &mut tables.v4, groups, feeds);

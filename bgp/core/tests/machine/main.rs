@@ -10,6 +10,7 @@ mod policy;
 mod ranges;
 mod refresh;
 mod restart;
+mod resume;
 mod routing;
 mod script;
 mod session;
