@@ -26,6 +26,8 @@
 //!   environment it is a failure.
 //! * [`Lab`] makes [`Host`]s, [`Link`]s, [`Switch`]es, [`Frr`], [`Bird`], [`Agent`]s and
 //!   [`Container`]s. Asserts read the kernel and the routers, never our own logs.
+//! * [`Gobgp`], [`Openbgpd`] and [`Exabgp`] start by themselves, and a test asks them first whether they
+//!   are missing.
 //! * [`Lab::until`] waits for a condition with a deadline; there is no sleeping for luck.
 //! * [`Fault`]s are silent links and blocked ports; links, processes and namespaces can be taken away.
 //! * [`Stream`] counts what a fault costs in packets.
@@ -41,14 +43,17 @@ mod cni;
 mod container;
 mod dump;
 mod error;
+mod exabgp;
 mod fault;
 mod frr;
+mod gobgp;
 mod host;
 mod http;
 mod lab;
 mod link;
 mod namespace;
 mod need;
+mod openbgpd;
 pub mod oracle;
 mod process;
 mod run;
@@ -64,12 +69,15 @@ pub use crate::bird::Bird;
 pub use crate::cni::{CniFailure, Verb};
 pub use crate::container::Container;
 pub use crate::error::{LabError, Why};
+pub use crate::exabgp::Exabgp;
 pub use crate::fault::Fault;
 pub use crate::frr::{Frr, FrrConfig};
+pub use crate::gobgp::Gobgp;
 pub use crate::host::Host;
 pub use crate::lab::Lab;
 pub use crate::link::{End, Link, Switch};
 pub use crate::need::Need;
+pub use crate::openbgpd::Openbgpd;
 pub use crate::process::{Process, Role};
 pub use crate::run::LabTest;
 pub use crate::serve::Served;

@@ -5,6 +5,7 @@ mod bfd;
 mod containers;
 mod fabric;
 mod frr_and_bird;
+mod interop;
 mod malformed;
 mod many;
 mod middle;

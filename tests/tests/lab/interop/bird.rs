@@ -1,0 +1,152 @@
+//! BIRD 2.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use wayleave_lab::{Bird, Host, Lab, Why};
+
+use crate::interop::daemon::{COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6};
+
+/// BIRD, and its configuration as it is now: networks come and go with it.
+pub(crate) struct Tested {
+    bird: Bird,
+    config: Mutex<String>,
+}
+
+crate::interop::matrix!(Tested, [Bird, Agent]);
+
+impl Daemon for Tested {
+    const HEADING: &str = "BIRD";
+
+    fn run(lab: &Lab, host: &Host, config: &str) -> Result<Self, Why> {
+        Ok(Self {
+            bird: lab.bird(host, config)?,
+            config: Mutex::new(config.to_owned()),
+        })
+    }
+
+    fn start(lab: &Lab, host: &Host, setup: &Setup) -> Result<Self, Why> {
+        Self::run(lab, host, &config(setup))
+    }
+
+    fn best(&self, prefix: &str) -> Result<Route, Why> {
+        let shown = self.bird.best(prefix)?;
+        let text = |key: &str| shown.get(key).map(String::as_str).unwrap_or_default();
+        let number = |key: &str| text(key).parse().ok();
+        Ok(Route {
+            path: text("BGP.as_path").to_owned(),
+            communities: tuples(text("BGP.community")),
+            large: tuples(text("BGP.large_community")),
+            med: number("BGP.med").unwrap_or(0),
+            local_pref: number("BGP.local_pref"),
+            // A link-local next hop stands after the global one.
+            next_hop: text("BGP.next_hop")
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        })
+    }
+
+    fn withdraw(&self, prefix: &str) -> Result<(), Why> {
+        let mut config = self.config.lock().map_err(|e| e.to_string())?;
+        *config = config.replace(&announced(prefix), "");
+        Ok(self.bird.configure(&config)?)
+    }
+
+    fn kill(&self) -> Result<(), Why> {
+        Ok(self.bird.process().kill()?)
+    }
+
+    fn start_again(&self) -> Result<(), Why> {
+        Ok(self.bird.start_again()?)
+    }
+
+    fn ask_again(&self, _: IpAddr) -> Result<(), Why> {
+        self.bird.cli("reload in n0")?;
+        Ok(())
+    }
+
+    fn close(&self, _: IpAddr, text: &str) -> Result<(), Why> {
+        self.bird.cli(&format!("disable n0 \"{text}\""))?;
+        Ok(())
+    }
+
+    fn said(&self) -> Result<String, Why> {
+        Ok(self.bird.process().log())
+    }
+}
+
+/// `(65001,7) (65001, 77)` as `65001:7` and `65001:77`.
+fn tuples(text: &str) -> BTreeSet<String> {
+    text.split(')')
+        .map(|tuple| {
+            tuple
+                .trim()
+                .trim_start_matches('(')
+                .replace(", ", ":")
+                .replace(',', ":")
+        })
+        .filter(|tuple| !tuple.is_empty())
+        .collect()
+}
+
+fn announced(network: &str) -> String {
+    format!("route {network} blackhole;")
+}
+
+fn config(setup: &Setup) -> String {
+    let asn = setup.asn;
+    let mut text = format!(
+        "router id {};\nprotocol device {{ scan time 1; }}\n",
+        setup.id
+    );
+    for (channel, ipv6) in [("ipv4", false), ("ipv6", true)] {
+        let own = setup
+            .networks
+            .iter()
+            .filter(|network| is_ipv6(network) == ipv6);
+        let own: String = own.map(|network| announced(network)).collect();
+        text += &format!("protocol static {{ {channel}; {own} }}\n");
+    }
+    let tuple = |colons: &str| colons.replace(':', ",");
+    let scope = match setup.internal() {
+        true => format!("bgp_local_pref = {LOCAL_PREF};"),
+        false => format!("bgp_path.prepend({asn});"),
+    };
+    text += &format!(
+        "filter ours {{\n  if source = RTS_STATIC then {{\n    bgp_med = {MED}; {scope}\n    \
+         bgp_community.add(({})); bgp_community.add(({}));\n    \
+         bgp_large_community.add(({})); bgp_large_community.add(({}));\n  }}\n  accept;\n}}\n",
+        tuple(COMMUNITIES[0]),
+        tuple(COMMUNITIES[1]),
+        tuple(LARGE[0]),
+        tuple(LARGE[1]),
+    );
+    let limit = setup.limit.map_or(String::new(), |limit| {
+        format!("receive limit {limit} action restart;")
+    });
+    for (n, neighbour) in setup.neighbours.iter().enumerate() {
+        let mut more = String::new();
+        if let Some(password) = neighbour.password {
+            more += &format!("password \"{password}\"; ");
+        }
+        if neighbour.client && neighbour.asn == asn {
+            more += "rr client; ";
+        }
+        for (channel, ipv6) in [("ipv4", false), ("ipv6", true)] {
+            if neighbour.carries(ipv6) {
+                more += &format!("\n  {channel} {{ import all; export filter ours; {limit} }};");
+            }
+        }
+        text += &format!(
+            "protocol bgp n{n} {{\n  local {} as {asn}; neighbor {} as {};\n  connect retry time 1; \
+             connect delay time 1; error wait time 1,2;\n  {more}\n}}\n",
+            neighbour.local(),
+            neighbour.address,
+            neighbour.asn,
+        );
+    }
+    text
+}
