@@ -452,5 +452,11 @@ pub(super) fn check_references(
             );
             check.fault(place, message);
         }
+        if *key == "import" && rules.names_ourselves() {
+            let message = format!(
+                "`{table}.import`: policy {name:?} sets the next hop to \"self\", which makes sense on export only"
+            );
+            check.fault(place, message);
+        }
     }
 }

@@ -206,7 +206,13 @@ impl FromToml for NextHopSetting {
             Some(text) if IpAddr::from_str(text).is_err() => {
                 return reading.expected("\"self\", \"unchanged\", \"peer\" or an address", value);
             }
-            Some(_) | None => NextHopTo::Addresses(Vec::from_toml(value, reading)?),
+            Some(_) | None => {
+                let addresses: Vec<IpAddr> = Vec::from_toml(value, reading)?;
+                if addresses.iter().any(|addr| !is_unicast(*addr)) {
+                    return reading.expected("addresses of routers", value);
+                }
+                NextHopTo::Addresses(addresses)
+            }
         };
         Some(Self(to))
     }
@@ -218,6 +224,16 @@ impl FromToml for PrependSetting {
             return u8::from_toml(value, reading).map(Self::Own);
         }
         RawPrepend::from_toml(value, reading).map(|table| Self::Table(Box::new(table)))
+    }
+}
+
+/// Whether packets can be sent to it as to a router that others know too.
+fn is_unicast(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => !addr.is_unspecified() && !addr.is_multicast() && !addr.is_broadcast(),
+        IpAddr::V6(addr) => {
+            !addr.is_unspecified() && !addr.is_multicast() && !addr.is_unicast_link_local()
+        }
     }
 }
 

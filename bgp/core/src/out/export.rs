@@ -10,7 +10,7 @@ use crate::{
     policy::NextHopChange,
     rib::{
         Shared,
-        attr::{AttrId, DISCOVERY},
+        attr::{AttrId, DISCOVERY, JUDGED},
         key::PrefixKey,
         source::Slot,
         table::{Path, Table},
@@ -42,7 +42,7 @@ pub(crate) struct GroupKey {
     /// Longest message.
     pub(crate) max_message: usize,
     pub(crate) export: Policy,
-    /// Where that is rules: what members have in common of them.
+    /// Rules in its place: what members have in common of them.
     pub(crate) rules: Option<ExportRules>,
 }
 
@@ -125,7 +125,10 @@ impl GroupKey {
             return false;
         }
         // Rules may change it: it is looked at behind them.
-        self.rules.is_some() || self.next_hop(family, shared.attrs.next_hop(attr)).is_some()
+        self.rules.is_some()
+            || self
+                .usual_next_hop(family, shared.attrs.next_hop(attr))
+                .is_some()
     }
 
     /// Whether export policy lets this prefix out.
@@ -133,9 +136,8 @@ impl GroupKey {
     fn exports_prefix(&self, peer: Slot, prefix: impl FnOnce() -> Prefix) -> bool {
         match &self.export {
             Policy::All => true,
-            // Asked where there is more to go by: see [`Desired::of`].
-            Policy::Rules(_) => true,
-            Policy::None => false,
+            // Rules are asked where there is more to go by: see [`Desired::of`].
+            Policy::None | Policy::Rules(_) => false,
             Policy::Own => peer == Slot::LOCAL,
             Policy::Within(within) => {
                 let prefix = prefix();
@@ -146,11 +148,15 @@ impl GroupKey {
 
     /// The next hop as sent (RFC 4271, 5.1.3): our own on eBGP and for what we originate without
     /// one, unchanged otherwise.
-    fn next_hop(&self, family: Family, next_hop: Option<NextHop>) -> Option<NextHop> {
+    pub(super) fn usual_next_hop(
+        &self,
+        family: Family,
+        next_hop: Option<NextHop>,
+    ) -> Option<NextHop> {
         let own = self.own_next_hop[family.index()];
         match next_hop {
             None => own,
-            Some(_) if (self.ebgp || self.next_hop_self) && self.rules.is_none() => own,
+            Some(_) if self.ebgp || self.next_hop_self => own,
             Some(kept) => self.sendable(family, kept.addr).then_some(kept),
         }
     }
@@ -163,27 +169,38 @@ impl GroupKey {
         }
     }
 
-    /// The next hop that is sent of a route which rules have changed so; `None`: there is none that
-    /// can be.
+    /// The next hop that is sent to `peer` of a route which rules have changed so; `None`: there is none
+    /// that can be.
     pub(super) fn changed_next_hop(
         &self,
         family: Family,
         before: Option<NextHop>,
         change: NextHopChange,
+        peer: IpAddr,
     ) -> Option<SentNextHop> {
-        let usual_own = self.ebgp || self.next_hop_self;
+        let own = self.own_next_hop[family.index()].map(|_| SentNextHop::Own);
         let kept = match change {
-            NextHopChange::Usual => before.filter(|_| !usual_own),
-            NextHopChange::Unchanged => before,
-            NextHopChange::Own => None,
-            NextHopChange::Address(addr) => Some(NextHop::from(addr)),
+            NextHopChange::Usual => {
+                let usual_own = self.ebgp || self.next_hop_self;
+                let Some(kept) = before.filter(|_| !usual_own) else {
+                    return own;
+                };
+                return self
+                    .sendable(family, kept.addr)
+                    .then_some(SentNextHop::Kept(kept));
+            }
+            NextHopChange::Own => return own,
+            NextHopChange::Unchanged => match before {
+                None => return own,
+                Some(kept) => kept,
+            },
+            NextHopChange::Address(addr) => NextHop::from(addr),
         };
-        match kept {
-            None => self.own_next_hop[family.index()].map(|_| SentNextHop::Own),
-            Some(kept) => self
-                .sendable(family, kept.addr)
-                .then_some(SentNextHop::Kept(kept)),
-        }
+        // A link-local address means something on one link only (RFC 2545, 3), and a neighbour must not
+        // be told to send packets to itself (RFC 4271, 5.1.3).
+        let global = NextHop::from(kept.addr);
+        let means_something = !is_link_local(kept.addr) && kept.addr != peer;
+        (means_something && self.sendable(family, kept.addr)).then_some(SentNextHop::Kept(global))
     }
 
     /// "the MULTI_EXIT_DISC attribute received from a neighboring AS MUST NOT be propagated to other
@@ -205,7 +222,11 @@ impl GroupKey {
         let source = &shared.sources[slot.index()];
         let internal = slot != Slot::LOCAL && !source.ebgp;
         let reflected = internal && !self.ebgp;
-        let next_hop = self.next_hop(family, shared.attrs.next_hop(attr))?;
+        let judged = shared.attrs.key(attr).flags & JUDGED != 0;
+        let next_hop = match shared.attrs.next_hop(attr) {
+            Some(kept) if judged => kept,
+            next_hop => self.usual_next_hop(family, next_hop)?,
+        };
         let egress = Egress {
             as4: self.as4,
             prepend: self.ebgp.then_some(self.local_asn),
@@ -213,7 +234,7 @@ impl GroupKey {
             // The route's own, or the default where it has none.
             set_local_pref: (!self.ebgp).then_some(shared.attrs.key(attr).local_pref),
             // Rules have seen to it: what is there by now is to be sent.
-            keep_med: self.rules.is_some() || self.keeps_med(slot),
+            keep_med: judged || self.keeps_med(slot),
             reflect: reflected.then(|| Reflect {
                 originator: RouterId::from(source.router_id),
                 cluster_id: self.cluster_id,
@@ -231,6 +252,10 @@ impl GroupKey {
             None => Encoded::MultiProtocol(next_hop),
         })
     }
+}
+
+fn is_link_local(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
 }
 
 /// How a set was encoded.

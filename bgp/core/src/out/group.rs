@@ -329,15 +329,25 @@ impl Group {
         self.turned.clear();
     }
 
-    /// Looks at destinations the group has not covered yet; whether there are more.
-    pub(crate) fn fill<P: PrefixKey>(&mut self, shared: &mut Shared, table: &Table<P>) -> bool {
+    /// How much dearer a destination is than without rules, roughly: the turn is cut accordingly.
+    pub(crate) fn weight(&self) -> usize {
+        self.rules.as_ref().map_or(1, Export::weight)
+    }
+
+    /// Looks at up to `most` destinations the group has not covered yet; whether there are more.
+    pub(crate) fn fill<P: PrefixKey>(
+        &mut self,
+        shared: &mut Shared,
+        table: &Table<P>,
+        most: u32,
+    ) -> bool {
         let index = P::FAMILY.index();
         if !self.key.families[index] || self.told[index].is_complete() {
             return false;
         }
         let from = self.told[index].filled();
         let bound = table.dest_bound();
-        let to = bound.min(from.saturating_add(shared.limits.turn));
+        let to = bound.min(from.saturating_add(most));
         let Self {
             key, rules, told, ..
         } = self;

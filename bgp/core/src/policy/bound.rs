@@ -31,6 +31,8 @@ pub struct Bound {
     next_hop: Option<NextHop>,
     /// The set that was bound, and what rules have made of it.
     sets: Vec<Changed>,
+    /// What is known of each of these; those past the end of `sets` are kept for their room.
+    known: Vec<Known>,
     questions: Vec<Question>,
     first: Step,
 }
@@ -72,6 +74,26 @@ struct Question {
     no: Step,
 }
 
+/// How many rules are judged at a time by a set: what that takes to be read is read once for all.
+const TOGETHER: usize = 16;
+
+/// What is known of a set, by the places of the rules.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// Whether a rule applies to it.
+    applies: Vec<Option<bool>>,
+    /// The question for the prefix that a rule asks then.
+    asked: Vec<Option<usize>>,
+}
+
+impl Known {
+    fn forget(&mut self, places: usize) {
+        self.applies.clear();
+        self.applies.resize(places, None);
+        self.asked.clear();
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// Nobody came this way yet.
@@ -91,9 +113,11 @@ impl Bound {
             source: Source::Own,
             next_hop: None,
             sets: vec![Changed::default()],
+            known: vec![Known::default()],
             questions: Vec::new(),
             first: Step::Unknown,
         };
+        bound.known[0].forget(bound.applicable.len());
         bound.first = bound.advance(0, SetIndex::UNCHANGED);
         bound
     }
@@ -109,6 +133,7 @@ impl Bound {
             original.attributes.extend_from_slice(set.attributes);
         }
         self.questions.clear();
+        self.known[0].forget(self.applicable.len());
         self.first = self.advance(0, SetIndex::UNCHANGED);
     }
 
@@ -203,14 +228,34 @@ impl Bound {
     }
 
     /// The first rule from a place on that applies to a set, as far as that tells.
-    fn next_that_applies(&self, place: usize, set: SetIndex) -> Option<usize> {
-        if place >= self.applicable.len() {
-            return None;
+    fn next_that_applies(&mut self, mut place: usize, set: SetIndex) -> Option<usize> {
+        while place < self.applicable.len() {
+            match self.known[set.get()].applies[place] {
+                Some(true) => return Some(place),
+                Some(false) => place += 1,
+                None => self.judge_set(place, set),
+            }
         }
+        None
+    }
+
+    /// Judges a set by a rule and some behind it.
+    fn judge_set(&mut self, place: usize, set: SetIndex) {
         let before = self.bound_set();
         let view = SetView::new(&before, self.changed(set));
-        (place..self.applicable.len())
-            .find(|place| self.rules.applies_to_set(self.applicable[*place], &view))
+        let places = self.applicable[place..].iter().take(TOGETHER);
+        let judged = places.map(|rule| Some(self.rules.applies_to_set(*rule, &view)));
+        let judged: [Option<bool>; TOGETHER] = {
+            let mut all = [None; TOGETHER];
+            all.iter_mut()
+                .zip(judged)
+                .for_each(|(one, judged)| *one = judged);
+            all
+        };
+        let known = self.known[set.get()].applies[place..].iter_mut();
+        known
+            .zip(judged)
+            .for_each(|(known, judged)| *known = judged);
     }
 
     /// Applies a rule to a set: a decision, or the set with which to go on.
@@ -243,26 +288,32 @@ impl Bound {
         let same = self.sets.iter().position(|known| *known == done);
         let index = same.unwrap_or_else(|| {
             self.sets.push(done);
-            self.sets.len() - 1
+            let index = self.sets.len() - 1;
+            if self.known.len() <= index {
+                self.known.push(Known::default());
+            }
+            self.known[index].forget(self.applicable.len());
+            index
         });
         // As many sets as that do not come from rules that a person wrote.
         SetIndex(u32::try_from(index).unwrap_or(0))
     }
 
     fn question(&mut self, place: usize, set: SetIndex) -> usize {
-        let known = self
-            .questions
-            .iter()
-            .position(|question| (question.place, question.set) == (place, set));
-        known.unwrap_or_else(|| {
-            self.questions.push(Question {
-                place,
-                set,
-                yes: Step::Unknown,
-                no: Step::Unknown,
-            });
-            self.questions.len() - 1
-        })
+        let asked = &mut self.known[set.get()].asked;
+        if let Some(Some(asked)) = asked.get(place) {
+            return *asked;
+        }
+        let question = self.questions.len();
+        asked.resize(asked.len().max(place + 1), None);
+        asked[place] = Some(question);
+        self.questions.push(Question {
+            place,
+            set,
+            yes: Step::Unknown,
+            no: Step::Unknown,
+        });
+        question
     }
 
     fn bound_set(&self) -> Set<'_> {

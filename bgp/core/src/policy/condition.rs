@@ -45,7 +45,7 @@ pub enum Condition {
     Origin(Vec<Origin>),
     /// The family of the prefix.
     Family(Vec<Family>),
-    /// The name of the neighbour on the session.
+    /// The name of the neighbour on the session, or of the range it came from.
     Peer(Vec<NamePattern>),
     /// Its group.
     Group(Vec<String>),
@@ -140,7 +140,10 @@ impl Condition {
             name.as_ref().is_some_and(|name| names.contains(name))
         };
         match self {
-            Self::Peer(names) => names.iter().any(|name| name.matches(&session.peer)),
+            Self::Peer(names) => names.iter().any(|name| {
+                let group = session.group.as_deref();
+                name.matches(&session.peer) || group.is_some_and(|group| name.matches(group))
+            }),
             Self::Group(names) => named(names, &session.group),
             Self::Role(names) => named(names, &session.role),
             Self::External(external) => *external == session.external,

@@ -15,7 +15,7 @@ use crate::{
 pub struct Session {
     /// Name of the neighbour.
     pub peer: String,
-    /// The group of neighbours it belongs to.
+    /// The group of neighbours it belongs to: a listen range.
     pub group: Option<String>,
     /// The word of its ready-made policy, such as `host`.
     pub role: Option<String>,

@@ -130,6 +130,31 @@ impl Rules {
             .any(|action| *action == Action::NextHop(NextHopTo::Peer))
     }
 
+    /// Whether a next hop may go out that is not our own: such a route must not go to whom it names
+    /// ("SHALL NOT be advertised to a peer using an address of that peer as NEXT_HOP", RFC 4271, 5.1.3).
+    pub fn sets_next_hops(&self) -> bool {
+        let sets = |action: &Action| matches!(action, Action::NextHop(to) if *to != NextHopTo::Own);
+        self.rules.iter().flat_map(|rule| &rule.actions).any(sets)
+    }
+
+    /// Whether an action puts our own address into routes, which makes sense on export only.
+    pub fn names_ourselves(&self) -> bool {
+        self.rules
+            .iter()
+            .flat_map(|rule| &rule.actions)
+            .any(|action| *action == Action::NextHop(NextHopTo::Own))
+    }
+
+    /// Whether the same becomes of every route by others, whatever they and their rules are called.
+    pub fn does_as(&self, other: &Self) -> bool {
+        let alike = |(one, other): (&Rule, &Rule)| {
+            one.matches == other.matches && one.actions == other.actions && one.then == other.then
+        };
+        self.default == other.default
+            && self.rules.len() == other.rules.len()
+            && self.rules.iter().zip(&other.rules).all(alike)
+    }
+
     /// Whether a rule asks for the validation state of routes: without one nobody needs to know.
     pub fn needs_validation(&self) -> bool {
         self.rules

@@ -10,7 +10,10 @@ use std::hash::BuildHasher;
 use hashbrown::DefaultHashBuilder;
 
 use super::index::Index;
-use crate::{attributes::NextHop, wire::AttrFacts};
+use crate::{
+    attributes::NextHop,
+    wire::{AttrFacts, has_large_community},
+};
 
 /// An interned attribute set; [`AttrId::NONE`] stands for "no route".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +42,13 @@ pub(crate) const DEFAULT_LOCAL_PREF: u32 = 100;
 /// Set in [`AttrKey::flags`] beside those of [`AttrFacts`]: the route carries the mark of service
 /// discovery.
 pub(crate) const DISCOVERY: u16 = 1 << 15;
+
+/// Export rules have made it: it leaves as it stands. A set of its own, whatever else has the same
+/// attributes.
+pub(crate) const JUDGED: u16 = 1 << 14;
+
+/// The second field of the community that marks a route as one of service discovery.
+const MARK: u32 = 1;
 
 /// What the decision process compares, in 28 bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,6 +101,9 @@ pub(crate) struct AttrArena {
     /// Sets whose count is or was zero since the last collection.
     idle: Vec<u32>,
     next_hops: NextHops,
+    /// The number of service discovery: whether a set carries any is found out once, where it is made,
+    /// so that nobody who makes one can forget it.
+    discovery: Option<u32>,
 }
 
 impl AttrArena {
@@ -108,6 +121,15 @@ impl AttrArena {
             free: Vec::new(),
             idle: Vec::new(),
             next_hops: NextHops::new(),
+            discovery: None,
+        }
+    }
+
+    /// Service discovery has this number from now on.
+    pub(crate) fn set_discovery(&mut self, number: Option<u32>) {
+        self.discovery = number;
+        for set in self.sets.iter_mut().filter(|set| set.refs != FREE) {
+            set.key.flags = marked(number, &set.bytes, set.key.flags);
         }
     }
 
@@ -119,22 +141,44 @@ impl AttrArena {
         next_hop: Option<NextHop>,
         facts: &AttrFacts,
     ) -> AttrId {
+        self.intern_as(bytes, next_hop, facts, 0)
+    }
+
+    /// The same of a set that export rules have made.
+    pub(crate) fn intern_judged(
+        &mut self,
+        bytes: &[u8],
+        next_hop: Option<NextHop>,
+        facts: &AttrFacts,
+    ) -> AttrId {
+        self.intern_as(bytes, next_hop, facts, JUDGED)
+    }
+
+    fn intern_as(
+        &mut self,
+        bytes: &[u8],
+        next_hop: Option<NextHop>,
+        facts: &AttrFacts,
+        judged: u16,
+    ) -> AttrId {
         let next_hop = next_hop.map_or(NextHopId::OWN, |next_hop| self.next_hops.intern(next_hop));
-        let hash = self.hash(bytes, next_hop);
+        let hash = self.hash(bytes, next_hop, judged);
         let new = self.free.last().copied().unwrap_or_else(|| {
             u32::try_from(self.sets.len()).expect("fewer than 2^32 attribute sets")
         });
         let sets = &self.sets;
         let id = self.index.find_or_insert(hash, new, |id| {
             let set = &sets[id as usize];
-            set.next_hop == next_hop && *set.bytes == *bytes
+            set.next_hop == next_hop && set.key.flags & JUDGED == judged && *set.bytes == *bytes
         });
         if id != new {
             return AttrId(id);
         }
+        let mut key = AttrKey::new(facts);
+        key.flags = marked(self.discovery, bytes, key.flags) | judged;
         let set = AttrSet {
             bytes: bytes.into(),
-            key: AttrKey::new(facts),
+            key,
             next_hop,
             refs: 0,
         };
@@ -146,8 +190,8 @@ impl AttrArena {
         AttrId(id)
     }
 
-    fn hash(&self, bytes: &[u8], next_hop: NextHopId) -> u32 {
-        (self.hasher.hash_one((bytes, next_hop)) >> 32) as u32
+    fn hash(&self, bytes: &[u8], next_hop: NextHopId, judged: u16) -> u32 {
+        (self.hasher.hash_one((bytes, next_hop, judged)) >> 32) as u32
     }
 
     /// Reads what a change of the count of `id` reads.
@@ -203,8 +247,8 @@ impl AttrArena {
             }
             set.refs = FREE;
             let bytes = std::mem::take(&mut set.bytes);
-            let next_hop = set.next_hop;
-            let hash = self.hash(&bytes, next_hop);
+            let (next_hop, judged) = (set.next_hop, set.key.flags & JUDGED);
+            let hash = self.hash(&bytes, next_hop, judged);
             self.index.remove(hash, id);
             self.free.push(id);
         }
@@ -213,6 +257,19 @@ impl AttrArena {
     /// Sets in use.
     pub(crate) fn len(&self) -> usize {
         self.index.len()
+    }
+}
+
+/// Whether a set with large communities carries service discovery, which has this number.
+pub(crate) fn carries_services(number: Option<u32>, bytes: &[u8]) -> bool {
+    number.is_some_and(|number| has_large_community(bytes, number, MARK))
+}
+
+/// The flags of a set, with or without the one for service discovery.
+fn marked(number: Option<u32>, bytes: &[u8], flags: u16) -> u16 {
+    match flags & AttrFacts::HAS_LARGE != 0 && carries_services(number, bytes) {
+        true => flags | DISCOVERY,
+        false => flags & !DISCOVERY,
     }
 }
 

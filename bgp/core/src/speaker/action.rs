@@ -174,7 +174,11 @@ pub(super) fn group_key(
         ipv6_next_hop_for_ipv4: false,
         discovery: peer.discovery,
         max_message: negotiated.max_message,
-        export: peer.export.clone(),
+        // Rules are compared by what they do, not by what they are called.
+        export: match rules {
+            Some(_) => Policy::All,
+            None => peer.export.clone(),
+        },
         rules,
     }
 }

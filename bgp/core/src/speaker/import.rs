@@ -16,8 +16,7 @@ use crate::{
     },
     types::Prefix,
     wire::{
-        AttrFacts, Edit, cluster_list_contains, contains_large_community, facts_of,
-        has_large_community, path_contains,
+        AttrFacts, Edit, cluster_list_contains, contains_large_community, facts_of, path_contains,
     },
 };
 
@@ -55,15 +54,7 @@ impl Refusal {
     }
 }
 
-/// The second field of the community that marks a route as one of service discovery.
-const MARK: u32 = 1;
-
 impl Speaker {
-    /// The facts of a canonical set with what only this speaker can tell about it.
-    pub(super) fn with_mark(&self, canonical: &[u8], facts: AttrFacts) -> AttrFacts {
-        with_mark(self.config.discovery, canonical, facts)
-    }
-
     /// Judges a set of attributes from `slot`.
     pub(super) fn refuses_set(&self, slot: Slot, attr: AttrId) -> Option<Refusal> {
         let peer = self.peer(slot)?;
@@ -122,7 +113,7 @@ impl Speaker {
         }
         let canonical = as_last_choice(attrs.bytes(received));
         let next_hop = attrs.next_hop(received);
-        let facts = self.with_mark(&canonical, facts_of(&canonical));
+        let facts = facts_of(&canonical);
         self.shared.attrs.intern(&canonical, next_hop, &facts)
     }
 
@@ -152,18 +143,6 @@ pub(super) fn as_last_choice(canonical: &[u8]) -> Vec<u8> {
     lowered
 }
 
-/// The facts of a canonical set; with the number of service discovery, if there is one, they say
-/// whether it carries any.
-pub(super) fn with_mark(number: Option<u32>, canonical: &[u8], mut facts: AttrFacts) -> AttrFacts {
-    if facts.has(AttrFacts::HAS_LARGE)
-        && let Some(number) = number
-        && has_large_community(canonical, number, MARK)
-    {
-        facts.flags |= DISCOVERY;
-    }
-    facts
-}
-
 /// Judges a prefix that came with an accepted set, as far as it takes no rules.
 pub(super) fn refuses_prefix(config: &PeerConfig, prefix: Prefix) -> Option<Refusal> {
     if is_martian(prefix) {
@@ -180,7 +159,7 @@ pub(super) fn refuses_prefix(config: &PeerConfig, prefix: Prefix) -> Option<Refu
 }
 
 /// RFC 4271, 6.3: a unicast address. Loopback is let through: speakers on one machine use it.
-fn is_usable_next_hop(addr: IpAddr) -> bool {
+pub(super) fn is_usable_next_hop(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(addr) => {
             !addr.is_unspecified() && !addr.is_multicast() && addr != Ipv4Addr::BROADCAST

@@ -134,6 +134,8 @@ impl Speaker {
             staged: StagedFamilies::default(),
             config,
         };
+        let number = speaker.config.discovery;
+        speaker.shared.attrs.set_discovery(number);
         for peer in speaker.config.peers.clone() {
             speaker.add_peer(now, peer, None);
         }

@@ -85,7 +85,7 @@ impl Speaker {
         let next_hop = route.next_hop;
         self.canonical.clear();
         encode_canonical(&attributes, &mut self.canonical);
-        let facts = self.with_mark(&self.canonical, facts_of(&self.canonical));
+        let facts = facts_of(&self.canonical);
         let attr = self.shared.attrs.intern(&self.canonical, next_hop, &facts);
         self.put_own(now, prefix, attr);
     }

@@ -13,7 +13,7 @@ use super::{
     rules::{Import, Judging},
 };
 use crate::{
-    config::{PeerConfig, SpeakerConfig},
+    config::{PeerConfig, Policy, SpeakerConfig},
     out::Families,
     rib::{
         attr::AttrId,
@@ -63,6 +63,9 @@ impl Speaker {
                 "speaker: now AS {}, identifier {}; every session is opened again",
                 new.asn, new.router_id
             ));
+        }
+        if old.discovery != new.discovery {
+            self.shared.attrs.set_discovery(new.discovery);
         }
         if old.own_marks != new.own_marks {
             self.announce_all_own(now);
@@ -146,16 +149,19 @@ impl Speaker {
         let old = peer.session.config().clone();
         peer.session.set_config(config.clone());
         self.arm(slot);
+        let same_rules = match (&old.import, &config.import) {
+            (Policy::Rules(old), Policy::Rules(new)) => old.does_as(new),
+            (old, new) => old == new,
+        };
         let judged_by = |config: &PeerConfig| {
             (
-                config.import.clone(),
                 config.role.clone(),
                 config.allow_own_as,
                 config.enforce_first_as,
                 config.discovery,
             )
         };
-        if judged_by(&old) != judged_by(&config) {
+        if !same_rules || judged_by(&old) != judged_by(&config) {
             let asn = self.config.asn;
             if let Some(peer) = self.peer_mut(slot) {
                 peer.import = Import::of(peer, asn);
@@ -271,7 +277,6 @@ impl Speaker {
             }
             *attr = lowered.1;
         }
-        let discovery = self.config.discovery;
         let Self {
             shared,
             tables,
@@ -282,7 +287,7 @@ impl Speaker {
         if let Some(peer) = peer
             && let Some(mut import) = peer.import.take()
         {
-            let mut judging = Judging::of(peer, shared, discovery);
+            let mut judging = Judging::of(peer, shared);
             for (path, _, attr) in &mut judged {
                 if !attr.is_none() {
                     *attr = import.judge(&mut judging, *attr, prefix(tables, *path));

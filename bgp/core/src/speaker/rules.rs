@@ -2,13 +2,13 @@
 //!
 //! What the protocol demands was judged before (see [`super::import`]): rules see no loop, and no
 //! route of ours that came back. They see a set as it was received, but for LOCAL_PREF 0 where the
-//! neighbour is about to go. Routes that carry service discovery are refused after them, from
-//! peers that may not: a rule may have taken the services off.
+//! neighbour is about to go. What they leave is judged once more: services from peers that may not
+//! carry them, which a rule may have taken off, and next hops that lead nowhere.
 
 use std::{net::IpAddr, sync::Arc};
 
 use super::{
-    import::{Refusal, with_mark},
+    import::{Refusal, is_usable_next_hop},
     peer::Peer,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     policy::{Bound, NextHopChange, Route, Rules, Session, Set, Source, Validation, Verdict},
     rib::{
         Shared,
-        attr::{AttrId, DISCOVERY},
+        attr::{AttrId, DISCOVERY, carries_services},
     },
     types::{Asn, Family, Prefix},
     wire::facts_of,
@@ -27,12 +27,8 @@ use crate::{
 pub(super) fn session(peer: &Peer, asn: Asn) -> Session {
     let config = peer.session.config();
     Session {
-        // Peers of a range have no names: it stands for them.
-        peer: match peer.range {
-            Some(range) => range.to_string(),
-            None => config.name.clone(),
-        },
-        group: None,
+        peer: config.name.clone(),
+        group: peer.range.map(|range| range.to_string()),
         role: config.role.as_deref().map(str::to_owned),
         address: config.address,
         external: match config.remote_as {
@@ -57,8 +53,6 @@ pub(super) struct Import {
 /// What judging by rules takes beside them.
 pub(super) struct Judging<'a> {
     pub(super) shared: &'a mut Shared,
-    /// The number of service discovery.
-    pub(super) discovery: Option<u32>,
     pub(super) config: &'a PeerConfig,
     pub(super) external: bool,
     /// Our end of the session.
@@ -66,10 +60,9 @@ pub(super) struct Judging<'a> {
 }
 
 impl<'a> Judging<'a> {
-    pub(super) fn of(peer: &'a Peer, shared: &'a mut Shared, discovery: Option<u32>) -> Self {
+    pub(super) fn of(peer: &'a Peer, shared: &'a mut Shared) -> Self {
         Self {
             shared,
-            discovery,
             config: peer.session.config(),
             external: peer.is_ebgp(),
             local: peer.local_address,
@@ -121,17 +114,15 @@ impl Import {
         let mut leaves = match self.bound.changed(decision.set) {
             None => attr,
             Some(changed) => {
-                let next_hop = match changed.next_hop {
-                    NextHopChange::Usual | NextHopChange::Unchanged => shared.attrs.next_hop(attr),
-                    NextHopChange::Address(addr) => Some(NextHop::from(addr)),
-                    NextHopChange::Own => judging.local.map(NextHop::from),
-                };
+                let before = shared.attrs.next_hop(attr);
+                let next_hop = changed_next_hop(family, before, changed.next_hop);
                 let canonical = &changed.attributes;
-                let facts = with_mark(judging.discovery, canonical, facts_of(canonical));
-                shared.attrs.intern(canonical, next_hop, &facts)
+                shared
+                    .attrs
+                    .intern(canonical, next_hop, &facts_of(canonical))
             }
         };
-        if carries_what_it_may_not(shared, leaves, judging.config) {
+        if refuses_result(shared, leaves, judging.config, judging.local).is_some() {
             leaves = AttrId::NONE;
         }
         if self.leaving.len() <= at {
@@ -149,8 +140,39 @@ fn source_of(external: bool) -> Source {
     }
 }
 
-fn carries_what_it_may_not(shared: &Shared, attr: AttrId, config: &PeerConfig) -> bool {
-    shared.attrs.key(attr).flags & DISCOVERY != 0 && !config.discovery
+/// The next hop that rules leave. Where ours or the neighbour's is of the other family, and where our
+/// own would be set, the route keeps what it came with: the configuration refuses the latter.
+fn changed_next_hop(
+    family: Family,
+    before: Option<NextHop>,
+    change: NextHopChange,
+) -> Option<NextHop> {
+    match change {
+        NextHopChange::Address(addr) if addr.is_ipv4() == (family == Family::Ipv4Unicast) => {
+            Some(NextHop::from(addr))
+        }
+        NextHopChange::Address(_)
+        | NextHopChange::Usual
+        | NextHopChange::Unchanged
+        | NextHopChange::Own => before,
+    }
+}
+
+/// What is wrong with a set that rules have left.
+fn refuses_result(
+    shared: &Shared,
+    attr: AttrId,
+    config: &PeerConfig,
+    local: Option<IpAddr>,
+) -> Option<Refusal> {
+    let next_hop = shared.attrs.next_hop(attr).map(|next_hop| next_hop.addr);
+    if shared.attrs.key(attr).flags & DISCOVERY != 0 && !config.discovery {
+        Some(Refusal::Discovery)
+    } else if next_hop.is_none_or(|addr| !is_usable_next_hop(addr)) {
+        Some(Refusal::NextHop)
+    } else {
+        (next_hop == local).then_some(Refusal::OwnNextHop)
+    }
 }
 
 /// Why rules refused a route of a peer, in words. `attributes` and `next_hop`: what they were asked
@@ -158,7 +180,7 @@ fn carries_what_it_may_not(shared: &Shared, attr: AttrId, config: &PeerConfig) -
 pub(super) fn why_refused(
     rules: &Rules,
     peer: &Peer,
-    asn: Asn,
+    (asn, discovery): (Asn, Option<u32>),
     prefix: Prefix,
     attributes: &[u8],
     next_hop: Option<NextHop>,
@@ -177,7 +199,16 @@ pub(super) fn why_refused(
     let outcome = rules.evaluate(&session(peer, asn), &route);
     let by = outcome.rule.and_then(|place| rules.rules().get(place));
     match (outcome.verdict, by) {
-        (Verdict::Accept, _) => Refusal::Discovery.text().to_owned(),
+        // What it left was refused.
+        (Verdict::Accept, _) => {
+            let left = outcome.changed.as_ref();
+            let left = left.map_or(attributes, |changed| &changed.attributes);
+            let why = match carries_services(discovery, left) {
+                true => Refusal::Discovery,
+                false => Refusal::NextHop,
+            };
+            why.text().to_owned()
+        }
         (Verdict::Reject, Some(rule)) => {
             format!("import policy {name}: rule `{}` rejects it", rule.name)
         }

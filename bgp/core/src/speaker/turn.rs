@@ -83,9 +83,10 @@ impl Speaker {
         more |= flush(shared, &mut tables.v4, groups, feeds, dirty);
         more |= flush(shared, &mut tables.v6, groups, feeds, dirty);
         let bounds = tables.bounds();
+        let most = budget(shared, groups);
         for group in groups.iter_mut().flatten() {
-            more |= group.fill(shared, &tables.v4);
-            more |= group.fill(shared, &tables.v6);
+            more |= group.fill(shared, &tables.v4, most);
+            more |= group.fill(shared, &tables.v6, most);
             // Whoever comes while we defer has to walk: nobody follows the log yet.
             if tells {
                 more |= group.walk(shared, tables);
@@ -118,6 +119,19 @@ impl Speaker {
     }
 }
 
+/// How many destinations are compared in one turn. What costs most is judging a set by the rules of a
+/// group, and every such group does.
+fn budget(shared: &Shared, groups: &[Option<Group>]) -> u32 {
+    let weights = groups.iter().flatten().map(Group::weight).max();
+    let ruled = groups.iter().flatten().filter(|group| group.weight() > 1);
+    let all = ruled.count().max(1).saturating_mul(weights.unwrap_or(1));
+    let all = u32::try_from(all).unwrap_or(u32::MAX);
+    (shared.limits.turn / all).max(LEAST.min(shared.limits.turn))
+}
+
+/// So many at least, so that what is learned in one go is mostly told in one go.
+const LEAST: u32 = 256;
+
 fn flush<P: Pack>(
     shared: &mut Shared,
     table: &mut Table<P>,
@@ -128,7 +142,7 @@ fn flush<P: Pack>(
     if !table.has_dirty() {
         return false;
     }
-    table.take_dirty(shared.limits.turn as usize, shared.turn, dirty);
+    table.take_dirty(budget(shared, groups) as usize, shared.turn, dirty);
     for feed in feeds.iter_mut().flatten() {
         for &dest in dirty.iter() {
             feed.families[P::FAMILY.index()].changed(dest);

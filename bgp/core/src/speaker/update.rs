@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     attributes::NextHop,
+    config::Policy,
     rib::{attr::AttrId, key::PrefixKey, source::Slot},
     session::ConnId,
     types::{Family, Prefix, Time},
@@ -208,8 +209,7 @@ impl Speaker {
 
     /// Interns a set of attributes and judges it.
     fn set(&mut self, slot: Slot, canonical: &[u8], next_hop: NextHop, facts: &AttrFacts) -> Act {
-        let facts = self.with_mark(canonical, *facts);
-        let received = self.shared.attrs.intern(canonical, Some(next_hop), &facts);
+        let received = self.shared.attrs.intern(canonical, Some(next_hop), facts);
         let attr = match self.refuses_set(slot, received) {
             Some(_) => AttrId::NONE,
             None => self.lowered(slot, received),
@@ -259,14 +259,16 @@ impl Speaker {
         };
         // Taken out for as long as the rest of the peer is looked at.
         let mut rules = peer.import.take();
-        let mut judging = Judging::of(peer, &mut self.shared, self.config.discovery);
+        let mut judging = Judging::of(peer, &mut self.shared);
         let mut judge = |prefix: Prefix| {
             if attr.is_none() || refuses_prefix(judging.config, prefix).is_some() {
                 return AttrId::NONE;
             }
-            match &mut rules {
-                Some(rules) => rules.judge(&mut judging, attr, prefix),
-                None => attr,
+            match (&mut rules, &judging.config.import) {
+                (Some(rules), _) => rules.judge(&mut judging, attr, prefix),
+                // Rules that are not there let nothing in.
+                (None, Policy::Rules(_)) => AttrId::NONE,
+                (None, _) => attr,
             }
         };
         let mut result = Ok(());

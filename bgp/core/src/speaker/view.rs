@@ -346,7 +346,8 @@ impl Speaker {
                     false => received,
                 };
                 let next_hop = attrs.next_hop(path.received);
-                rules::why_refused(rules, peer, self.config.asn, prefix, asked, next_hop)
+                let us = (self.config.asn, self.config.discovery);
+                rules::why_refused(rules, peer, us, prefix, asked, next_hop)
             }
             (None, _) => "refused by import policy".to_owned(),
         }

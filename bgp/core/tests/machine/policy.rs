@@ -4,9 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use wayleave_bgp_core::{
-    Asn, Prefix,
+    Asn, Prefix, Speaker,
     attributes::{Attributes, Origin},
-    config::{PeerConfig, Policy},
+    config::{ListenRange, PeerConfig, Policy, RemoteAs},
     feed::Origination,
     policy::{
         Action, Amount, AnyCommunity, CommunityPattern, Condition, Match, NamePattern, NextHopTo,
@@ -335,6 +335,262 @@ fn services_that_a_rule_has_taken_off_do_not_keep_a_route_out() {
     change(&mut net, 1, "s0", |peer| peer.import = cleaned);
     let route = net.route(1, "10.1.0.1/32").unwrap();
     assert!(route.attributes.large_communities.is_empty());
+}
+
+/// Rules let everything out that they may; the protocol has its say all the same.
+#[test]
+fn rules_let_nothing_out_that_must_not_leave() {
+    // 1 and 2 are neighbours of 0 in its AS, 3 is in another.
+    let asns = [65_001, 65_001, 65_001, 65_003];
+    let everything = rules(
+        "all",
+        vec![accept("all").with(Action::AddCommunities(vec![
+            community("65001:1"),
+            community("4200000000:1:7"),
+        ]))],
+    );
+    let plain = rules("plain", vec![accept("all")]);
+    for (policy, told) in [(plain, "10.4.0.0/16"), (everything, "")] {
+        let mut net = Net::graph(5, &asns, &[(0, 1), (0, 2), (0, 3)]);
+        let mut hub = net.speakers[0].config().clone();
+        hub.discovery = Some(4_200_000_000);
+        for peer in &mut hub.peers {
+            peer.export = policy.clone();
+            peer.import = rules("in", vec![accept("all")]);
+            peer.discovery = peer.name != "s3";
+        }
+        // From the start: whatever comes first is judged.
+        let now = net.now;
+        net.speakers[0] = Speaker::new(now, hub);
+        net.raise();
+        let tagged = |prefix: &str, tag: &str| {
+            with(prefix, |route| {
+                route.communities = vec![tag.parse().unwrap()]
+            })
+        };
+        originate(
+            &mut net,
+            1,
+            vec![
+                tagged("10.1.0.0/16", "no-export"),
+                tagged("10.2.0.0/16", "no-advertise"),
+                with("10.3.0.0/16", |route| {
+                    route.large_communities = vec!["4200000000:1:0".parse().unwrap()];
+                }),
+                own("10.4.0.0/16"),
+            ],
+        );
+        assert_eq!(net.prefixes(0).len(), 3, "all but what nobody is told of");
+        // RFC 4456, 6: a non-client's route does not go to another.
+        assert_eq!(texts(&net, 2), "");
+        // RFC 1997, and services only to whom they may go, whoever has put them on.
+        assert_eq!(texts(&net, 3), told);
+    }
+}
+
+#[test]
+fn rules_tell_internal_and_external_sources_and_sessions_apart() {
+    // 0 in 65001 and 3 in 65003 are neighbours of 1; 2 is in the AS of 1.
+    let mut net = Net::graph(
+        6,
+        &[65_001, 65_002, 65_002, 65_003],
+        &[(0, 1), (1, 2), (1, 3)],
+    );
+    let source = |source| Condition::Source(vec![source]);
+    let export = rules(
+        "out",
+        vec![
+            accept("from outside to us")
+                .when(source(Source::External))
+                .when(Condition::External(false))
+                .with(Action::LocalPref(Amount::Set(7))),
+            accept("from us to outside")
+                .when(source(Source::Internal))
+                .when(Condition::External(true)),
+            accept("own").when(source(Source::Own)),
+        ],
+    );
+    let import = |session| {
+        let of_source = match session {
+            true => Source::External,
+            false => Source::Internal,
+        };
+        rules(
+            "in",
+            vec![
+                accept("such")
+                    .when(source(of_source))
+                    .when(Condition::External(session)),
+            ],
+        )
+    };
+    let mut middle = net.speakers[1].config().clone();
+    for peer in &mut middle.peers {
+        peer.export = export.clone();
+        peer.import = import(peer.name != "s2");
+    }
+    let now = net.now;
+    net.speakers[1] = Speaker::new(now, middle);
+    net.raise();
+    originate(&mut net, 0, vec![own("10.0.0.0/16")]);
+    originate(&mut net, 1, vec![own("10.1.0.0/16")]);
+    originate(&mut net, 2, vec![own("10.2.0.0/16")]);
+    assert_eq!(texts(&net, 1), "10.0.0.0/16 10.1.0.0/16 10.2.0.0/16");
+    assert_eq!(texts(&net, 2), "10.0.0.0/16 10.1.0.0/16 10.2.0.0/16");
+    assert_eq!(
+        net.route(2, "10.0.0.0/16").unwrap().attributes.local_pref,
+        Some(7)
+    );
+    assert_eq!(texts(&net, 3), "10.1.0.0/16 10.2.0.0/16");
+}
+
+#[test]
+fn next_hops_that_rules_set_lead_somewhere_or_the_route_does_not_leave() {
+    // 1, 2 and 3 share an AS and a link with 0 and 4.
+    let asns = [65_001, 65_002, 65_002, 65_002, 65_004];
+    let mut net = Net::graph(7, &asns, &[(0, 1), (1, 2), (1, 3), (1, 4)]);
+    net.raise();
+    let tagged = |prefix: &str, tag: &str| {
+        with(prefix, |route| {
+            route.communities = vec![tag.parse().unwrap()]
+        })
+    };
+    let to = |name: &str, tag: &str, to: NextHopTo| {
+        accept(name).when(carries(tag)).with(Action::NextHop(to))
+    };
+    let theirs = NextHopTo::Addresses(vec![address(2), "fe80::9".parse().unwrap()]);
+    let export = rules(
+        "out",
+        vec![
+            to("ours", "65001:1", NextHopTo::Own),
+            to("theirs", "65001:2", theirs),
+            accept("usual").with(Action::AddCommunities(vec![community("65002:9")])),
+        ],
+    );
+    for name in ["s2", "s3", "s4"] {
+        change(&mut net, 1, name, |peer| {
+            peer.export = export.clone();
+            peer.next_hop_self = name == "s3";
+        });
+    }
+    originate(
+        &mut net,
+        0,
+        vec![
+            tagged("10.1.0.0/16", "65001:1"),
+            tagged("10.2.0.0/16", "65001:2"),
+            own("10.3.0.0/16"),
+            tagged("2001:db8:2::/48", "65001:2"),
+        ],
+    );
+    let hops = |n: usize| {
+        let routes = net.routes(n, RibKind::Loc, None).into_iter();
+        let hops = routes.map(|route| {
+            let next_hop = route.next_hop.unwrap().addr;
+            format!("{} {next_hop}", route.prefix)
+        });
+        hops.collect::<Vec<_>>()
+    };
+    let [origin, middle, second] = [0, 1, 2].map(address);
+    // 2 is not told to send to itself (RFC 4271, 5.1.3); nobody gets a link-local address of others.
+    assert_eq!(
+        hops(2),
+        [
+            format!("10.1.0.0/16 {middle}"),
+            format!("10.3.0.0/16 {origin}")
+        ]
+    );
+    // `next_hop_self` stands where no rule says otherwise.
+    assert_eq!(
+        hops(3),
+        [
+            format!("10.1.0.0/16 {middle}"),
+            format!("10.2.0.0/16 {second}"),
+            format!("10.3.0.0/16 {middle}")
+        ]
+    );
+    assert_eq!(
+        hops(4),
+        [
+            format!("10.1.0.0/16 {middle}"),
+            format!("10.2.0.0/16 {second}"),
+            format!("10.3.0.0/16 {middle}")
+        ]
+    );
+    for name in ["s2", "s3", "s4"] {
+        let shown = net.routes(1, RibKind::Out, Some(name)).len();
+        assert_eq!(shown, hops(name[1..].parse().unwrap()).len(), "{name}");
+    }
+
+    // On import: the neighbour's address for what is of its family, and never nonsense.
+    let import = |action: NextHopTo| rules("in", vec![accept("all").with(Action::NextHop(action))]);
+    let v6 = |net: &Net| {
+        net.route(1, "2001:db8:2::/48")
+            .map(|route| route.next_hop.unwrap().addr)
+    };
+    let v4 = |net: &Net| {
+        net.route(1, "10.3.0.0/16")
+            .map(|route| route.next_hop.unwrap().addr)
+    };
+    let before = v6(&net);
+    change(&mut net, 1, "s0", |peer| {
+        peer.import = import(NextHopTo::Peer)
+    });
+    assert_eq!((v4(&net), v6(&net)), (Some(address(0)), before));
+    for nonsense in [
+        middle,
+        "0.0.0.0".parse().unwrap(),
+        "224.0.0.1".parse().unwrap(),
+    ] {
+        let to = NextHopTo::Addresses(vec![nonsense]);
+        change(&mut net, 1, "s0", |peer| peer.import = import(to));
+        assert_eq!((v4(&net), v6(&net)), (None, before), "{nonsense}");
+    }
+}
+
+#[test]
+fn neighbours_of_a_range_are_named_by_it_and_by_their_address() {
+    let mut configs = vec![config(0, 65_001), config(1, 65_002), config(2, 65_003)];
+    for caller in [1, 2] {
+        configs[caller].peers.push(peer(0, 65_001));
+    }
+    let named = |text: &str| Condition::Peer(vec![NamePattern::new(text)]);
+    let mut template = PeerConfig::new("192.0.2.0/24", address(0), RemoteAs::External);
+    template.import = rules(
+        "in",
+        vec![
+            Rule::new("not him", Then::Reject).when(named("192.0.2.0/24-192.0.2.3")),
+            accept("the others").when(named("192.0.2.0/24")),
+        ],
+    );
+    configs[0].ranges.push(ListenRange {
+        prefix: "192.0.2.0/24".parse().unwrap(),
+        limit: 9,
+        template,
+    });
+    let mut net = Net::new(8, configs);
+    net.raise();
+    originate(&mut net, 1, vec![own("10.1.0.0/16")]);
+    originate(&mut net, 2, vec![own("10.2.0.0/16")]);
+    assert_eq!(texts(&net, 0), "10.1.0.0/16");
+    let refused = received(&net, 0, "192.0.2.0/24-192.0.2.3", "10.2.0.0/16").refused;
+    assert!(refused.is_some_and(|why| why.contains("`not him`")));
+}
+
+#[test]
+fn rules_that_only_have_other_names_change_nothing() {
+    let mut net = Net::graph(9, &[65_001, 65_002], &[(0, 1)]);
+    net.raise();
+    change(&mut net, 0, "s1", |peer| {
+        peer.export = rules("one", vec![accept("all")])
+    });
+    originate(&mut net, 0, vec![own("10.1.0.0/16")]);
+    let sent = net.peer(0, "s1").sent.update;
+    change(&mut net, 0, "s1", |peer| {
+        peer.export = rules("two", vec![accept("any")])
+    });
+    assert_eq!(net.peer(0, "s1").sent.update, sent);
+    assert_eq!(texts(&net, 1), "10.1.0.0/16");
 }
 
 /// Policies to choose from; none of them is "everything".

@@ -23,11 +23,9 @@ pub(crate) fn theirs<D: Daemon>(lab: &Lab) -> Result<(), Why> {
         "2001:db8:fe::/48",
         "2001:db8:ff::/48",
     ];
-    // We do not call it again: the reason would be followed by that of the next attempt.
-    let peer = "passive = true";
-    let pair = Pair::<D>::start(lab, |setup| setup.limit = Some(2), peer)?;
+    let pair = Pair::<D>::start(lab, |setup| setup.limit = Some(2), "")?;
     pair.wait_for_routes(lab)?;
-    let config = Pair::<D>::config(&pair.link, DAEMON_AS, peer, &more);
+    let config = Pair::<D>::config(&pair.link, DAEMON_AS, "", &more);
     pair.agent.write_config(&config)?;
     pair.agent.cli(["reload"])?;
     if !D::LIMITS {
