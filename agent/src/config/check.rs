@@ -25,6 +25,8 @@ use crate::log;
 /// The AS of a speaker that has no peers and was told none (RFC 6996, the first private number).
 /// The longest Restart Time: 12 bits (RFC 4724, 3).
 const LONGEST_RESTART: u16 = 4095;
+/// The longest Long-lived Stale Time: 24 bits (RFC 9494, 3).
+const LONGEST_STALE: u32 = (1 << 24) - 1;
 const DEFAULT_ASN: Asn = Asn(64_512);
 
 /// Checks a document. What is wrong goes to `faults`; `None` when too little is left.
@@ -278,6 +280,16 @@ impl Check<'_> {
             },
         );
         self.require(
+            raw.long_lived_restart_time.as_ref(),
+            |time| *time <= LONGEST_STALE,
+            |time| {
+                format!(
+                    "`bgp.long_lived_restart_time`: expected 0 (neighbours are not asked to hold our \
+                     routes for long) to {LONGEST_STALE} (seconds), found {time}"
+                )
+            },
+        );
+        self.require(
             raw.selection_deferral.as_ref(),
             |time| (1..=3600).contains(time),
             |time| format!("`bgp.selection_deferral`: expected 1 to 3600 (seconds), found {time}"),
@@ -313,6 +325,7 @@ impl Check<'_> {
             send_hold_time: self.setting(raw.send_hold_time, 480),
             connect_retry: self.setting(raw.connect_retry, 5),
             restart_time: self.setting(raw.restart_time, 30),
+            long_lived_restart_time: self.setting(raw.long_lived_restart_time, 30),
             selection_deferral: self.setting(raw.selection_deferral, 30),
             multipath: self.setting(raw.multipath, 16),
             originate: self.setting(originate, Vec::new()),

@@ -328,6 +328,12 @@ mod tests {
             ("asn = 65001", "asn = 65001\nrestart_time = 9", "bgp", Live),
             (
                 "asn = 65001",
+                "asn = 65001\nlong_lived_restart_time = 9",
+                "bgp",
+                Live,
+            ),
+            (
+                "asn = 65001",
                 "asn = 65001\noriginate = [\"10.1.7.0/24\"]",
                 "bgp",
                 Live,

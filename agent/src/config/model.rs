@@ -112,6 +112,9 @@ settings! {
         /// How long neighbours are asked to hold our routes while the agent restarts, in seconds; 0:
         /// they are not (RFC 4724).
         restart_time: u16 => Live,
+        /// How long they are asked to hold them as the last choice after that, in seconds; 0: they are
+        /// not (RFC 9494).
+        long_lived_restart_time: u32 => Live,
         /// How long a start after a restart waits for their routes at most, in seconds.
         selection_deferral: u16 => NeedsRestart,
         /// Most equal paths used for one prefix; 1: the best only.

@@ -124,6 +124,7 @@ tables! {
         send_hold_time: u16,
         connect_retry: u16,
         restart_time: u16,
+        long_lived_restart_time: u32,
         selection_deferral: u16,
         multipath: u8,
         originate: Vec<Found<Prefix>>,

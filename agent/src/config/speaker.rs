@@ -66,6 +66,7 @@ pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
         listen: bgp.listen.value.clone(),
         multipath: bgp.multipath.value,
         restart_time: bgp.restart_time.value,
+        long_lived_restart_time: bgp.long_lived_restart_time.value,
         selection_deferral: Duration::from_secs(bgp.selection_deferral.value.into()),
         peers: peers.collect(),
         ranges: ranges.collect(),

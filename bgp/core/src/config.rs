@@ -36,6 +36,9 @@ pub struct SpeakerConfig {
     /// For how long neighbours are asked to hold our routes while this speaker restarts (Restart Time,
     /// RFC 4724, 3), in seconds up to 4095; 0: they are not asked. Held by sessions opened from now on.
     pub restart_time: u16,
+    /// For how long they are asked to hold them as the last choice after that (Long-lived Stale Time,
+    /// RFC 9494, 3), in seconds up to 2^24 - 1; 0: they are not asked.
+    pub long_lived_restart_time: u32,
     /// Selection_Deferral_Timer: after a restart, how long the neighbours' routes are waited for at most
     /// (RFC 4724, 4.1). Looked at when a speaker starts, as are the next two.
     pub selection_deferral: Duration,
@@ -241,6 +244,7 @@ impl SpeakerConfig {
             listen: Vec::new(),
             multipath: 1,
             restart_time: 0,
+            long_lived_restart_time: 0,
             selection_deferral: Duration::from_secs(30),
             restarted: false,
             awaits_own_routes: false,

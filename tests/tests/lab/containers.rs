@@ -10,6 +10,7 @@ use serde_json::json;
 use wayleave_lab::{CniFailure, Container, Lab, LabError, Stream, Why, ensure, lab};
 
 use crate::fabric::{Between, CONVERGED, Fabric, Node, Numbers};
+use crate::middle::peers;
 
 #[test]
 fn containers_reach_each_other_through_frr() {
@@ -165,6 +166,72 @@ fn missed_by_nobody(lab: &Lab, between: Between) -> Result<(), Why> {
     }
     for report in streams.into_iter().flatten().map(Stream::stop) {
         eprintln!("agent killed, started, stopped and started: {report:?}");
+        ensure!(report.sent > 100, "nothing was sent: {report:?}");
+        ensure!(report.lost == 0 && report.refused == 0, "{report:?}");
+    }
+    if !matches!(between, Between::Switch) {
+        near.uplink_up()?;
+    }
+    lab.snapshot()?;
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_is_killed_again_and_again_costs_no_packet_through_bird() {
+    lab!(Bird, Agent, Cni).run(|lab| {
+        // BIRD lets go at the second time as long as the Restart Time has not passed.
+        let numbers = Numbers {
+            restart_time: 0,
+            long_lived: 60,
+            ..Numbers::SHORT
+        };
+        killed_again_and_again(lab, Between::Bird, numbers)
+    });
+}
+
+#[test]
+fn an_agent_that_is_killed_again_and_again_costs_no_packet_from_host_to_host() {
+    lab!(Agent, Cni).run(|lab| killed_again_and_again(lab, Between::Switch, Numbers::SHORT));
+}
+
+/// Each time as soon as its sessions are up, before its neighbours have heard everything: "a route
+/// previously marked as stale MUST be deleted" then (RFC 4724, 4.2), but for RFC 9494.
+fn killed_again_and_again(lab: &Lab, between: Between, numbers: Numbers) -> Result<(), Why> {
+    let fabric = Fabric::numbered(lab, between, 2, "", numbers)?;
+    let [near, far] = [&fabric.nodes[0], &fabric.nodes[1]];
+    for family in ["-4", "-6"] {
+        near.host.ip(&format!("{family} route flush default"))?;
+    }
+    lab.snapshot()?;
+    let both = [near.attach(lab, "a")?, far.attach(lab, "c")?];
+    lab.until(CONVERGED, "both to reach each other", || {
+        Fabric::all_connected(&both)
+    })?;
+    let [a, c] = &both;
+    let mut streams = Vec::new();
+    for (from, to) in [(a, c), (c, a)] {
+        for address in to.addresses()? {
+            streams.push(Stream::start(from.inside(), to.inside(), address)?);
+        }
+    }
+    for _ in 0..5 {
+        near.agent.kill()?;
+        near.agent.start_again()?;
+        lab.until(CONVERGED, "a session to come up", || {
+            let up = peers(&near.agent)?.into_iter();
+            let up = up.filter(|peer| peer["state"] == "Established").count();
+            ensure!(up > 0, "none is");
+            Ok(())
+        })?;
+    }
+    lab.until(CONVERGED, "all to be as it was", || {
+        for peer in peers(&near.agent)? {
+            ensure!(peer["state"] == "Established", "{} is down", peer["name"]);
+        }
+        Fabric::all_connected(&both)
+    })?;
+    for report in streams.into_iter().map(Stream::stop) {
+        eprintln!("agent killed five times, each time as soon as it was up: {report:?}");
         ensure!(report.sent > 100, "nothing was sent: {report:?}");
         ensure!(report.lost == 0 && report.refused == 0, "{report:?}");
     }

@@ -28,8 +28,10 @@ pub(crate) struct Numbers {
     pub(crate) router: u32,
     /// The router knows AS numbers of four octets.
     pub(crate) as4: bool,
-    /// For so many seconds hosts ask to be waited for when they restart.
+    /// For so many seconds hosts ask to be waited for when they restart, and for so many more as the
+    /// last choice.
     pub(crate) restart_time: u16,
+    pub(crate) long_lived: u32,
 }
 
 impl Numbers {
@@ -38,10 +40,12 @@ impl Numbers {
         router: 65100,
         as4: true,
         restart_time: 30,
+        long_lived: 30,
     };
     /// Nobody waits for a host that has gone.
     pub(crate) const UNHELD: Self = Self {
         restart_time: 0,
+        long_lived: 0,
         ..Self::SHORT
     };
 }
@@ -249,6 +253,7 @@ asn = {asn}
 hold_time = 9
 connect_retry = 1
 restart_time = {restart_time}
+long_lived_restart_time = {long_lived}
 originate = ["10.1.{own}.1/32", "fd00:1:0:{own}::1/128"]
 [[pool]]
 cidr = ["10.1.0.0/16", "fd00:1::/48"]
@@ -261,6 +266,7 @@ prefix = "fd00:1:0:{number}::/64"
 "#,
         asn = numbers.hosts + number as u32,
         restart_time = numbers.restart_time,
+        long_lived = numbers.long_lived,
         own = 100 + number,
     );
     for (n, address) in neighbours.iter().enumerate() {

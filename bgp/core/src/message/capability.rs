@@ -184,7 +184,7 @@ fn from_understood(code: u8, understood: &Capabilities) -> Capability {
             capability.families = Some(entries.collect());
         }
         LONG_LIVED => {
-            let entries = understood.long_lived.iter();
+            let entries = understood.long_lived.iter().flatten();
             let entries = entries.map(|&(afi, safi, kept, seconds)| FamilyEntry {
                 forwarding: Some(kept),
                 stale_time: Some(seconds),
@@ -291,6 +291,7 @@ fn to_understood(capability: &Capability) -> Result<Capabilities, &'static str> 
         }
         LONG_LIVED => {
             let what = "`families` with `stale_time` from 0 to 16777215";
+            let all = understood.long_lived.get_or_insert_default();
             for FamilyEntry {
                 family,
                 forwarding,
@@ -302,9 +303,7 @@ fn to_understood(capability: &Capability) -> Result<Capabilities, &'static str> 
                     .filter(|seconds| *seconds < 1 << 24)
                     .ok_or(what)?;
                 let kept = forwarding.unwrap_or_default();
-                understood
-                    .long_lived
-                    .push((family.afi, family.safi, kept, seconds));
+                all.push((family.afi, family.safi, kept, seconds));
             }
         }
         FQDN => {

@@ -37,6 +37,8 @@ pub(crate) struct GroupKey {
     pub(crate) own_next_hop: [Option<NextHop>; 2],
     /// IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub(crate) ipv6_next_hop_for_ipv4: bool,
+    /// They know what a long-lived stale route is (RFC 9494).
+    pub(crate) long_lived: bool,
     /// Routes that carry service discovery may go to these peers.
     pub(crate) discovery: bool,
     /// Longest message.
@@ -112,6 +114,11 @@ impl GroupKey {
             return false;
         }
         if flags & DISCOVERY != 0 && !self.discovery {
+            return false;
+        }
+        // "SHOULD NOT be advertised to any neighbor from which the Long-Lived Graceful Restart Capability
+        // has not been received" (RFC 9494, 4.3): it would take it for a good one.
+        if flags & AttrFacts::LLGR_STALE != 0 && !self.long_lived {
             return false;
         }
         let outside = AttrFacts::NO_EXPORT | AttrFacts::NO_EXPORT_SUBCONFED;

@@ -12,11 +12,13 @@ use super::{
     source::{Slot, Source},
     table::{NONE, Path, Table},
 };
+use crate::wire::AttrFacts;
 
 /// The step that decided between two paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Local,
+    LongLived,
     LocalPref,
     AsPathLength,
     Origin,
@@ -33,6 +35,7 @@ impl Step {
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Local => "originated here",
+            Self::LongLived => "it is no long-lived stale route (RFC 9494, 4.3)",
             Self::LocalPref => "higher LOCAL_PREF",
             Self::AsPathLength => "shorter AS_PATH",
             Self::Origin => "lower ORIGIN",
@@ -117,6 +120,8 @@ impl Sources<'_> {
         }
         let key = |id: u32| self.key(table.path(id));
         keep_min(candidates, |id| table.path(id).peer != Slot::LOCAL);
+        // "Treat the route as the least preferred in route selection" (RFC 9494, 4.3).
+        keep_min(candidates, |id| key(id).flags & AttrFacts::LLGR_STALE);
         keep_min(candidates, |id| u32::MAX - key(id).local_pref);
         keep_min(candidates, |id| key(id).as_path_len);
         keep_min(candidates, |id| key(id).origin);
@@ -178,6 +183,8 @@ impl Sources<'_> {
         let (from, to) = (self.source(one.peer), self.source(other.peer));
         if (one.peer == Slot::LOCAL) != (other.peer == Slot::LOCAL) {
             Step::Local
+        } else if (a.flags ^ b.flags) & AttrFacts::LLGR_STALE != 0 {
+            Step::LongLived
         } else if a.local_pref != b.local_pref {
             Step::LocalPref
         } else if a.as_path_len != b.as_path_len {

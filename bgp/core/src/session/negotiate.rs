@@ -21,6 +21,8 @@ pub(crate) struct Identity {
 pub(crate) struct OurRestart {
     /// Restart Time, in seconds; 0: nobody is asked to hold our routes.
     pub(crate) time: u16,
+    /// Long-lived Stale Time, in seconds (RFC 9494, 3); 0: nobody is asked to hold them beyond that.
+    pub(crate) long_lived: u32,
     /// We have restarted, and are not to be waited for.
     pub(crate) restarting: bool,
     /// Packets are forwarded by our routes all the time.
@@ -50,6 +52,8 @@ pub(crate) struct Negotiated {
     pub(crate) notification: bool,
     /// The peer was asked to hold our routes, and knows how.
     pub(crate) holds_ours: bool,
+    /// The peer knows what a long-lived stale route is (RFC 9494, 4.3).
+    pub(crate) long_lived: bool,
     /// What the peer says of its restarts, where we hold its routes meanwhile.
     pub(crate) restart: Option<PeerRestart>,
 }
@@ -63,25 +67,57 @@ pub(crate) struct PeerRestart {
     pub(crate) families: [bool; 2],
     /// By [`Family::index`]: it has kept its forwarding state.
     pub(crate) forwarding: [bool; 2],
+    /// By [`Family::index`]: how much longer they are held as the last choice (Long-lived Stale Time,
+    /// RFC 9494, 4.2); zero: no longer.
+    pub(crate) long_lived: [Duration; 2],
     /// A NOTIFICATION that is no Hard Reset ends a session as a restart does (RFC 8538, 4).
     pub(crate) notification: bool,
 }
 
 impl PeerRestart {
-    fn of(offered: &GracefulRestart, negotiated: [bool; 2]) -> Option<Self> {
+    fn of(theirs: &Capabilities, negotiated: [bool; 2]) -> Option<Self> {
+        // Long-lived restart alone is ignored (RFC 9494, 3.1).
+        let offered = theirs.graceful_restart.as_ref()?;
         let of = |family: Family| {
             let code = family.code();
             let mut families = offered.families.iter();
             let (.., kept) = families.find(|(afi, safi, _)| (*afi, *safi) == code)?;
             negotiated[family.index()].then_some(*kept)
         };
+        let long = |family: Family| {
+            let code = family.code();
+            let mut families = theirs.long_lived.iter().flatten();
+            let (.., kept, time) = families.find(|(afi, safi, ..)| (*afi, *safi) == code)?;
+            let counts = negotiated[family.index()] && *time > 0;
+            counts.then(|| (*kept, Duration::from_secs((*time).into())))
+        };
+        // "the GR Restart Time shall be deemed zero for those AFIs/SAFIs that are not listed"
+        // (RFC 9494, 4.2).
         let restart = Self {
             time: Duration::from_secs(offered.time.into()),
             families: Family::ALL.map(|family| of(family).is_some()),
-            forwarding: Family::ALL.map(|family| of(family) == Some(true)),
+            forwarding: Family::ALL.map(|family| {
+                of(family) == Some(true) || long(family).is_some_and(|(kept, _)| kept)
+            }),
+            long_lived: Family::ALL
+                .map(|family| long(family).map_or(Duration::ZERO, |(_, time)| time)),
             notification: offered.notification,
         };
-        restart.families.contains(&true).then_some(restart)
+        let holds = Family::ALL.map(|family| restart.holds(family.index()));
+        holds.contains(&true).then_some(restart)
+    }
+
+    /// Whether routes of a family are held at all.
+    pub(crate) fn holds(&self, family: usize) -> bool {
+        self.families[family] || !self.long_lived[family].is_zero()
+    }
+
+    /// How long they are held as any other.
+    pub(crate) fn time(&self, family: usize) -> Duration {
+        match self.families[family] {
+            true => self.time,
+            false => Duration::ZERO,
+        }
     }
 }
 
@@ -118,8 +154,10 @@ pub(crate) fn our_open(
 
 fn our_capabilities(identity: Identity, config: &PeerConfig, restart: OurRestart) -> Capabilities {
     let families: Vec<_> = config.families.iter().map(|family| family.code()).collect();
-    let asks = config.graceful_restart && restart.time > 0;
+    let asks = config.graceful_restart && (restart.time > 0 || restart.long_lived > 0);
     let held = families.iter().filter(|_| asks);
+    let long = held.clone().filter(|_| restart.long_lived > 0);
+    let long = long.map(|&(afi, safi)| (afi, safi, restart.forwarding, restart.long_lived));
     Capabilities {
         route_refresh: true,
         enhanced_refresh: true,
@@ -135,6 +173,8 @@ fn our_capabilities(identity: Identity, config: &PeerConfig, restart: OurRestart
                 .map(|&(afi, safi)| (afi, safi, restart.forwarding))
                 .collect(),
         }),
+        // Without families, that we hold theirs, and know what has been held so by others.
+        long_lived: config.graceful_restart.then(|| long.collect()),
         families,
         ..Capabilities::default()
     }
@@ -206,9 +246,14 @@ pub(crate) fn negotiate(
         notification: config.graceful_restart
             && offered.is_some_and(|offered| offered.notification)
             && !bare,
-        holds_ours: offered.is_some() && config.graceful_restart && restart.time > 0 && !bare,
-        restart: offered
-            .filter(|_| config.graceful_restart)
-            .and_then(|offered| PeerRestart::of(offered, families)),
+        holds_ours: offered.is_some()
+            && config.graceful_restart
+            && (restart.time > 0 || (restart.long_lived > 0 && theirs.long_lived.is_some()))
+            && !bare,
+        long_lived: theirs.long_lived.is_some() && offered.is_some(),
+        restart: match config.graceful_restart {
+            true => PeerRestart::of(theirs, families),
+            false => None,
+        },
     })
 }

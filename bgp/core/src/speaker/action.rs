@@ -172,6 +172,7 @@ pub(super) fn group_key(
         cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
         own_next_hop,
         ipv6_next_hop_for_ipv4: false,
+        long_lived: negotiated.long_lived,
         discovery: peer.discovery,
         max_message: negotiated.max_message,
         // Rules are compared by what they do, not by what they are called.

@@ -28,7 +28,8 @@ pub(super) struct Deferral {
 impl Deferral {
     /// Of a speaker that starts now.
     pub(super) fn new(now: Time, config: &crate::config::SpeakerConfig) -> Option<Self> {
-        let restarts = config.restarted && config.restart_time > 0;
+        let asks = config.restart_time > 0 || config.long_lived_restart_time > 0;
+        let restarts = config.restarted && asks;
         restarts.then(|| Self {
             until: now + config.selection_deferral,
             own: config.awaits_own_routes,
@@ -59,6 +60,7 @@ impl Speaker {
     pub(super) fn our_restart(&self) -> OurRestart {
         OurRestart {
             time: self.config.restart_time,
+            long_lived: self.config.long_lived_restart_time,
             // "the Restart State bit ... when set, indicates that the BGP speaker has restarted, and
             // its peer MUST NOT wait for the End-of-RIB marker from the speaker" (3).
             restarting: self.deferral.is_some(),

@@ -11,7 +11,7 @@ use crate::{
     attributes::NextHop,
     config::{PeerConfig, Policy},
     rib::{
-        attr::{AttrId, DISCOVERY},
+        attr::{AttrArena, AttrId, DISCOVERY},
         source::Slot,
     },
     types::Prefix,
@@ -141,6 +141,20 @@ pub(super) fn as_last_choice(canonical: &[u8]) -> Vec<u8> {
     edit.set_local_pref(0);
     edit.finish(true, &mut lowered);
     lowered
+}
+
+/// A set with the community LLGR_STALE (RFC 9494, 4.2).
+pub(super) fn as_long_lived(attrs: &mut AttrArena, attr: AttrId) -> AttrId {
+    if attrs.key(attr).flags & AttrFacts::LLGR_STALE != 0 {
+        return attr;
+    }
+    let mut canonical = Vec::new();
+    let mut edit = Edit::new(attrs.bytes(attr));
+    let mark = AttrFacts::LLGR_STALE_COMMUNITY.to_be_bytes();
+    edit.set_communities(&[edit.communities(), &[mark]].concat());
+    edit.finish(true, &mut canonical);
+    let next_hop = attrs.next_hop(attr);
+    attrs.intern(&canonical, next_hop, &facts_of(&canonical))
 }
 
 /// Judges a prefix that came with an accepted set, as far as it takes no rules.

@@ -618,8 +618,8 @@ impl Speaker {
         }
         for family in Family::ALL {
             match restart {
-                Some(restart) if restart.families[family.index()] => {
-                    self.hold(now, slot, family, restart.time);
+                Some(restart) if restart.holds(family.index()) => {
+                    self.hold(now, slot, family, &restart);
                 }
                 Some(_) | None => self.lose_all(slot, family),
             }
@@ -633,7 +633,11 @@ impl Speaker {
             return;
         };
         let session = peer.session.deadline().map(|(due, _)| due);
-        let stale = peer.stale.iter().filter_map(|stale| stale.until).min();
+        let stale = peer.stale.iter();
+        let stale = stale
+            .flat_map(|stale| [stale.until, stale.long_until])
+            .flatten()
+            .min();
         let Some(due) = session.into_iter().chain(stale).min() else {
             return;
         };

@@ -1,6 +1,6 @@
 //! One neighbour: its session, its counters.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{ConnInfo, rules::Import};
 use crate::{
@@ -18,6 +18,11 @@ pub(super) struct Stale {
     pub(super) accepted: u32,
     /// When what is still stale is dropped at the latest; `None`: nothing is stale.
     pub(super) until: Option<Time>,
+    /// How much longer it is held then, as the last choice (RFC 9494); zero: no longer.
+    pub(super) long: Duration,
+    /// When that is over for what has been held so first: "the timer MUST NOT be restarted" by further
+    /// losses of the session.
+    pub(super) long_until: Option<Time>,
     /// It is so between the marks of a refresh, not for a restart.
     pub(super) by_refresh: bool,
     /// When the neighbour last said that it tells everything anew.
@@ -25,6 +30,16 @@ pub(super) struct Stale {
 }
 
 impl Stale {
+    /// Whether something is held, however long.
+    pub(super) fn is_held(&self) -> bool {
+        self.until.is_some() || self.long_until.is_some()
+    }
+
+    /// Whether what is held is the last choice by now.
+    pub(super) fn is_long_lived(&self) -> bool {
+        self.until.is_none() && self.long_until.is_some()
+    }
+
     /// One of them was told anew, or is gone.
     pub(super) fn leave(&mut self, was_accepted: bool) {
         self.received = self.received.saturating_sub(1);

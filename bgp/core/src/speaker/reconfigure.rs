@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::{
     Action, Speaker, action,
-    import::refuses_prefix,
+    import::{as_long_lived, refuses_prefix},
     of_range_at, range_of,
     rules::{Import, Judging},
 };
@@ -70,10 +70,12 @@ impl Speaker {
         if old.own_marks != new.own_marks {
             self.announce_all_own(now);
         }
-        if old.restart_time != new.restart_time {
+        let asked = |config: &SpeakerConfig| (config.restart_time, config.long_lived_restart_time);
+        if asked(&old) != asked(&new) {
             done.push(format!(
-                "speaker: neighbours are asked to hold our routes for {} s, from the next session on",
-                new.restart_time
+                "speaker: neighbours are asked to hold our routes for {} s, and for {} s more as the last \
+                 choice, from the next session on",
+                new.restart_time, new.long_lived_restart_time
             ));
             let restart = self.our_restart();
             for peer in self.peers.iter_mut().flatten() {
@@ -242,6 +244,11 @@ impl Speaker {
                     _ => tables.v6.path(path).epoch,
                 };
                 let stale = shared.sources[slot.index()].is_stale(index, epoch);
+                let long_lived = stale && peer.stale[index].is_long_lived();
+                let attr = match long_lived && !attr.is_none() {
+                    true => as_long_lived(&mut shared.attrs, attr),
+                    false => attr,
+                };
                 let (dest, accepted) = if index == 0 {
                     shared.judge(&mut tables.v4, path, attr)
                 } else {

@@ -5,15 +5,19 @@
 //! [`Source`](crate::rib::source::Source). A family has one such epoch. What is told anew comes into
 //! the epoch of the day; what was not by the time the peer has told everything is swept.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{Speaker, peer::Stale, turn::mark};
+use super::{
+    Speaker,
+    peer::{Peer, Stale},
+    turn::mark,
+};
 use crate::{
-    rib::{key::PrefixKey, source::Slot, table::Table},
+    rib::{Shared, attr::AttrId, key::PrefixKey, source::Slot, table::Table},
     session::PeerRestart,
     types::{Family, Time},
     view::FamilyCounts,
-    wire::{Notification, RouteRefresh},
+    wire::{AttrFacts, Notification, RouteRefresh},
 };
 
 /// How long a peer may take to tell everything anew, at most ("a locally configurable upper bound":
@@ -132,19 +136,69 @@ impl Speaker {
 
     /// A session of a peer that restarts is over: what it told of a family stays, for as long as it may
     /// take to come back. What is still there of an earlier restart is gone ("previously marked as
-    /// stale MUST be deleted": RFC 4724, 4.2).
-    pub(super) fn hold(&mut self, now: Time, slot: Slot, family: Family, time: Duration) {
+    /// stale MUST be deleted": RFC 4724, 4.2), unless it may be held for long ("in the case of
+    /// consecutive restarts, the previously marked stale routes MUST NOT be deleted before the timer for
+    /// the Long-lived Stale Time expires": RFC 9494, 4.2).
+    pub(super) fn hold(&mut self, now: Time, slot: Slot, family: Family, restart: &PeerRestart) {
         let index = family.index();
+        let long = restart.long_lived[index];
         let by_refresh = self
             .peer_mut(slot)
             .is_some_and(|peer| std::mem::take(&mut peer.stale[index].by_refresh));
         // What is to be told anew since a refresh began is no older than the rest.
-        if !by_refresh {
+        if !by_refresh && long.is_zero() {
             self.drop_stale(slot, family);
         }
         self.make_stale(slot, family);
-        self.stale_until(slot, family, Some(now + time));
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.stale[index].long = long;
+        }
+        self.stale_until(slot, family, Some(now + restart.time(index)));
+        if restart.time(index).is_zero() {
+            self.hold_for_long(now, slot, family);
+        }
         self.tell_stale(slot, family);
+    }
+
+    /// The Restart Time is over, and the Long-lived Stale Time begins: what is held is the last choice
+    /// from now on, for everybody who hears of it, and what asked not to be held so is gone (RFC 9494,
+    /// 4.2).
+    fn hold_for_long(&mut self, now: Time, slot: Slot, family: Family) {
+        let index = family.index();
+        if let Some(peer) = self.peer_mut(slot) {
+            let stale = &mut peer.stale[index];
+            stale.until = None;
+            let until = now + stale.long;
+            stale.long_until.get_or_insert(until);
+        }
+        let Self {
+            shared,
+            tables,
+            peers,
+            feeds,
+            config,
+            ..
+        } = self;
+        let Some(peer) = peers.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        let mut marking = Marking {
+            shared,
+            peer,
+            slot,
+            marked: BTreeMap::new(),
+            changed: Vec::new(),
+        };
+        match family {
+            Family::Ipv4Unicast => marking.all(&mut tables.v4),
+            Family::Ipv6Unicast => marking.all(&mut tables.v6),
+        }
+        if config.multipath > 1 {
+            for dest in marking.changed {
+                mark(feeds, index, dest);
+            }
+        }
+        self.arm(slot);
     }
 
     /// Nothing a peer told of a family counts any more.
@@ -167,6 +221,9 @@ impl Speaker {
                 continue;
             }
             if restart.is_some_and(|restart| restart.forwarding[index]) {
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.stale[index].long = Duration::ZERO;
+                }
                 self.stale_until(slot, family, Some(now + TOLD_ANEW_WITHIN));
             } else {
                 self.drop_stale(slot, family);
@@ -194,16 +251,71 @@ impl Speaker {
         self.arm(slot);
     }
 
-    /// Drops the stale routes whose time is over.
+    /// Drops the stale routes whose time is over, or holds them as the last choice.
     pub(super) fn expire_stale(&mut self, now: Time, slot: Slot) {
         for family in Family::ALL {
-            let due = self
-                .peer(slot)
-                .and_then(|peer| peer.stale[family.index()].until);
-            if due.is_some_and(|due| due <= now) {
+            let Some(peer) = self.peer(slot) else {
+                return;
+            };
+            let stale = peer.stale[family.index()];
+            let is_over = |due: Option<Time>| due.is_some_and(|due| due <= now);
+            if is_over(stale.long_until) || (is_over(stale.until) && stale.long.is_zero()) {
                 self.drop_stale(slot, family);
+            } else if is_over(stale.until) {
+                self.hold_for_long(now, slot, family);
             }
         }
+    }
+}
+
+/// What marking the stale paths of a peer as long-lived takes.
+struct Marking<'a> {
+    shared: &'a mut Shared,
+    peer: &'a mut Peer,
+    slot: Slot,
+    /// Sets with the mark, by those without.
+    marked: BTreeMap<AttrId, AttrId>,
+    changed: Vec<u32>,
+}
+
+impl Marking<'_> {
+    fn all<P: PrefixKey>(&mut self, table: &mut Table<P>) {
+        let index = P::FAMILY.index();
+        for id in 0..table.path_bound() {
+            let source = &self.shared.sources[self.slot.index()];
+            let stale = table
+                .live_path(id)
+                .copied()
+                .filter(|path| path.peer == self.slot && source.is_stale(index, path.epoch));
+            let Some(path) = stale else { continue };
+            let attrs = &self.shared.attrs;
+            let asks = |attr: AttrId| attrs.key(attr).flags & AttrFacts::NO_LLGR != 0;
+            if asks(path.received) || asks(path.attr) {
+                let outcome = self.shared.remove(table, id);
+                let counts = &mut self.peer.counts[index];
+                counts.received = counts
+                    .received
+                    .saturating_add_signed(outcome.received.into());
+                counts.accepted = counts
+                    .accepted
+                    .saturating_add_signed(outcome.accepted.into());
+                if let Some(was_accepted) = outcome.stale {
+                    self.peer.stale[index].leave(was_accepted);
+                }
+            } else if !path.attr.is_none() {
+                let attr = self.mark(path.attr);
+                self.shared.judge(table, id, attr);
+            }
+            self.changed.push(path.dest);
+        }
+    }
+
+    fn mark(&mut self, attr: AttrId) -> AttrId {
+        let shared = &mut *self.shared;
+        *self
+            .marked
+            .entry(attr)
+            .or_insert_with(|| super::import::as_long_lived(&mut shared.attrs, attr))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One turn: what changed is compared, encoded once per group, and handed to the feeds.
 
-use super::{Feed, Speaker};
+use super::{Feed, Speaker, peer::Stale};
 use crate::{
     out::{Families, Group, batch::Pack},
     rib::{Shared, key::PrefixKey, source::Slot, table::Table},
@@ -107,7 +107,7 @@ impl Speaker {
             .zip(&self.peers)
             .filter_map(|(slot, peer)| {
                 let peer = peer.as_ref()?;
-                let holds = peer.stale.iter().any(|stale| stale.until.is_some());
+                let holds = peer.stale.iter().any(Stale::is_held);
                 let free = peer.range.is_some() && !holds && peer.session.is_forgettable(now);
                 free.then_some(Slot(slot))
             })

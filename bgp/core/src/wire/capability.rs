@@ -52,8 +52,8 @@ pub struct Capabilities {
     /// Graceful restart (RFC 4724).
     pub graceful_restart: Option<GracefulRestart>,
     /// Long-lived graceful restart: AFI, SAFI, forwarding state kept, seconds (24 bits)
-    /// (RFC 9494).
-    pub long_lived: Vec<(u16, u8, bool, u32)>,
+    /// (RFC 9494). Without any: only routes of others are held so.
+    pub long_lived: Option<Vec<(u16, u8, bool, u32)>>,
     /// Extended next hop: AFI, SAFI and the AFI a next hop may have (RFC 8950). A SAFI past 255
     /// exists in this field only and is not read.
     pub extended_next_hop: Vec<(u16, u8, u16)>,
@@ -150,11 +150,12 @@ impl Capabilities {
             }
             GRACEFUL_RESTART => return Ok(self.decode_graceful_restart(value)),
             LONG_LIVED => {
+                let all = self.long_lived.get_or_insert_default();
                 for &[a, b, safi, flags, c, d, e] in whole_chunks(value) {
                     let afi = u16::from_be_bytes([a, b]);
                     let seconds = u32::from_be_bytes([0, c, d, e]);
                     let kept = flags & FORWARDING != 0;
-                    self.long_lived.push((afi, safi, kept, seconds));
+                    all.push((afi, safi, kept, seconds));
                 }
                 return Ok(value.len().is_multiple_of(7));
             }
@@ -235,14 +236,16 @@ impl Capabilities {
         if self.enhanced_refresh {
             put(out, ENHANCED_REFRESH, &[]);
         }
-        let stale = self
-            .long_lived
-            .iter()
-            .flat_map(|&(afi, safi, kept, seconds)| {
+        if let Some(long_lived) = &self.long_lived {
+            let stale = long_lived.iter().flat_map(|&(afi, safi, kept, seconds)| {
                 let ([a, b], [_, c, d, e]) = (afi.to_be_bytes(), seconds.to_be_bytes());
                 [a, b, safi, flag(kept), c, d, e]
             });
-        put_list(out, LONG_LIVED, 7, stale);
+            match long_lived.is_empty() {
+                true => put(out, LONG_LIVED, &[]),
+                false => put_list(out, LONG_LIVED, 7, stale),
+            }
+        }
         if let Some(Fqdn { host, domain }) = &self.hostname {
             let host = cut(host, 253);
             let domain = cut(domain, 253 - host.len());
@@ -305,7 +308,10 @@ impl Capabilities {
         if let Some(restart) = &self.graceful_restart {
             words.push(restart.describe());
         }
-        for &(afi, safi, kept, seconds) in &self.long_lived {
+        if self.long_lived.as_ref().is_some_and(Vec::is_empty) {
+            words.push("long-lived-graceful-restart of others".to_owned());
+        }
+        for &(afi, safi, kept, seconds) in self.long_lived.iter().flatten() {
             let kept = if kept { ", forwarding kept" } else { "" };
             words.push(format!(
                 "long-lived-graceful-restart {} {seconds}s{kept}",

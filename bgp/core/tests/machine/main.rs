@@ -4,6 +4,7 @@
 
 mod fuzz_session;
 mod history;
+mod long_lived;
 mod neighbours;
 mod net;
 mod policy;

@@ -146,7 +146,7 @@ fn all_capabilities() -> Capabilities {
             time: 120,
             families: vec![(1, 1, true), (2, 1, false)],
         }),
-        long_lived: vec![(1, 1, true, 86_400)],
+        long_lived: Some(vec![(1, 1, true, 86_400)]),
         extended_next_hop: vec![(1, 1, 2)],
         role: Some(3),
         hostname: Some(Fqdn {

@@ -150,10 +150,10 @@ fn capabilities() -> impl Strategy<Value = Capabilities> {
             list
         }),
         vec((any::<u16>(), any::<u8>(), 1_u8..=3), 0..90),
-        vec(
+        option::of(vec(
             (any::<u16>(), any::<u8>(), any::<bool>(), 0_u32..1 << 24),
             0..50,
-        ),
+        )),
         vec(any::<(u16, u8, u16)>(), 0..60),
         vec((100_u8..200, vec(any::<u8>(), 0..=255)), 0..3),
     );

@@ -50,6 +50,8 @@ impl AttrFacts {
     pub const NO_EXPORT_SUBCONFED: u16 = 1 << 2;
     /// The community GRACEFUL_SHUTDOWN (RFC 8326).
     pub const GRACEFUL_SHUTDOWN: u16 = 1 << 3;
+    /// As it stands among communities.
+    pub const LLGR_STALE_COMMUNITY: u32 = LLGR_STALE;
     /// The community LLGR_STALE (RFC 9494).
     pub const LLGR_STALE: u16 = 1 << 4;
     /// The community NO_LLGR (RFC 9494).
