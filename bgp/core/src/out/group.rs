@@ -7,7 +7,7 @@ use super::{
     batch::{Batch, Pack, Sink},
     export::GroupKey,
     log::{Audience, Log},
-    outbox::Outbox,
+    outbox::{Outbox, Sent},
     rules::Export,
     told::Told,
     walk::{FamilyWalk, Walk},
@@ -45,8 +45,8 @@ pub(crate) struct Member {
     pub(crate) progress: Progress,
     /// Messages for this peer alone: what its walk produced. Whole messages, written in order.
     pub(crate) private: Outbox,
-    /// UPDATEs written in this session and group.
-    pub(crate) updates: u64,
+    /// What was written in this session and group.
+    pub(crate) sent: Sent,
 }
 
 /// What a peer takes along when it changes its group.
@@ -59,8 +59,8 @@ pub(crate) struct Departure {
     end_of_rib: [bool; 2],
     /// Families that are being told again, and the end of that is still owed (RFC 7313).
     marked: [bool; 2],
-    /// UPDATEs it has written.
-    pub(crate) updates: u64,
+    /// What it has written.
+    pub(crate) sent: Sent,
 }
 
 /// Where the member with this slot stands.
@@ -104,7 +104,7 @@ impl Group {
             slot,
             progress: Progress::Walking(Box::new(walk)),
             private: Outbox::default(),
-            updates: 0,
+            sent: Sent::default(),
         });
     }
 
@@ -123,7 +123,7 @@ impl Group {
             slot,
             progress,
             private: departure.begun,
-            updates: departure.updates,
+            sent: departure.sent,
         });
     }
 
@@ -151,7 +151,7 @@ impl Group {
             marked,
             begun,
             end_of_rib,
-            updates: member.updates,
+            sent: member.sent,
         })
     }
 
@@ -177,7 +177,7 @@ impl Group {
             member.private.begin_with(rest);
             let (after, updates) = log.advance(*cursor, slot, rest.len());
             *cursor = after;
-            member.updates += updates;
+            member.sent.updates += updates;
         }
         write(member.private.buffer());
     }
@@ -213,12 +213,12 @@ impl Group {
         let Some(member) = place_of(members, slot).map(|at| &mut members[at]) else {
             return false;
         };
-        let (count, updates) = member.private.consume(count);
-        member.updates += updates;
+        let (count, sent) = member.private.consume(count);
+        member.sent += sent;
         if let Progress::Following(cursor) = &mut member.progress {
             let (after, updates) = log.advance(*cursor, slot, count);
             *cursor = after;
-            member.updates += updates;
+            member.sent.updates += updates;
         }
         matches!(member.progress, Progress::Walking(_)) && member.private.len() < unwritten
     }

@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use super::outbox::{message_boundary, updates};
+use super::outbox::{completed, message_boundary};
 use crate::rib::source::Slot;
 
 /// Who reads a segment.
@@ -144,13 +144,13 @@ impl Log {
         if end == begin {
             return;
         }
-        let (_, messages) = updates(&block.bytes, begin, end);
+        let (_, messages) = completed(&block.bytes, begin, end);
         block.dests.extend_from_slice(dests);
         block.segments.push(Segment {
             end,
             audience,
             family,
-            messages,
+            messages: messages.updates,
             dests: block.dests.len(),
         });
         self.end += (end - begin) as u64;

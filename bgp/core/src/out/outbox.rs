@@ -2,6 +2,21 @@
 
 use crate::wire::MessageKind;
 
+/// Messages of which the last octet has been written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) updates: u64,
+    /// Marks of a refresh (RFC 7313).
+    pub(crate) refreshes: u64,
+}
+
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, more: Self) {
+        self.updates += more.updates;
+        self.refreshes += more.refreshes;
+    }
+}
+
 /// Bytes to write, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -38,12 +53,12 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// Notes that up to `count` bytes were written; returns what is left of `count`, and how many
-    /// UPDATEs were completed.
-    pub(crate) fn consume(&mut self, count: usize) -> (usize, u64) {
+    /// Notes that up to `count` bytes were written; returns what is left of `count`, and which messages
+    /// were completed.
+    pub(crate) fn consume(&mut self, count: usize) -> (usize, Sent) {
         let taken = count.min(self.len());
         self.written += taken;
-        let (begun, updates) = updates(&self.bytes, self.begun, self.written);
+        let (begun, sent) = completed(&self.bytes, self.begun, self.written);
         self.begun = begun;
         if self.written == self.bytes.len() {
             (self.written, self.begun, self.head) = (0, 0, 0);
@@ -53,7 +68,7 @@ impl Outbox {
                 self.bytes = Vec::new();
             }
         }
-        (count - taken, updates)
+        (count - taken, sent)
     }
 
     /// The rest of the message that was written in part.
@@ -69,10 +84,10 @@ impl Outbox {
     }
 }
 
-/// Counts the UPDATEs that begin at or after `from`, where a message begins, and end at or before
-/// `to`; also returns where the first message begins that ends after `to`.
-pub(crate) fn updates(bytes: &[u8], from: usize, to: usize) -> (usize, u64) {
-    let (mut at, mut count) = (from, 0);
+/// Counts the messages that begin at or after `from`, where one begins, and end at or before `to`;
+/// also returns where the first message begins that ends after `to`.
+pub(crate) fn completed(bytes: &[u8], from: usize, to: usize) -> (usize, Sent) {
+    let (mut at, mut sent) = (from, Sent::default());
     while let Some(&[high, low, kind]) = bytes
         .get(at + 16..at + 19)
         .and_then(|head| head.first_chunk::<3>())
@@ -81,10 +96,11 @@ pub(crate) fn updates(bytes: &[u8], from: usize, to: usize) -> (usize, u64) {
         if end > to || end == at {
             break;
         }
-        count += u64::from(kind == MessageKind::Update as u8);
+        sent.updates += u64::from(kind == MessageKind::Update as u8);
+        sent.refreshes += u64::from(kind == MessageKind::RouteRefresh as u8);
         at = end;
     }
-    (at, count)
+    (at, sent)
 }
 
 /// The first beginning of a message at or after `offset`, in `bytes` that are whole messages;
@@ -115,9 +131,9 @@ mod tests {
         outbox.buffer().extend(keepalive());
         outbox.buffer().extend(keepalive());
         assert_eq!(outbox.rest_of_message(), b"");
-        assert_eq!(outbox.consume(25), (0, 0));
+        assert_eq!(outbox.consume(25), (0, Sent::default()));
         assert_eq!(outbox.rest_of_message(), &keepalive()[6..]);
-        assert_eq!(outbox.consume(20), (7, 0));
+        assert_eq!(outbox.consume(20), (7, Sent::default()));
         assert!(outbox.is_empty());
     }
 
@@ -129,7 +145,7 @@ mod tests {
             outbox.buffer().extend(keepalive());
         }
         let all = outbox.len();
-        let counted: Vec<u64> = (0..all).map(|_| outbox.consume(1).1).collect();
+        let counted: Vec<u64> = (0..all).map(|_| outbox.consume(1).1.updates).collect();
         assert_eq!(counted.iter().sum::<u64>(), 2);
         assert_eq!(
             (counted[21], counted[22]),

@@ -611,7 +611,8 @@ impl Speaker {
         self.stop_bfd(slot, conn);
         let departure = self.leave_group(slot);
         if let (Some(departure), Some(peer)) = (departure, self.peer_mut(slot)) {
-            peer.sent.update += departure.updates;
+            peer.sent.update += departure.sent.updates;
+            peer.sent.route_refresh += departure.sent.refreshes;
         }
         if let Some(peer) = self.peer_mut(slot) {
             peer.last_route = now;

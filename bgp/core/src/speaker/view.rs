@@ -94,9 +94,10 @@ impl Speaker {
                 })
         };
         let mut sent = peer.sent;
-        sent.update += group
-            .and_then(|group| group.member(slot))
-            .map_or(0, |member| member.updates);
+        if let Some(member) = group.and_then(|group| group.member(slot)) {
+            sent.update += member.sent.updates;
+            sent.route_refresh += member.sent.refreshes;
+        }
         let mut warnings = Vec::new();
         for family in Family::ALL {
             let unsendable = group.is_some_and(|group| {

@@ -220,6 +220,11 @@ fn a_refresh_on_a_session_of_one_family_comes_to_an_end() {
         net.settle();
     }
     assert_eq!(net.peer(0, "s1").received.route_refresh, 2);
+    assert_eq!(
+        net.peer(0, "s1").sent.route_refresh,
+        2,
+        "the marks around the one answer"
+    );
     let now = net.now;
     let route = Origination::new("10.0.0.0/24".parse().unwrap());
     net.speakers[0].originate(now, vec![route]);

@@ -34,6 +34,8 @@ pub(crate) fn asked_for<D: Daemon>(lab: &Lab) -> Result<(), Why> {
             true => 2 * asked,
             false => 0,
         };
+        let said = since("sent", "route_refresh")?;
+        ensure!(said == marks, "we said {said} ROUTE-REFRESH, not {marks}");
         if let Some(heard) = pair.daemon.refreshes_heard(pair.link.b.v4.into())? {
             ensure!(
                 heard == marks,
