@@ -51,6 +51,71 @@ fn an_interface_that_loses_its_carrier_takes_its_sessions_along() {
     });
 }
 
+/// Tables come and go through the kernel, with packets of BFD due every 50 ms between them.
+#[test]
+fn neither_bfd_nor_keepalives_starve_while_tables_go_into_the_kernel_and_out_again() {
+    const ROUTES: usize = 50_000;
+    lab!(Bird, Agent).run(|lab| {
+        let (host, far) = (lab.host("host")?, lab.host("router")?);
+        let link = lab.link(&host, &far)?;
+        let config = agent_config(&link, "bfd_interval = 50\nhold_time = 3")
+            .replace("[fib]\ninstall = false\n", "");
+        let agent = lab.agent(&host, &config)?;
+        let routes: String = (0..ROUTES)
+            .map(|n| {
+                format!(
+                    "route 100.{}.{}.{}/32 blackhole;\n",
+                    64 + n / 65_536,
+                    n / 256 % 256,
+                    n % 256
+                )
+            })
+            .collect();
+        let table = format!(
+            "protocol static fifty {{ disabled; ipv4; {routes} }}\n{}",
+            bird_config(&link, "bfd on").replacen(
+                "export none",
+                "export where source = RTS_STATIC",
+                1
+            )
+        );
+        let bird = lab.bird(&far, &table)?;
+        established(lab, &agent)?;
+        lab.until(CONVERGED, "BFD to be up on all sessions", || {
+            for peer in peers(&agent)? {
+                ensure!(peer["bfd"] == "Up", "{}: {}", peer["name"], peer["bfd"]);
+            }
+            Ok(())
+        })?;
+        let installed =
+            || -> Result<usize, Why> { Ok(host.ip("route show proto 201")?.lines().count()) };
+        for _ in 0..3 {
+            bird.cli("enable fifty")?;
+            lab.until(CONVERGED, "all to be in the kernel", || {
+                let installed = installed()?;
+                ensure!(installed == ROUTES, "{installed} are");
+                Ok(())
+            })?;
+            bird.cli("disable fifty")?;
+            lab.until(CONVERGED, "all to be out of the kernel", || {
+                let installed = installed()?;
+                ensure!(installed == 0, "{installed} are left");
+                Ok(())
+            })?;
+        }
+        for peer in peers(&agent)? {
+            ensure!(peer["bfd"] == "Up", "{}: {}", peer["name"], peer["bfd"]);
+            ensure!(
+                peer["established_count"] == 1 && peer["state"] == "Established",
+                "{} went down: {}",
+                peer["name"],
+                peer["last_error"]
+            );
+        }
+        Ok(())
+    });
+}
+
 fn cut(lab: &Lab, router: Router) -> Result<(), Why> {
     let (host, far) = (lab.host("host")?, lab.host("router")?);
     let link = lab.link(&host, &far)?;
