@@ -56,7 +56,7 @@ fn thirty_hosts_of_one_reflector_have_each_others_routes_in_both_families() {
             );
         }
 
-        // One that goes is missed by all, and nothing else is.
+        // One that goes is missed by all, as it asks nobody to wait for it, and nothing else is.
         clients[0].stop()?;
         lab.until(CONVERGED, "it to be missed", || {
             for (n, agent) in (1..).zip(&clients).skip(1) {
@@ -143,6 +143,7 @@ fn client(n: usize, reflector: [std::net::IpAddr; 2]) -> String {
     let [v4, v6] = prefixes(n);
     let mut text = format!(
         "[node]\nrouter_id = \"10.0.0.{n}\"\n[bgp]\nasn = 65000\nhold_time = 30\nconnect_retry = 1\n\
+         restart_time = 0\nlong_lived_restart_time = 0\n\
          originate = [\"{v4}/32\", \"{v6}/128\"]\n"
     );
     for (address, family) in reflector.into_iter().zip(["ipv4", "ipv6"]) {
