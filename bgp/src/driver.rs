@@ -19,7 +19,7 @@ use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use wayleave_bgp_core::{
     Action, BfdReport, ConnId, Prefix, Speaker as Machine, Time, config::SpeakerConfig,
-    feed::FeedEvent,
+    feed::FeedEvent, view::SpeakerView,
 };
 
 use crate::{
@@ -498,7 +498,10 @@ impl Driver {
         let machine = &mut self.machine;
         // Who asked may have given up waiting: an answer nobody takes is no fault.
         match command {
-            Command::Speaker(answer) => drop(answer.send(machine.view())),
+            Command::Speaker(answer) => drop(answer.send(SpeakerView {
+                deferring: machine.deferral(now),
+                ..machine.view()
+            })),
             Command::Peers(answer) => drop(answer.send(machine.peer_views(now))),
             Command::Routes(query, answer) => drop(answer.send(machine.routes(now, &query))),
             Command::Reset(peer, text, answer) => {

@@ -51,6 +51,19 @@ fn print(status: &Status, out: &mut Output<'_>) -> Result<(), CommandError> {
         "  speaker  AS {}, router id {}",
         speaker.asn, speaker.router_id
     )?;
+    if let Some(deferring) = &speaker.deferring {
+        let waits_for: Vec<_> = deferring
+            .waits_for
+            .iter()
+            .map(|what| printable(what))
+            .collect();
+        writeln!(
+            out,
+            "  restart  nothing is announced or installed anew before it has heard {} (at most {} s more)",
+            waits_for.join(", "),
+            deferring.seconds
+        )?;
+    }
     writeln!(
         out,
         "  peers    {} of {} established",

@@ -65,8 +65,16 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
             return Ok(());
         }
     };
+    let restarted = resumption::ran_before(&paths.state.value);
+    if restarted {
+        tracing::info!(
+            "an agent ran here before: its routes stay, and nothing is announced before the neighbours \
+             have told theirs, for {} s at most",
+            config.bgp.selection_deferral.value
+        );
+    }
     let speaker = wayleave_bgp::spawn(SpeakerConfig {
-        restarted: resumption::take(&paths.state.value),
+        restarted,
         awaits_own_routes: true,
         ..config::speaker_config(&config, opened.node_key())
     })?;
@@ -138,6 +146,7 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
             () = progress.complete(), if *phase.borrow() == Phase::Starting => {
                 phase.send_replace(Phase::Ready);
                 speaker.handle.own_routes_are_complete();
+                resumption::leave_word(&paths.state.value);
                 service::ready();
                 tracing::info!("ready after {} ms", started.elapsed().as_millis());
                 continue;

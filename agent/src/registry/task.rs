@@ -64,7 +64,8 @@ pub struct Setup<S> {
 ///   nothing else.
 /// * `changes`: what is to be announced, address by address. The first picture comes first. While the channel is full
 ///   changes of one address fall together; the task does not wait for its reader.
-/// * `in_sync`: called once, when everything stored and in files has been taken.
+/// * `in_sync`: called once, when everything stored and in files has been taken, and what there is to announce of it
+///   stands in the channel, as far as it fits.
 ///
 /// At the end nothing is withdrawn: a stop of the agent is no news about services. What the checks found is stored, so
 /// that the next start begins with it.
@@ -97,6 +98,16 @@ pub async fn run<S: ServiceStore>(
         }
     }
     owner.start(setup.stored).await;
+    // The first picture goes out before anybody hears that it is complete.
+    while owner.registry.may_have_changes() {
+        let Ok(permit) = changes.try_reserve() else {
+            break;
+        };
+        let Some(change) = owner.registry.poll_change() else {
+            break;
+        };
+        permit.send(change);
+    }
     in_sync();
     loop {
         let health_due = owner.health_due;

@@ -267,4 +267,16 @@ pub struct SpeakerView {
     pub paths: u32,
     /// Distinct attribute sets held.
     pub attribute_sets: u32,
+    /// After a restart: nothing is told and installed yet. [`crate::Speaker::deferral`], which takes the
+    /// time; a driver puts it here.
+    pub deferring: Option<DeferralView>,
+}
+
+/// What a speaker waits for after a restart (RFC 4724, 4.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeferralView {
+    /// At most so many seconds more.
+    pub seconds: u64,
+    /// Peers, ranges and what else there is, in words.
+    pub waits_for: Vec<String>,
 }

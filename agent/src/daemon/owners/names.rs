@@ -8,7 +8,7 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use wayleave_bgp::SpeakerHandle;
@@ -26,7 +26,7 @@ use crate::{
     catalog::Feed,
     config::{self, Config},
     dns,
-    event::{Owner, rank},
+    event::{Owner, Progress, rank},
     problem::{Problem, Problems, Severity},
     registry::{self, Addresses, RegistryHandle, Reread, Setup, originate},
     store::{Restored, StoreHandle, decode},
@@ -34,8 +34,8 @@ use crate::{
 
 /// Parts of the feed on their way.
 const FEED: usize = 16;
-/// Changes of our own services on their way to the speaker.
-const CHANGES: usize = 64;
+/// Changes of our own services on their way to the speaker: all that a start has to tell.
+const CHANGES: usize = 4096;
 /// Health checks under way at once.
 const CHECKS: usize = 64;
 
@@ -137,9 +137,10 @@ pub(super) async fn start(
         seed: restored.node_key,
         problems: problems.clone(),
     };
-    let in_sync = {
-        let progress = progress.clone();
-        move || progress.in_sync(Owner::Registry)
+    let (read, all_read) = oneshot::channel();
+    // Whoever waits for it is gone when the agent is about to end.
+    let in_sync = move || {
+        let _ = read.send(());
     };
     let registering = tokio::spawn(registry::run(
         setup,
@@ -149,7 +150,14 @@ pub(super) async fn start(
         stopped.clone(),
         in_sync,
     ));
-    tokio::spawn(publish(codec, changed, speaker.clone(), problems.clone()));
+    let complete = (all_read, progress.clone());
+    tokio::spawn(publish(
+        codec,
+        changed,
+        speaker.clone(),
+        problems.clone(),
+        complete,
+    ));
 
     let zone = zone(config)?;
     let (counters, serving) = serve(config, zone.clone(), &catalog, stopped)
@@ -247,14 +255,37 @@ fn network(prefix: Prefix) -> Option<Network> {
     Network::new(prefix.addr(), prefix.len())
 }
 
-/// Tells the speaker what the registry wants announced.
+/// Tells the speaker what the registry wants announced. Once everything has been read, and told, the
+/// services are in sync: after a restart neighbours let go of what they have not been told by then.
 async fn publish(
     codec: Codec,
     mut changes: mpsc::Receiver<Change>,
     speaker: SpeakerHandle,
     problems: Problems,
+    (all_read, progress): (oneshot::Receiver<()>, Progress),
 ) {
-    while let Some(change) = changes.recv().await {
+    let mut all_read = Some(all_read);
+    loop {
+        let read = async {
+            match &mut all_read {
+                Some(read) => read.await,
+                None => std::future::pending().await,
+            }
+        };
+        let change = tokio::select! {
+            biased;
+            change = changes.recv() => match change {
+                Some(change) => change,
+                None => return,
+            },
+            read = read => {
+                all_read = None;
+                if read.is_ok() {
+                    progress.in_sync(Owner::Registry);
+                }
+                continue;
+            }
+        };
         match announcement(&codec, &change, &problems) {
             originate::Announcement::Originate(route) => speaker.originate(vec![route]),
             originate::Announcement::Withdraw(prefix) => {

@@ -306,8 +306,13 @@ impl Session {
             let (holds, reads) = agreed.map_or((false, false), |agreed| {
                 (agreed.holds_ours, agreed.notification)
             });
+            // Of one that has only begun it is not known, and the neighbour may hold our routes since the
+            // last time.
+            let asks = self.config.graceful_restart
+                && (self.our_restart.time > 0 || self.our_restart.long_lived > 0);
             let why = match (holds, reads) {
                 (true, false) => None,
+                (false, _) if asks && !up => None,
                 (true, true) => Some(Notification::cease(Cease::AdministrativeReset, None)),
                 (false, _) => {
                     let why = Notification::cease(Cease::AdministrativeShutdown, None);

@@ -67,6 +67,8 @@ pub(crate) struct PeerRestart {
     pub(crate) families: [bool; 2],
     /// By [`Family::index`]: it has kept its forwarding state.
     pub(crate) forwarding: [bool; 2],
+    /// The same as the long-lived capability has it.
+    pub(crate) long_forwarding: [bool; 2],
     /// By [`Family::index`]: how much longer they are held as the last choice (Long-lived Stale Time,
     /// RFC 9494, 4.2); zero: no longer.
     pub(crate) long_lived: [Duration; 2],
@@ -96,9 +98,8 @@ impl PeerRestart {
         let restart = Self {
             time: Duration::from_secs(offered.time.into()),
             families: Family::ALL.map(|family| of(family).is_some()),
-            forwarding: Family::ALL.map(|family| {
-                of(family) == Some(true) || long(family).is_some_and(|(kept, _)| kept)
-            }),
+            forwarding: Family::ALL.map(|family| of(family) == Some(true)),
+            long_forwarding: Family::ALL.map(|family| long(family).is_some_and(|(kept, _)| kept)),
             long_lived: Family::ALL
                 .map(|family| long(family).map_or(Duration::ZERO, |(_, time)| time)),
             notification: offered.notification,
@@ -109,7 +110,7 @@ impl PeerRestart {
 
     /// Whether routes of a family are held at all.
     pub(crate) fn holds(&self, family: usize) -> bool {
-        self.families[family] || !self.long_lived[family].is_zero()
+        !self.time(family).is_zero() || !self.long_lived[family].is_zero()
     }
 
     /// How long they are held as any other.

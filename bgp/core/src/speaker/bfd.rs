@@ -4,7 +4,7 @@ use super::{Action, BfdReport, Speaker, action};
 use crate::{
     rib::source::Slot,
     session::ConnId,
-    types::Time,
+    types::{Family, Time},
     view::BfdState,
     wire::{Cease, Notification},
 };
@@ -52,6 +52,20 @@ impl Speaker {
             self.with_session(now, slot, |session, fx| {
                 session.way_lost(now, conn, &why, fx)
             });
+        }
+        // What is held of neighbours that are away leads over it too, and they cannot come back by it.
+        for slot in self.slots() {
+            let held = self.peer(slot).is_some_and(|peer| {
+                let (ttl, least) = action::ttls(peer.session.config(), &self.config);
+                let near = ttl == Some(1) || least.is_some();
+                near && peer.link.as_deref() == Some(interface)
+                    && peer.session.established().is_none()
+            });
+            if held {
+                for family in Family::ALL {
+                    self.drop_stale(slot, family);
+                }
+            }
         }
     }
 

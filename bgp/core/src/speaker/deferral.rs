@@ -6,6 +6,8 @@
 //! it is whole, would take away what still works. So routes come in as ever, but they are neither
 //! sent nor handed to the feeds: the kernel goes on with those of the process before.
 
+use std::time::Duration;
+
 use super::{
     Speaker,
     feed::{ALONE_AFTER, QUIET},
@@ -14,13 +16,24 @@ use crate::{
     rib::source::Slot,
     session::OurRestart,
     types::{Family, Time},
+    view::DeferralView,
 };
+
+/// Neighbours from ranges have to call: the slowest of them do so every few seconds.
+const STRANGERS: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether somebody has been quiet for long enough.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Deferral {
     /// Selection_Deferral_Timer: nobody is waited for any longer than this.
     until: Time,
+    /// When to look again: some of what is waited for is that time passes.
+    look: Time,
+    /// The last of those who come without being named has come then.
+    came: Time,
     /// The routes of this speaker's own are not all there yet.
     own: bool,
 }
@@ -30,14 +43,20 @@ impl Deferral {
     pub(super) fn new(now: Time, config: &crate::config::SpeakerConfig) -> Option<Self> {
         let asks = config.restart_time > 0 || config.long_lived_restart_time > 0;
         let restarts = config.restarted && asks;
+        // Past that nobody holds our routes any more, and nothing is gained by waiting.
+        let held = u64::from(config.restart_time) + u64::from(config.long_lived_restart_time);
+        let most = config.selection_deferral.min(Duration::from_secs(held));
         restarts.then(|| Self {
-            until: now + config.selection_deferral,
+            until: now + most,
+            look: now,
+            came: now,
             own: config.awaits_own_routes,
         })
     }
 
-    pub(super) fn until(self) -> Time {
-        self.until
+    /// When the machine is to be asked at the latest.
+    pub(super) fn due(self) -> Time {
+        self.look.min(self.until)
     }
 }
 
@@ -45,10 +64,44 @@ impl Speaker {
     /// Everything this speaker originates has been said: see
     /// [`awaits_own_routes`](crate::config::SpeakerConfig::awaits_own_routes).
     pub fn own_routes_are_complete(&mut self, now: Time) {
-        if let Some(deferral) = &mut self.deferral {
-            deferral.own = false;
+        match &mut self.deferral {
+            Some(deferral) => deferral.own = false,
+            // What is forwarded is in order from now on.
+            None => self.settled(),
         }
         self.end_deferral(now);
+    }
+
+    /// Somebody has come who is known by a range only: others may follow.
+    pub(super) fn somebody_came(&mut self, now: Time) {
+        if let Some(deferral) = &mut self.deferral {
+            deferral.came = now;
+        }
+    }
+
+    /// For whom it is waited after a restart, and for how long at most.
+    pub fn deferral(&self, now: Time) -> Option<DeferralView> {
+        let deferral = self.deferral?;
+        let mut waits_for = Vec::new();
+        if deferral.own {
+            waits_for.push("the routes of this host".to_owned());
+        }
+        let peers = self.slots().into_iter();
+        let awaited = peers.filter(|&slot| self.awaits(now, slot));
+        waits_for.extend(awaited.filter_map(|slot| Some(self.peer(slot)?.name.to_string())));
+        if self.awaits_strangers(now, deferral) {
+            let ranges = self.config.ranges.iter();
+            waits_for.extend(ranges.map(|range| range.prefix.to_string()));
+        }
+        Some(DeferralView {
+            seconds: deferral.until.since(now).as_secs(),
+            waits_for,
+        })
+    }
+
+    /// Who comes from a range is not known by name: it is waited until nobody has for a while.
+    fn awaits_strangers(&self, now: Time, deferral: Deferral) -> bool {
+        !self.config.ranges.is_empty() && now.since(deferral.came) < STRANGERS
     }
 
     /// Whether routes are still kept back after a restart.
@@ -79,8 +132,14 @@ impl Speaker {
             }
             return true;
         };
-        let waits = deferral.own || self.slots().into_iter().any(|slot| self.awaits(now, slot));
+        let waits = deferral.own
+            || self.awaits_strangers(now, deferral)
+            || self.slots().into_iter().any(|slot| self.awaits(now, slot));
         if waits && now < deferral.until {
+            self.deferral = Some(Deferral {
+                look: now + LOOK_EVERY,
+                ..deferral
+            });
             return false;
         }
         self.deferral = None;

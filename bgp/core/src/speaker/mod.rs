@@ -354,7 +354,7 @@ impl Speaker {
             let deadline = self.peer(slot).and_then(|peer| peer.session.deadline());
             (due, deadline.map_or("no timer", |(_, timer)| timer))
         });
-        let deferral = self.deferral.map(|deferral| (deferral.until(), "deferral"));
+        let deferral = self.deferral.map(|deferral| (deferral.due(), "deferral"));
         of_peers
             .into_iter()
             .chain(deferral)
@@ -543,6 +543,7 @@ impl Speaker {
             return;
         };
         let held = self.shared.sources[slot.index()].stale;
+        let of_range = peer.range.is_some();
         peer.came_up(now, &info, negotiated, held.map(|stale| stale.is_some()));
         peer.import = rules::Import::of(peer, self.config.asn);
         let config = peer.session.config();
@@ -558,6 +559,9 @@ impl Speaker {
         self.shared.sources[slot.index()] = source;
         self.join_group(slot, key, None);
         self.is_back(now, slot, negotiated.restart);
+        if of_range {
+            self.somebody_came(now);
+        }
         self.start_bfd(slot);
     }
 
@@ -719,6 +723,9 @@ impl Speaker {
         if present.len() >= range.limit as usize {
             // Who is held back has no claim to a place that somebody else wants.
             present.retain(|peer| peer.session.is_alone());
+            // Last of all one whose routes are held: it is expected back.
+            let held = |peer: &Peer| peer.stale.iter().any(peer::Stale::is_held);
+            present.sort_by_key(|peer| held(peer));
             let gives_way = present.first().map(|peer| peer.name.clone());
             let Some(slot) = gives_way.and_then(|name| self.slot_named(&name)) else {
                 return Err(RangeIsFull);

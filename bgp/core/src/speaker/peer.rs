@@ -35,9 +35,10 @@ impl Stale {
         self.until.is_some() || self.long_until.is_some()
     }
 
-    /// Whether what is held is the last choice by now.
+    /// Whether what is held has become the last choice. What was lost since then counts as that too when
+    /// policy judges it anew.
     pub(super) fn is_long_lived(&self) -> bool {
-        self.until.is_none() && self.long_until.is_some()
+        self.long_until.is_some()
     }
 
     /// One of them was told anew, or is gone.
@@ -77,6 +78,8 @@ pub(super) struct Peer {
     /// Why it does not.
     pub(super) bfd_trouble: Option<String>,
     pub(super) local_address: Option<IpAddr>,
+    /// The interface of the last session, where the peer was on its link.
+    pub(super) link: Option<Arc<str>>,
     /// What its import rules say, if it has any; from the first session on.
     pub(super) import: Option<Import>,
     session_type: Option<SessionType>,
@@ -110,6 +113,7 @@ impl Peer {
             bfd: None,
             bfd_trouble: None,
             local_address: None,
+            link: None,
             import: None,
             session_type: None,
         }
@@ -135,6 +139,7 @@ impl Peer {
             };
         }
         self.last_route = now;
+        self.link = info.link.clone();
         self.local_address = Some(info.local.ip().to_canonical());
         self.session_type = Some(negotiated.session_type);
     }

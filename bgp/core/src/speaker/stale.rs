@@ -145,9 +145,15 @@ impl Speaker {
         let by_refresh = self
             .peer_mut(slot)
             .is_some_and(|peer| std::mem::take(&mut peer.stale[index].by_refresh));
-        // What is to be told anew since a refresh began is no older than the rest.
+        // What is to be told anew since a refresh began is no older than the rest. What had its Restart
+        // Time already begins its long-lived one: else it might be held for ever.
         if !by_refresh && long.is_zero() {
             self.drop_stale(slot, family);
+        } else if !by_refresh && self.shared.sources[slot.index()].stale[index].is_some() {
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.stale[index].long = long;
+            }
+            self.hold_for_long(now, slot, family);
         }
         self.make_stale(slot, family);
         if let Some(peer) = self.peer_mut(slot) {
@@ -187,16 +193,14 @@ impl Speaker {
             peer,
             slot,
             marked: BTreeMap::new(),
-            changed: Vec::new(),
+            changed: (config.multipath > 1).then(Vec::new),
         };
         match family {
             Family::Ipv4Unicast => marking.all(&mut tables.v4),
             Family::Ipv6Unicast => marking.all(&mut tables.v6),
         }
-        if config.multipath > 1 {
-            for dest in marking.changed {
-                mark(feeds, index, dest);
-            }
+        for dest in marking.changed.into_iter().flatten() {
+            mark(feeds, index, dest);
         }
         self.arm(slot);
     }
@@ -220,7 +224,15 @@ impl Speaker {
             if self.shared.sources[slot.index()].stale[index].is_none() {
                 continue;
             }
-            if restart.is_some_and(|restart| restart.forwarding[index]) {
+            // Each phase goes by its own capability.
+            let long_lived = self
+                .peer(slot)
+                .is_some_and(|peer| peer.stale[index].is_long_lived());
+            let kept = restart.is_some_and(|restart| match long_lived {
+                true => restart.long_forwarding[index],
+                false => restart.forwarding[index],
+            });
+            if kept {
                 if let Some(peer) = self.peer_mut(slot) {
                     peer.stale[index].long = Duration::ZERO;
                 }
@@ -275,7 +287,8 @@ struct Marking<'a> {
     slot: Slot,
     /// Sets with the mark, by those without.
     marked: BTreeMap<AttrId, AttrId>,
-    changed: Vec<u32>,
+    /// Destinations, where feeds hear of more than the best paths.
+    changed: Option<Vec<u32>>,
 }
 
 impl Marking<'_> {
@@ -306,7 +319,9 @@ impl Marking<'_> {
                 let attr = self.mark(path.attr);
                 self.shared.judge(table, id, attr);
             }
-            self.changed.push(path.dest);
+            if let Some(changed) = &mut self.changed {
+                changed.push(path.dest);
+            }
         }
     }
 

@@ -62,6 +62,7 @@ impl Speaker {
             ipv6_routes: self.tables.v6.best_len(),
             paths: self.tables.v4.paths_len() + self.tables.v6.paths_len(),
             attribute_sets: count(self.shared.attrs.len()),
+            deferring: None,
         }
     }
 

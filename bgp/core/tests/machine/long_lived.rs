@@ -136,6 +136,85 @@ fn restarts_one_after_the_other_cost_nothing_and_do_not_prolong_the_stale_time()
 }
 
 #[test]
+fn a_neighbour_that_comes_and_goes_has_what_it_does_not_tell_again_held_no_longer_than_that() {
+    // "limited by the sum of the Restart Time ... and the LLST" (4.2): the second loss begins the
+    // Long-lived Stale Time of what was stale already.
+    let mut script = Script::new(neighbour(120, 60), |_| ());
+    script.announce(1);
+    script.announce(2);
+    script.end_of_rib();
+    script.hang_up();
+    script.wait(10 * SECOND);
+    script.come(neighbour(120, 60));
+    script.announce(2);
+    script.wait(SECOND);
+    script.hang_up();
+    assert_eq!(
+        used(&script),
+        [
+            ("10.1.0.0/16".to_owned(), true),
+            ("10.2.0.0/16".to_owned(), false)
+        ]
+    );
+    script.wait(59 * SECOND);
+    script.come(neighbour(120, 60));
+    script.announce(2);
+    script.wait(SECOND);
+    assert_eq!(used(&script), [("10.2.0.0/16".to_owned(), false)]);
+}
+
+#[test]
+fn what_is_held_over_a_link_goes_with_the_link() {
+    let mut script = Script::new(neighbour(10, 60), |_| ());
+    script.announce(1);
+    script.end_of_rib();
+    script.hang_up();
+    let now = script.now;
+    script.speaker.link_down(now, "eth1");
+    assert_eq!(used(&script).len(), 1, "it is on another one");
+    script.speaker.link_down(now, "eth0");
+    script.settle();
+    assert_eq!(used(&script), []);
+}
+
+#[test]
+fn each_phase_goes_by_the_forwarding_bit_of_its_own_capability() {
+    let with = |restart, long| {
+        offer(|capabilities| {
+            capabilities.graceful_restart = Some(GracefulRestart {
+                restarting: true,
+                notification: false,
+                time: 10,
+                families: vec![(1, 1, restart)],
+            });
+            capabilities.long_lived = Some(vec![(1, 1, long, 60)]);
+        })
+    };
+    for (wait, restart, long, kept) in [
+        (5, true, false, true),
+        (5, false, true, false),
+        (20, true, false, false),
+        (20, false, true, true),
+    ] {
+        let mut script = Script::new(neighbour(10, 60), |_| ());
+        script.announce(1);
+        script.end_of_rib();
+        script.hang_up();
+        script.wait(wait * SECOND);
+        script.come(with(restart, long));
+        let left = used(&script);
+        assert_eq!(left.len(), usize::from(kept), "{wait} s, {restart}, {long}");
+        // And the mark stays, whatever policy judges anew meanwhile.
+        let mut changed = script.speaker.config().clone();
+        changed.peers[0].allow_own_as = 3;
+        let now = script.now;
+        script.speaker.reconfigure(now, changed);
+        script.settle();
+        assert_eq!(used(&script), left);
+    }
+}
+
+#[test]
 fn a_neighbour_that_comes_back_without_it_has_lost_what_was_held() {
     for capabilities in [offer(|_| ()), crate::script::restarts(10, false, false)] {
         let mut script = Script::new(neighbour(0, 60), |_| ());

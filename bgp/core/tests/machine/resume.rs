@@ -177,6 +177,51 @@ fn a_neighbour_without_end_of_rib_is_waited_for_until_it_is_quiet() {
 }
 
 #[test]
+fn neighbours_of_a_range_are_waited_for_until_nobody_comes_any_more() {
+    let config = asks(|config| {
+        config.restarted = true;
+        config.selection_deferral = 25 * SECOND;
+        let mut template = config.peers.pop().unwrap();
+        template.name = "192.0.2.0/24".to_owned();
+        config.ranges.push(wayleave_bgp_core::config::ListenRange {
+            prefix: "192.0.2.0/24".parse().unwrap(),
+            limit: 9,
+            template,
+        });
+    });
+    let mut script = Script::with(config, knows(false, true));
+    script.end_of_rib();
+    script.wait(9 * SECOND);
+    let view = script.speaker.deferral(script.now).unwrap();
+    assert_eq!(
+        (view.seconds, view.waits_for),
+        (16, vec!["192.0.2.0/24".to_owned()])
+    );
+    assert!(restart_in(&script.heard()).restarting);
+    script.wait(SECOND);
+    assert!(!script.speaker.is_deferring());
+    assert_eq!(script.speaker.deferral(script.now), None);
+}
+
+#[test]
+fn a_session_that_has_only_begun_is_closed_without_a_word() {
+    // Its neighbour may hold our routes since the time before, and any NOTIFICATION ends that.
+    let mut speaker = Speaker::new(wayleave_bgp_core::Time(0), asks(|_| ()));
+    let now = wayleave_bgp_core::Time(0);
+    let conn = speaker.accepted(now, crate::net::call(1, 0)).unwrap();
+    let mut slices = Vec::new();
+    speaker.output(conn, 9, &mut slices);
+    let open = slices.iter().map(|slice| slice.len()).sum();
+    drop(slices);
+    speaker.written(now, conn, open);
+    speaker.depart(now);
+    assert!(speaker.is_closing(conn));
+    let mut slices = Vec::new();
+    speaker.output(conn, 9, &mut slices);
+    assert!(slices.iter().all(|slice| slice.is_empty()));
+}
+
+#[test]
 fn how_a_session_is_closed_for_a_restart_depends_on_what_the_neighbour_knows() {
     let notification = |capabilities: Capabilities, config: SpeakerConfig| {
         let mut script = Script::with(config, capabilities);
