@@ -402,8 +402,9 @@ impl Group {
     }
 
     /// Forgets what all have read. When the log is too long all the same, those furthest behind
-    /// walk.
-    pub(crate) fn trim(&mut self, bounds: [u32; 2], limit: usize) {
+    /// walk; whether there are any, which can go on at once.
+    pub(crate) fn trim(&mut self, bounds: [u32; 2], limit: usize) -> bool {
+        let mut walks = false;
         let Self { members, log, .. } = self;
         for member in members {
             // Who has nothing to read does not hold the log back.
@@ -425,10 +426,12 @@ impl Group {
             match least {
                 Some((_, slot)) if self.log.bytes_held() > limit => {
                     self.drop_behind(slot, bounds);
+                    walks = true;
                 }
                 _ => break,
             }
         }
+        walks
     }
 
     /// Makes a follower a walker that owes what it has not read.

@@ -13,11 +13,14 @@ use crate::{
 pub(super) struct Sweep {
     position: [u32; 2],
     remaining: [u32; 2],
+    /// Paths there were when it last began: what came later is of nobody who had gone by then.
+    bound: [u32; 2],
 }
 
 impl Sweep {
     pub(super) fn start(&mut self, tables: &Families) {
-        self.remaining = [tables.v4.path_bound(), tables.v6.path_bound()];
+        self.bound = [tables.v4.path_bound(), tables.v6.path_bound()];
+        self.remaining = self.bound;
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -32,7 +35,7 @@ impl Sweep {
         multipath: bool,
     ) {
         let index = P::FAMILY.index();
-        let bound = table.path_bound();
+        let bound = self.bound[index];
         let count = self.remaining[index].min(shared.limits.turn);
         self.remaining[index] -= count;
         for _ in 0..count {
@@ -91,7 +94,7 @@ impl Speaker {
             if tells {
                 more |= group.walk(shared, tables);
             }
-            group.trim(bounds, shared.limits.log);
+            more |= group.trim(bounds, shared.limits.log);
         }
         release(shared, &mut tables.v4, groups, feeds);
         release(shared, &mut tables.v6, groups, feeds);
