@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod check;
+mod found;
 mod graph;
 mod history;
 mod network;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayleave_bgp_core::view::RibKind;
+use wayleave_bgp_core::view::{RibKind, RouteView};
 
 use crate::{history::History, network::name, topology::Promise};
 
@@ -89,8 +89,14 @@ impl History {
             if node.speaker.is_deferring() {
                 why.push(format!("{n} keeps its routes back"));
             }
+            // Of a neighbour that is back nothing may be stale once nobody has anything to say: that
+            // is for the check to find, not for the timer that ends it after all.
+            let is_back = |route: &RouteView| {
+                let peer = route.peer.as_deref();
+                peer.is_some_and(|peer| node.speaker.is_established(peer))
+            };
             let held = self.net.routes(n, RibKind::In, None);
-            if held.iter().any(|route| route.stale) {
+            if held.iter().any(|route| route.stale && !is_back(route)) {
                 why.push(format!("{n} holds stale routes"));
             }
         }
