@@ -1,0 +1,213 @@
+//! What a speaker has to make of what it received: import, decision and export, written from RFC 4271
+//! (9.1, 9.2), RFC 4456 and what `docs` say of policy. Nothing here asks the crate for a judgement.
+
+use std::{cmp::Reverse, net::IpAddr};
+
+use wayleave_bgp_core::{
+    Asn, Community, Prefix, RouterId,
+    config::{PeerConfig, SpeakerConfig},
+    policy::Source,
+};
+
+use crate::{
+    network::{address, address6},
+    plain::{Hop, Plain},
+    policy::{Passage, Plan},
+};
+
+/// One session, seen from one of its ends.
+pub(crate) struct Session<'a> {
+    /// This end, and its configuration.
+    pub(crate) n: usize,
+    pub(crate) here: &'a SpeakerConfig,
+    /// The other end, its configuration, and what is configured here for it.
+    pub(crate) m: usize,
+    pub(crate) there: &'a SpeakerConfig,
+    pub(crate) peer: &'a PeerConfig,
+}
+
+/// A route that takes part in the decision.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// The neighbour it came from; none: this speaker's own.
+    pub(crate) from: Option<usize>,
+    pub(crate) external: bool,
+    /// The neighbour's BGP identifier.
+    pub(crate) identifier: RouterId,
+    /// Its routes are reflected to everybody.
+    pub(crate) client: bool,
+    pub(crate) route: Plain,
+}
+
+impl Session<'_> {
+    pub(crate) fn is_external(&self) -> bool {
+        self.here.asn != self.there.asn
+    }
+
+    fn cluster(&self) -> RouterId {
+        self.here.cluster_id.unwrap_or(self.here.router_id)
+    }
+
+    /// Our own address for routes to a prefix.
+    fn own_address(&self, prefix: Prefix) -> IpAddr {
+        match prefix {
+            Prefix::V4(_) => address(self.n).into(),
+            Prefix::V6(_) => address6(self.n).into(),
+        }
+    }
+
+    /// What counts of a route that came in; none: nothing.
+    pub(crate) fn import(&self, plan: &Plan, prefix: Prefix, mut route: Plain) -> Option<Plain> {
+        let marks = &self.here.own_marks;
+        if !marks.is_empty() && marks.iter().all(|mark| route.large.contains(mark)) {
+            return None;
+        }
+        // RFC 4271, 6.3 and 9.1.2.
+        if self.is_external() && route.path.first() != Some(&self.there.asn) {
+            return None;
+        }
+        let own = route.path.iter().filter(|&&asn| asn == self.here.asn);
+        if own.count() > usize::from(self.peer.allow_own_as) {
+            return None;
+        }
+        // RFC 4456, 8.
+        if !self.is_external() {
+            let came_back = route.originator == Some(self.here.router_id);
+            if came_back || route.clusters.contains(&self.cluster()) {
+                return None;
+            }
+        }
+        // RFC 4271, 5.1.3: "A BGP speaker MUST NOT install a route with itself as the next hop."
+        if route.hop == Hop::Received(address(self.n).into()) {
+            return None;
+        }
+        // RFC 8326, 4.2.
+        if self.is_external() && route.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
+            route.local_pref = Some(0);
+        }
+        let passage = Passage {
+            asn: self.here.asn.0,
+            peer: self.m,
+            prefix,
+            source: match self.is_external() {
+                true => Source::External,
+                false => Source::Internal,
+            },
+        };
+        let mut route = plan.judge(&passage, route)?;
+        route.hop = match route.hop {
+            // What a policy calls our own is our end of the session, an IPv4 address.
+            Hop::Own => Hop::Received(address(self.n).into()),
+            // For export it is as if the neighbour had said so.
+            Hop::Received(addr) | Hop::Set(addr) => Hop::Received(addr),
+        };
+        Some(route)
+    }
+
+    /// What the neighbour is told of the best route; none: nothing.
+    pub(crate) fn export(&self, plan: &Plan, prefix: Prefix, best: &Candidate) -> Option<Plain> {
+        let Candidate {
+            from,
+            external: from_external,
+            ..
+        } = *best;
+        let mut route = best.route.clone();
+        // It knows.
+        if from == Some(self.m) {
+            return None;
+        }
+        // RFC 1997.
+        let carries = |community: Community| route.communities.contains(&community);
+        if carries(Community::NO_ADVERTISE) {
+            return None;
+        }
+        let stays = carries(Community::NO_EXPORT) || carries(Community::NO_EXPORT_SUBCONFED);
+        if self.is_external() && stays {
+            return None;
+        }
+        // RFC 4456, 6: what is not from a client is for clients.
+        let internal = from.is_some() && !from_external;
+        let reflected = internal && !self.is_external();
+        if reflected && !best.client && !self.peer.reflector_client {
+            return None;
+        }
+        // RFC 4271, 5.1.4.
+        if self.is_external() && from.is_some() {
+            route.med = None;
+        }
+        let passage = Passage {
+            asn: self.here.asn.0,
+            peer: self.m,
+            prefix,
+            source: match (from, from_external) {
+                (None, _) => Source::Own,
+                (Some(_), true) => Source::External,
+                (Some(_), false) => Source::Internal,
+            },
+        };
+        let mut route = plan.judge(&passage, route)?;
+        // RFC 4271, 5.1.3.
+        let own = self.own_address(prefix);
+        let kept = match route.hop {
+            Hop::Own => own,
+            Hop::Received(_) if self.is_external() || self.peer.next_hop_self => own,
+            Hop::Received(addr) | Hop::Set(addr) => addr,
+        };
+        // An address of the other family cannot be told.
+        if kept.is_ipv4() != matches!(prefix, Prefix::V4(_)) {
+            return None;
+        }
+        route.hop = Hop::Received(kept);
+        if self.is_external() {
+            // RFC 4271, 5.1.2 and 5.1.5; RFC 4456, 8.
+            route.path.insert(0, self.here.asn);
+            route.local_pref = None;
+            route.originator = None;
+            route.clusters.clear();
+        } else {
+            route.local_pref = Some(route.local_pref.unwrap_or(100));
+        }
+        if reflected {
+            route.originator.get_or_insert(best.identifier);
+            route.clusters.insert(0, self.cluster());
+        }
+        Some(route)
+    }
+}
+
+/// The best of some routes to one prefix (RFC 4271, 9.1.2.2; RFC 4456, 9). Each step strikes out what
+/// is worse than something that is left.
+pub(crate) fn decide(candidates: &[Candidate]) -> Option<&Candidate> {
+    let mut left: Vec<&Candidate> = candidates.iter().collect();
+    keep_least(&mut left, |one| one.from.is_some());
+    keep_least(&mut left, |one| {
+        Reverse(one.route.local_pref.unwrap_or(100))
+    });
+    keep_least(&mut left, |one| one.route.path.len());
+    keep_least(&mut left, |one| one.route.origin);
+    // c: "MULTI_EXIT_DISC is only comparable between routes learned from the same neighboring AS", and
+    // one that is absent is the lowest.
+    let of = |one: &Candidate| -> (Option<Asn>, u32) {
+        (one.route.path.first().copied(), one.route.med.unwrap_or(0))
+    };
+    let all: Vec<_> = left.iter().map(|one| of(one)).collect();
+    left.retain(|one| {
+        let (neighbour, med) = of(one);
+        !all.iter()
+            .any(|&(other, lower)| other == neighbour && lower < med)
+    });
+    keep_least(&mut left, |one| !one.external);
+    keep_least(&mut left, |one| {
+        one.route.originator.unwrap_or(one.identifier)
+    });
+    keep_least(&mut left, |one| one.route.clusters.len());
+    keep_least(&mut left, |one| one.from.map(address));
+    assert!(left.len() < 2, "two routes of one neighbour");
+    left.first().copied()
+}
+
+fn keep_least<K: Ord>(left: &mut Vec<&Candidate>, of: impl Fn(&Candidate) -> K) {
+    if let Some(least) = left.iter().map(|one| of(one)).min() {
+        left.retain(|one| of(one) == least);
+    }
+}
