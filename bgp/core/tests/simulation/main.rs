@@ -27,8 +27,14 @@ use random::Random;
 use rest::End;
 use topology::{Promise, Topology};
 
-/// Seeds of few speakers when nobody says how many.
-const SEEDS: u64 = 4_000;
+/// Seeds of few speakers when nobody says how many: seconds for those who wait, and enough in CI.
+fn seeds_wanted() -> u64 {
+    let asked = seeds::count();
+    asked.unwrap_or(match std::env::var_os("CI") {
+        Some(_) => 10_000,
+        None => 1_000,
+    })
+}
 
 /// A run, as its test counts it.
 struct Run {
@@ -74,7 +80,7 @@ fn run(seed: u64, topology: Topology, random: Random, rounds: usize, trace: bool
 #[test]
 fn whatever_happened_to_few_speakers_at_rest_they_hold_what_the_reference_says() {
     let name = "few_speakers";
-    let runs = seeds::each(name, seeds::count().unwrap_or(SEEDS), small);
+    let runs = seeds::each(name, seeds_wanted(), small);
     let of = |promise: Promise| runs.iter().filter(move |run| run.promise == promise);
     let restless = of(Promise::Nothing).filter(|run| run.end == End::Restless);
     // That nothing may be compared must stay the exception.

@@ -94,10 +94,11 @@ impl Session<'_> {
                 false => Source::Internal,
             },
         };
+        let came = route.hop;
         let mut route = plan.judge(&passage, route)?;
         route.hop = match route.hop {
-            // What a policy calls our own is our end of the session, an IPv4 address.
-            Hop::Own => Hop::Received(address(self.n).into()),
+            // Ours is not put into what came in: the configuration refuses to.
+            Hop::Own => came,
             // For export it is as if the neighbour had said so.
             Hop::Received(addr) | Hop::Set(addr) => Hop::Received(addr),
         };
