@@ -115,57 +115,71 @@ fn packets_to_and_from_a_host_do_not_miss_its_agent_from_host_to_host() {
 /// Killed and started, and stopped and started: the neighbours hold the host's routes meanwhile (RFC
 /// 4724), and let go of those that it has no more when it is back.
 fn missed_by_nobody(lab: &Lab, between: Between) -> Result<(), Why> {
-    let fabric = Fabric::start(lab, between, 2, "")?;
+    uninterrupted(lab, between, Numbers::SHORT, |[near, far], both| {
+        let sees = |prefix: &str| -> Result<Option<bool>, Why> {
+            let page = far.agent.cli(["routes", "--rib", "in", prefix])?;
+            let routes = page["routes"].as_array().map(Vec::as_slice);
+            let route = routes.unwrap_or_default().first();
+            Ok(route.map(|route| route["stale"] == true))
+        };
+        for orderly in [false, true] {
+            if orderly {
+                near.agent.stop()?;
+            } else {
+                near.agent.kill()?;
+            }
+            if let Between::Switch = between {
+                lab.until(CONVERGED, "its neighbour to hold its routes", || {
+                    let held = sees("10.1.1.0/24")?;
+                    ensure!(held == Some(true), "stale: {held:?}");
+                    Ok(())
+                })?;
+            }
+            // Without this address: it is to go, but not before the agent is back.
+            let file = near.agent.config_file();
+            let text = fs::read_to_string(file)?;
+            fs::write(file, text.replace("\"10.1.101.1/32\", ", ""))?;
+            ensure!(sees("10.1.101.1/32")?.is_some() != orderly, "held or not");
+            near.agent.start_again()?;
+            lab.until(CONVERGED, "what it has no more to go", || {
+                ensure!(sees("10.1.101.1/32")?.is_none(), "it is there");
+                ensure!(sees("10.1.1.0/24")? == Some(false), "the block is stale");
+                Fabric::all_connected(both)
+            })?;
+        }
+        Ok(())
+    })
+}
+
+/// Streams in both directions and families between containers of two hosts lose nothing, whatever is
+/// done to the first one's agent.
+fn uninterrupted(
+    lab: &Lab,
+    between: Between,
+    numbers: Numbers,
+    disturb: impl FnOnce([&Node; 2], &[Container]) -> Result<(), Why>,
+) -> Result<(), Why> {
+    let fabric = Fabric::numbered(lab, between, 2, "", numbers)?;
     let [near, far] = [&fabric.nodes[0], &fabric.nodes[1]];
+    // Only what the agent has installed leads away: a default route would hide its loss.
     for family in ["-4", "-6"] {
         near.host.ip(&format!("{family} route flush default"))?;
     }
     lab.snapshot()?;
-    let (a, c) = (near.attach(lab, "a")?, far.attach(lab, "c")?);
-    let both = [a.clone(), c.clone()];
+    let both = [near.attach(lab, "a")?, far.attach(lab, "c")?];
     lab.until(CONVERGED, "both to reach each other", || {
         Fabric::all_connected(&both)
     })?;
-    let sees = |prefix: &str| -> Result<Option<bool>, Why> {
-        let page = far.agent.cli(["routes", "--rib", "in", prefix])?;
-        let routes = page["routes"].as_array().map(Vec::as_slice);
-        let route = routes.unwrap_or_default().first();
-        Ok(route.map(|route| route["stale"] == true))
-    };
-    let start = |from: &Container, to: &Container| -> Result<Vec<Stream>, Why> {
-        let to = (to.addresses()?.into_iter(), to.inside());
-        let streams =
-            to.0.map(|address| Stream::start(from.inside(), to.1, address));
-        Ok(streams.collect::<Result<_, _>>()?)
-    };
-    let streams = [start(&a, &c)?, start(&c, &a)?];
-    for orderly in [false, true] {
-        if orderly {
-            near.agent.stop()?;
-        } else {
-            near.agent.kill()?;
+    let [a, c] = &both;
+    let mut streams = Vec::new();
+    for (from, to) in [(a, c), (c, a)] {
+        for address in to.addresses()? {
+            streams.push(Stream::start(from.inside(), to.inside(), address)?);
         }
-        if let Between::Switch = between {
-            lab.until(CONVERGED, "its neighbour to hold its routes", || {
-                let held = sees("10.1.1.0/24")?;
-                ensure!(held == Some(true), "stale: {held:?}");
-                Ok(())
-            })?;
-        }
-        // Without this address: it is to go, but not before the agent is back.
-        let file = near.agent.config_file();
-        let text = fs::read_to_string(file)?;
-        fs::write(file, text.replace("\"10.1.101.1/32\", ", ""))?;
-        ensure!(sees("10.1.101.1/32")?.is_some() != orderly, "held or not");
-        near.agent.start_again()?;
-        lab.until(CONVERGED, "what it has no more to go", || {
-            ensure!(sees("10.1.101.1/32")?.is_none(), "it is there");
-            ensure!(sees("10.1.1.0/24")? == Some(false), "the block is stale");
-            Fabric::all_connected(&both)
-        })?;
     }
-    for report in streams.into_iter().flatten().map(Stream::stop) {
-        eprintln!("agent killed, started, stopped and started: {report:?}");
+    disturb([near, far], &both)?;
+    for report in streams.into_iter().map(Stream::stop) {
+        eprintln!("while its agent was disturbed: {report:?}");
         ensure!(report.sent > 100, "nothing was sent: {report:?}");
         ensure!(report.lost == 0 && report.refused == 0, "{report:?}");
     }
@@ -197,49 +211,25 @@ fn an_agent_that_is_killed_again_and_again_costs_no_packet_from_host_to_host() {
 /// Each time as soon as its sessions are up, before its neighbours have heard everything: "a route
 /// previously marked as stale MUST be deleted" then (RFC 4724, 4.2), but for RFC 9494.
 fn killed_again_and_again(lab: &Lab, between: Between, numbers: Numbers) -> Result<(), Why> {
-    let fabric = Fabric::numbered(lab, between, 2, "", numbers)?;
-    let [near, far] = [&fabric.nodes[0], &fabric.nodes[1]];
-    for family in ["-4", "-6"] {
-        near.host.ip(&format!("{family} route flush default"))?;
-    }
-    lab.snapshot()?;
-    let both = [near.attach(lab, "a")?, far.attach(lab, "c")?];
-    lab.until(CONVERGED, "both to reach each other", || {
-        Fabric::all_connected(&both)
-    })?;
-    let [a, c] = &both;
-    let mut streams = Vec::new();
-    for (from, to) in [(a, c), (c, a)] {
-        for address in to.addresses()? {
-            streams.push(Stream::start(from.inside(), to.inside(), address)?);
+    uninterrupted(lab, between, numbers, |[near, _], both| {
+        for _ in 0..5 {
+            near.agent.kill()?;
+            near.agent.start_again()?;
+            lab.until(CONVERGED, "a session to come up", || {
+                let up = peers(&near.agent)?.into_iter();
+                let up = up.filter(|peer| peer["state"] == "Established").count();
+                ensure!(up > 0, "none is");
+                Ok(())
+            })?;
         }
-    }
-    for _ in 0..5 {
-        near.agent.kill()?;
-        near.agent.start_again()?;
-        lab.until(CONVERGED, "a session to come up", || {
-            let up = peers(&near.agent)?.into_iter();
-            let up = up.filter(|peer| peer["state"] == "Established").count();
-            ensure!(up > 0, "none is");
-            Ok(())
+        lab.until(CONVERGED, "all to be as it was", || {
+            for peer in peers(&near.agent)? {
+                ensure!(peer["state"] == "Established", "{} is down", peer["name"]);
+            }
+            Fabric::all_connected(both)
         })?;
-    }
-    lab.until(CONVERGED, "all to be as it was", || {
-        for peer in peers(&near.agent)? {
-            ensure!(peer["state"] == "Established", "{} is down", peer["name"]);
-        }
-        Fabric::all_connected(&both)
-    })?;
-    for report in streams.into_iter().map(Stream::stop) {
-        eprintln!("agent killed five times, each time as soon as it was up: {report:?}");
-        ensure!(report.sent > 100, "nothing was sent: {report:?}");
-        ensure!(report.lost == 0 && report.refused == 0, "{report:?}");
-    }
-    if !matches!(between, Between::Switch) {
-        near.uplink_up()?;
-    }
-    lab.snapshot()?;
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
