@@ -40,23 +40,13 @@ impl Exabgp {
     /// Why it cannot run here, or nothing. A test that needs it skips itself by this.
     #[must_use]
     pub fn missing() -> Option<String> {
-        let gone = ["exabgp", "exabgpcli"]
-            .into_iter()
-            .find(|program| need::find(program).is_none())?;
-        Some(format!("{gone} is missing: install the package exabgp"))
+        need::lacks(&["exabgp", "exabgpcli"], "exabgp")
     }
 
     /// Starts ExaBGP on a host, with a configuration to which the process [`Exabgp::HEARS`] is
     /// added.
     pub fn start(lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
-        let program = need::find("exabgp").ok_or_else(|| LabError::Missing {
-            program: "exabgp".to_owned(),
-            fix: "install the package exabgp".to_owned(),
-        })?;
-        // The state of the kernel before the first daemon is what the oracle compares with.
-        if lab.snapshots().is_empty() {
-            lab.snapshot()?;
-        }
+        let program = need::daemon(lab, "exabgp", "exabgp")?;
         let name = host.name();
         let [heard, hears, file] =
             ["heard", "hear", "conf"].map(|kind| format!("{}/{name}.exabgp.{kind}", world::ROOT));

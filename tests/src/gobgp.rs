@@ -28,23 +28,13 @@ impl Gobgp {
     /// Why it cannot run here, or nothing. A test that needs it skips itself by this.
     #[must_use]
     pub fn missing() -> Option<String> {
-        let gone = ["gobgpd", "gobgp"]
-            .into_iter()
-            .find(|program| need::find(program).is_none())?;
-        Some(format!("{gone} is missing: install the package gobgpd"))
+        need::lacks(&["gobgpd", "gobgp"], "gobgpd")
     }
 
     /// Starts gobgpd on a host, with a configuration in TOML. It begins with no routes of its own:
     /// those are added by its command line only.
     pub fn start(lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
-        let program = need::find("gobgpd").ok_or_else(|| LabError::Missing {
-            program: "gobgpd".to_owned(),
-            fix: "install the package gobgpd".to_owned(),
-        })?;
-        // The state of the kernel before the first daemon is what the oracle compares with.
-        if lab.snapshots().is_empty() {
-            lab.snapshot()?;
-        }
+        let program = need::daemon(lab, "gobgpd", "gobgpd")?;
         let name = host.name();
         let file = format!("{}/{name}.gobgpd.toml", world::ROOT);
         world::write_file(&file, config)?;

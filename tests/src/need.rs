@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Uid;
 
 use crate::error::LabError;
+use crate::lab::Lab;
 
 /// A prerequisite beyond root, `unshare`, `setpriv` and `ip`, which every lab needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +157,24 @@ fn unbuilt(programs: &[Built]) -> Option<String> {
 fn absent(programs: &[&str], fix: &str) -> Option<String> {
     let gone = programs.iter().find(|program| find(program).is_none())?;
     Some(format!("{gone} is missing: {fix}"))
+}
+
+/// What is missing of some programs of a package, as a test that skips itself says it.
+pub(crate) fn lacks(programs: &[&str], package: &str) -> Option<String> {
+    absent(programs, &format!("install the package {package}"))
+}
+
+/// Where a daemon of a package lies, which is about to be started in a lab.
+pub(crate) fn daemon(lab: &Lab, program: &str, package: &str) -> Result<PathBuf, LabError> {
+    let found = find(program).ok_or_else(|| LabError::Missing {
+        program: program.to_owned(),
+        fix: format!("install the package {package}"),
+    })?;
+    // The state of the kernel before the first daemon is what the oracle compares with.
+    if lab.snapshots().is_empty() {
+        lab.snapshot()?;
+    }
+    Ok(found)
 }
 
 /// Where a program lies, by path or by search. Adds the administrator's directories, which an

@@ -33,22 +33,12 @@ impl Openbgpd {
     #[must_use]
     pub fn missing() -> Option<String> {
         // FRR's daemon has the same name, but lies elsewhere; their command lines differ.
-        let gone = ["bgpd", "bgpctl"]
-            .into_iter()
-            .find(|program| need::find(program).is_none())?;
-        Some(format!("{gone} is missing: install the package openbgpd"))
+        need::lacks(&["bgpd", "bgpctl"], "openbgpd")
     }
 
     /// Starts bgpd on a host, with a configuration that need not name the control socket.
     pub fn start(lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
-        let program = need::find("bgpd").ok_or_else(|| LabError::Missing {
-            program: "bgpd".to_owned(),
-            fix: "install the package openbgpd".to_owned(),
-        })?;
-        // The state of the kernel before the first daemon is what the oracle compares with.
-        if lab.snapshots().is_empty() {
-            lab.snapshot()?;
-        }
+        let program = need::daemon(lab, "bgpd", "openbgpd")?;
         let name = host.name();
         let (socket, file) = (
             format!("{}/{name}.bgpd.sock", world::ROOT),
