@@ -119,7 +119,7 @@ pub enum Policy {
 pub struct PeerConfig {
     /// Unique name, for people.
     pub name: String,
-    /// The neighbour's address.
+    /// The neighbour's address. `::` beside an interface: whoever is found on its link (unnumbered).
     pub address: IpAddr,
     /// The interface a link-local address belongs to.
     pub interface: Option<String>,
@@ -149,6 +149,14 @@ pub struct PeerConfig {
     pub reflector_client: bool,
     /// Replace the next hop of what we pass on by our own address, on iBGP too.
     pub next_hop_self: bool,
+    /// IPv4 prefixes may have IPv6 next hops on this session, if the neighbour agrees (RFC 8950): the
+    /// one address both have may be an IPv6 one. IPv4 addresses are preferred where both have them.
+    pub extended_next_hop: bool,
+    /// The neighbour may tell several paths to a prefix, if it likes (RFC 7911).
+    pub add_path_receive: bool,
+    /// It is told so many paths to a prefix at most, the best ones, if it likes; 0 and 1: the best
+    /// (RFC 7911).
+    pub add_path_send: u8,
     /// An external neighbour's AS must be the first in the paths it sends (RFC 4271, 6.3): without
     /// it a neighbour shortens paths, or passes on what it has not got. A route server does not put
     /// itself into paths (RFC 7947, 2.2.2.1).
@@ -203,6 +211,9 @@ impl PeerConfig {
             delay_open: Duration::ZERO,
             reflector_client: false,
             next_hop_self: false,
+            extended_next_hop: address.is_ipv6(),
+            add_path_receive: false,
+            add_path_send: 0,
             enforce_first_as: true,
             allow_own_as: 0,
             import: Policy::All,
@@ -218,6 +229,11 @@ impl PeerConfig {
             graceful_restart: true,
             bfd: None,
         }
+    }
+
+    /// Whether the neighbour's address is found on the link of its interface.
+    pub fn is_unnumbered(&self) -> bool {
+        self.address.is_unspecified() && self.interface.is_some()
     }
 }
 
