@@ -33,6 +33,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// Ranges from which neighbours may connect, by prefix.
     pub ranges: Vec<Range>,
+    /// The names of the groups that peers and ranges may belong to.
+    pub groups: Vec<super::Setting<String>>,
     /// Address space of the fabric, by name.
     pub pools: Vec<Pool>,
     /// Blocks this host owns by configuration, by prefix.
@@ -157,6 +159,8 @@ settings! {
     /// What a neighbour, or everyone in a range, is to us. Live is what the speaker applies to an
     /// open session of a named peer: policy, and what only its next attempt needs.
     pub struct PeerOptions {
+        /// The group whose values it has where it sets none itself.
+        group: Option<String> => Live,
         /// The AS it must be in.
         asn: RemoteAsSetting => ResetsSession,
         /// A ready-made policy that `import`, `export` and `allow_own_as` start from.

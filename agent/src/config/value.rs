@@ -30,10 +30,7 @@ pub(super) struct Reading<'a> {
 
 impl Reading<'_> {
     pub(super) fn place(&self, value: &Spanned<DeValue<'_>>) -> Place {
-        Place {
-            file: self.file,
-            span: value.span(),
-        }
+        Place::new(self.file, value.span())
     }
 
     pub(super) fn expected<T>(
