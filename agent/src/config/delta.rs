@@ -445,6 +445,8 @@ mod tests {
             ("", "enforce_first_as = false"),
             ("", "allow_own_as = 3"),
             ("", "delay_open = 3"),
+            ("", "add_path_receive = true"),
+            ("", "add_path_send = 2"),
             ("", "max_prefixes = 7"),
             (
                 "max_prefixes = 7",

@@ -184,6 +184,10 @@ settings! {
         reflector_client: bool => Live,
         /// Put our own address as next hop on what is passed on.
         next_hop_self: bool => Live,
+        /// It may tell several paths to a prefix (RFC 7911).
+        add_path_receive: bool => ResetsSession,
+        /// It is told so many paths to a prefix at most, if it likes; 0: the best (RFC 7911).
+        add_path_send: u8 => ResetsSession,
         /// The paths of an external neighbour must begin with its AS (RFC 4271, 6.3).
         enforce_first_as: bool => Live,
         /// How often our own AS may stand in a path.

@@ -93,6 +93,8 @@ shared! {
     delay_open: u16,
     reflector_client: bool,
     next_hop_self: bool,
+    add_path_receive: bool,
+    add_path_send: u8,
     enforce_first_as: bool,
     allow_own_as: u8,
     max_prefixes: u32,
@@ -188,6 +190,8 @@ impl RawOptions<'_> {
             delay_open: check.setting(raw.delay_open.cloned(), 0),
             reflector_client: check.setting(raw.reflector_client.cloned(), false),
             next_hop_self: check.setting(raw.next_hop_self.cloned(), false),
+            add_path_receive: check.setting(raw.add_path_receive.cloned(), false),
+            add_path_send: check.setting(raw.add_path_send.cloned(), 0),
             enforce_first_as: check.setting(raw.enforce_first_as.cloned(), true),
             allow_own_as: match (raw.allow_own_as, role.value) {
                 (Some(found), _) => check.found(found.clone()),
@@ -257,6 +261,16 @@ impl RawOptions<'_> {
             raw.allow_own_as,
             |count| *count <= 10,
             |count| format!("`{table}.allow_own_as`: expected 0 to 10, found {count}"),
+        );
+        check.require(
+            raw.add_path_send,
+            |paths| *paths != 1,
+            |_| {
+                format!(
+                    "`{table}.add_path_send`: expected 0 (only the best path) or 2 to 255, found 1, \
+                     which would be the best path too"
+                )
+            },
         );
         check.require(
             raw.max_prefixes,

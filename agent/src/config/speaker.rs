@@ -136,6 +136,8 @@ fn with_options(
         delay_open: Duration::from_secs(options.delay_open.value.into()),
         reflector_client: options.reflector_client.value,
         next_hop_self: options.next_hop_self.value,
+        add_path_receive: options.add_path_receive.value,
+        add_path_send: options.add_path_send.value,
         enforce_first_as: options.enforce_first_as.value,
         allow_own_as: options.allow_own_as.value,
         import: policy(&options.import.value, pools, policies),
