@@ -163,6 +163,16 @@ settings! {
         group: Option<String> => Live,
         /// The AS it must be in.
         asn: RemoteAsSetting => ResetsSession,
+        /// The AS it takes us to be in, when that is not ours (RFC 7705).
+        local_as: Option<Asn> => ResetsSession,
+        /// What it sends counts as having come through that AS.
+        local_as_prepend: bool => Live,
+        /// It is told of that AS only, and not of ours.
+        local_as_replace: bool => Live,
+        /// Its own AS in the paths it is told is replaced by ours.
+        as_override: bool => Live,
+        /// Private AS numbers are left out of the paths it is told.
+        remove_private_as: bool => Live,
         /// A ready-made policy that `import`, `export` and `allow_own_as` start from.
         role: Option<Role> => Live,
         /// What is accepted from it.
@@ -183,7 +193,7 @@ settings! {
         /// A reflection client of ours (RFC 4456).
         reflector_client: bool => Live,
         /// Put our own address as next hop on what is passed on.
-        next_hop_self: bool => Live,
+        next_hop_self: NextHopSelfSetting => Live,
         /// It may tell several paths to a prefix (RFC 7911).
         add_path_receive: bool => ResetsSession,
         /// It is told so many paths to a prefix at most, if it likes; 0: the best (RFC 7911).
@@ -194,6 +204,10 @@ settings! {
         allow_own_as: u8 => Live,
         /// Most prefixes accepted before the session is closed.
         max_prefixes: Option<u32> => Live,
+        /// Most IPv4 prefixes among these.
+        max_prefixes_ipv4: Option<u32> => Live,
+        /// Most IPv6 prefixes among these.
+        max_prefixes_ipv6: Option<u32> => Live,
         /// At how many per cent of these a warning is given.
         max_prefixes_warning: u8 => Live,
         /// How long one that went past is kept out, in seconds.
@@ -378,6 +392,27 @@ impl Serialize for RemoteAsSetting {
             Self::Exact(asn) => asn.serialize(serializer),
             Self::External => serializer.serialize_str("external"),
             Self::Internal => serializer.serialize_str("internal"),
+        }
+    }
+}
+
+/// What gets our own address as next hop, on internal sessions too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NextHopSelfSetting {
+    /// `false`: nothing but what has no other.
+    Never,
+    /// `"external"`: what was learned from external neighbours, and not what is reflected.
+    External,
+    /// `true`: everything.
+    Always,
+}
+
+impl Serialize for NextHopSelfSetting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Never => serializer.serialize_bool(false),
+            Self::External => serializer.serialize_str("external"),
+            Self::Always => serializer.serialize_bool(true),
         }
     }
 }

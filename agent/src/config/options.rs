@@ -1,12 +1,12 @@
 //! What peers, ranges and groups of them have in common: values, and the policy a role implies.
 
-use wayleave_bgp_core::Family;
+use wayleave_bgp_core::{Asn, Family};
 
 use super::{
     check::{Check, hold_time_expected, hold_time_is_legal},
     diagnostic::Fault,
     group::Groups,
-    model::{Bgp, PeerOptions, PolicySetting, RemoteAsSetting, Role, Secret},
+    model::{Bgp, NextHopSelfSetting, PeerOptions, PolicySetting, RemoteAsSetting, Role, Secret},
     raw::{RawGroup, RawPeer, RawRange},
     setting::Setting,
     source::Place,
@@ -84,6 +84,11 @@ macro_rules! shared {
 
 shared! {
     asn: RemoteAsSetting,
+    local_as: Asn,
+    local_as_prepend: bool,
+    local_as_replace: bool,
+    as_override: bool,
+    remove_private_as: bool,
     role: Role,
     import: PolicySetting,
     export: PolicySetting,
@@ -92,12 +97,14 @@ shared! {
     send_hold_time: u16,
     delay_open: u16,
     reflector_client: bool,
-    next_hop_self: bool,
+    next_hop_self: NextHopSelfSetting,
     add_path_receive: bool,
     add_path_send: u8,
     enforce_first_as: bool,
     allow_own_as: u8,
     max_prefixes: u32,
+    max_prefixes_ipv4: u32,
+    max_prefixes_ipv6: u32,
     max_prefixes_warning: u8,
     max_prefixes_restart: u32,
     ttl: u8,
@@ -143,15 +150,7 @@ impl RawOptions<'_> {
             return None;
         };
         let external = asn.value.is_external(bgp.asn.value);
-        if let Some(client) = raw
-            .reflector_client
-            .filter(|client| client.value && external)
-        {
-            let message = format!(
-                "`{table}.reflector_client`: only a neighbour in our own AS can be a reflection client (RFC 4456)"
-            );
-            check.faults.push(raw.fault(&client.place, message));
-        }
+        raw.check_borders(asn, bgp, check);
         let role = check.optional(raw.role.cloned());
         let (import, export, allow) = implied_policy(role.value, external);
         let from_role = |value| Setting::derived(value, "the role");
@@ -181,6 +180,11 @@ impl RawOptions<'_> {
         Some(PeerOptions {
             group: check.optional(raw.group.cloned()),
             asn: check.found(asn.clone()),
+            local_as: check.optional(raw.local_as.cloned()),
+            local_as_prepend: check.setting(raw.local_as_prepend.cloned(), true),
+            local_as_replace: check.setting(raw.local_as_replace.cloned(), false),
+            as_override: check.setting(raw.as_override.cloned(), false),
+            remove_private_as: check.setting(raw.remove_private_as.cloned(), false),
             import: policy(raw.import, import),
             export: policy(raw.export, export),
             families: check.setting(families, Family::ALL.to_vec()),
@@ -189,7 +193,7 @@ impl RawOptions<'_> {
             connect_retry: inherited(raw.connect_retry, &bgp.connect_retry),
             delay_open: check.setting(raw.delay_open.cloned(), 0),
             reflector_client: check.setting(raw.reflector_client.cloned(), false),
-            next_hop_self: check.setting(raw.next_hop_self.cloned(), false),
+            next_hop_self: check.setting(raw.next_hop_self.cloned(), NextHopSelfSetting::Never),
             add_path_receive: check.setting(raw.add_path_receive.cloned(), false),
             add_path_send: check.setting(raw.add_path_send.cloned(), 0),
             enforce_first_as: check.setting(raw.enforce_first_as.cloned(), true),
@@ -199,6 +203,8 @@ impl RawOptions<'_> {
                 (None, None) => Setting::default_to(allow),
             },
             max_prefixes: check.optional(raw.max_prefixes.cloned()),
+            max_prefixes_ipv4: check.optional(raw.max_prefixes_ipv4.cloned()),
+            max_prefixes_ipv6: check.optional(raw.max_prefixes_ipv6.cloned()),
             max_prefixes_warning: check.setting(raw.max_prefixes_warning.cloned(), 75),
             max_prefixes_restart: check.optional(raw.max_prefixes_restart.cloned()),
             ttl: check.optional(raw.ttl.cloned()),
@@ -221,6 +227,56 @@ impl RawOptions<'_> {
             },
             role,
         })
+    }
+
+    /// What makes sense with neighbours on one side of the border of our AS only.
+    fn check_borders(&self, asn: &Found<RemoteAsSetting>, bgp: &Bgp, check: &mut Check<'_>) {
+        let table = self.table;
+        let ours = bgp.asn.value;
+        let external = asn.value.is_external(ours);
+        if let Some(client) = self.reflector_client
+            && client.value
+            && external
+        {
+            let message = format!(
+                "`{table}.reflector_client`: only a neighbour in our own AS can be a reflection client (RFC 4456)"
+            );
+            check.faults.push(self.fault(&client.place, message));
+        }
+        let changes_paths = [
+            ("as_override", self.as_override),
+            ("remove_private_as", self.remove_private_as),
+        ];
+        for (key, found) in changes_paths {
+            if let Some(found) = found
+                && found.value
+                && !external
+            {
+                let message = format!(
+                    "`{table}.{key}`: paths change at the border of our AS, and this neighbour is inside it"
+                );
+                check.faults.push(self.fault(&found.place, message));
+            }
+        }
+        let Some(local) = self.local_as else {
+            return;
+        };
+        let why = if local.value == ours {
+            format!(
+                "AS {ours} is our own ([bgp] asn), as which every neighbour knows us without this"
+            )
+        } else if !external {
+            format!("the neighbour is in our own AS {ours}, where no other number can be ours")
+        } else if asn.value == RemoteAsSetting::Exact(local.value) {
+            let local = local.value;
+            format!(
+                "the neighbour is in AS {local} itself: the session would be neither internal nor external"
+            )
+        } else {
+            return;
+        };
+        let fault = self.fault(&local.place, format!("`{table}.local_as`: {why}"));
+        check.faults.push(fault);
     }
 
     /// What is wrong with single values.
@@ -272,15 +328,22 @@ impl RawOptions<'_> {
                 )
             },
         );
-        check.require(
-            raw.max_prefixes,
-            |count| *count > 0,
-            |_| {
-                format!(
-                    "`{table}.max_prefixes`: expected 1 or more, found 0; leave it out for no limit"
-                )
-            },
-        );
+        let limits = [
+            ("max_prefixes", raw.max_prefixes),
+            ("max_prefixes_ipv4", raw.max_prefixes_ipv4),
+            ("max_prefixes_ipv6", raw.max_prefixes_ipv6),
+        ];
+        for (key, limit) in limits {
+            check.require(
+                limit,
+                |count| *count > 0,
+                |_| {
+                    format!(
+                        "`{table}.{key}`: expected 1 or more, found 0; leave it out for no limit"
+                    )
+                },
+            );
+        }
         check.require(
             raw.max_prefixes_warning,
             |percent| (1..=100).contains(percent),
@@ -329,14 +392,28 @@ impl RawOptions<'_> {
     fn check_together(&self, check: &mut Check<'_>) {
         let raw = self;
         let table = raw.table;
-        if raw.max_prefixes.is_none() {
-            let limits = [
+        let limits = [
+            raw.max_prefixes,
+            raw.max_prefixes_ipv4,
+            raw.max_prefixes_ipv6,
+        ];
+        if limits.iter().all(Option::is_none) {
+            let about = [
                 raw.max_prefixes_warning.map(|found| &found.place),
                 raw.max_prefixes_restart.map(|found| &found.place),
             ];
-            for place in limits.into_iter().flatten() {
+            for place in about.into_iter().flatten() {
                 let message = format!("`{table}` has no max_prefixes for this to be about");
                 check.faults.push(raw.fault(place, message));
+            }
+        }
+        if raw.local_as.is_none() {
+            for found in [raw.local_as_prepend, raw.local_as_replace]
+                .into_iter()
+                .flatten()
+            {
+                let message = format!("`{table}` has no local_as for this to be about");
+                check.faults.push(raw.fault(&found.place, message));
             }
         }
         if let (Some(ttl), Some(security)) = (raw.ttl, raw.ttl_security)

@@ -10,7 +10,7 @@ use wayleave_bgp_core::{Asn, Family, Prefix, RouterId, config::Password};
 
 use super::{
     diagnostic::{Fault, Faults},
-    model::{LogFormat, PolicySetting, RemoteAsSetting, Role, Secret},
+    model::{LogFormat, NextHopSelfSetting, PolicySetting, RemoteAsSetting, Role, Secret},
     source::Place,
 };
 
@@ -242,6 +242,17 @@ impl FromToml for RemoteAsSetting {
             | DeValue::Table(_) => {
                 reading.expected("an AS number, \"external\" or \"internal\"", value)
             }
+        }
+    }
+}
+
+impl FromToml for NextHopSelfSetting {
+    fn from_toml(value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> Option<Self> {
+        match (value.get_ref().as_bool(), value.get_ref().as_str()) {
+            (Some(false), _) => Some(Self::Never),
+            (Some(true), _) => Some(Self::Always),
+            (None, Some("external")) => Some(Self::External),
+            (None, _) => reading.expected("true, false or \"external\"", value),
         }
     }
 }

@@ -26,6 +26,7 @@ pub(super) enum Refusal {
     Own,
     FirstAs,
     OwnAs,
+    LocalAs,
     OwnOriginator,
     OwnCluster,
     NextHop,
@@ -42,6 +43,7 @@ impl Refusal {
             Self::Own => "it is a route of our own, sent back",
             Self::FirstAs => "its AS_PATH does not begin with its peer's AS (`enforce_first_as`)",
             Self::OwnAs => "our AS is in its AS_PATH",
+            Self::LocalAs => "the AS its peer takes us to be in (`local_as`) is in its AS_PATH",
             Self::OwnOriginator => "its ORIGINATOR_ID is ours (RFC 4456, 8)",
             Self::OwnCluster => "our CLUSTER_ID is in its CLUSTER_LIST (RFC 4456, 8)",
             Self::NextHop => "its next hop is no unicast address of a neighbour",
@@ -84,6 +86,11 @@ impl Speaker {
         if path_contains(bytes, self.config.asn) > usize::from(config.allow_own_as) {
             return Some(Refusal::OwnAs);
         }
+        if let Some(local) = config.local_as
+            && path_contains(bytes, local.asn) > usize::from(config.allow_own_as)
+        {
+            return Some(Refusal::LocalAs);
+        }
         if !peer.is_ebgp() {
             if self.shared.attrs.key(attr).originator_id == self.config.router_id.to_u32() {
                 return Some(Refusal::OwnOriginator);
@@ -100,21 +107,42 @@ impl Speaker {
         (peer.local_address == Some(addr)).then_some(Refusal::OwnNextHop)
     }
 
-    /// What counts of a set that is not refused: itself, or with LOCAL_PREF 0 where an external
-    /// neighbour says that the way through it is about to go ("the RECOMMENDED value is 0", RFC 8326,
-    /// 4.2): others are preferred, and those who have none go on using it.
-    pub(super) fn lowered(&mut self, slot: Slot, received: AttrId) -> AttrId {
-        let attrs = &self.shared.attrs;
-        if received.is_none() {
+    /// What counts of a set that is not refused: see [`as_counted`](Self::as_counted).
+    pub(super) fn counted(&mut self, slot: Slot, received: AttrId) -> AttrId {
+        let Some(canonical) = self.as_counted(slot, received) else {
             return received;
-        }
-        if !self.is_leaving(slot, received) {
-            return received;
-        }
-        let canonical = as_last_choice(attrs.bytes(received));
-        let next_hop = attrs.next_hop(received);
+        };
+        let next_hop = self.shared.attrs.next_hop(received);
         let facts = facts_of(&canonical);
         self.shared.attrs.intern(&canonical, next_hop, &facts)
+    }
+
+    /// What counts in the place of a set, before rules are asked; `None`: itself.
+    ///
+    /// It has LOCAL_PREF 0 where an external neighbour says that the way through it is about to go ("the
+    /// RECOMMENDED value is 0", RFC 8326, 4.2): others are preferred, and those who have none go on using
+    /// it. And it has come through the AS that the neighbour takes us to be in: for whoever is told, that
+    /// lies on the way.
+    pub(super) fn as_counted(&self, slot: Slot, received: AttrId) -> Option<Vec<u8>> {
+        if received.is_none() {
+            return None;
+        }
+        let leaving = self.is_leaving(slot, received);
+        let local_as = self.peer(slot)?.session.config().local_as;
+        let through = local_as.filter(|local| local.prepend);
+        if !leaving && through.is_none() {
+            return None;
+        }
+        let mut canonical = Vec::new();
+        let mut edit = Edit::new(self.shared.attrs.bytes(received));
+        if leaving {
+            edit.set_local_pref(0);
+        }
+        if let Some(local) = through {
+            edit.prepend(local.asn, 1);
+        }
+        edit.finish(true, &mut canonical);
+        Some(canonical)
     }
 
     /// Whether an external neighbour says by a set that the way through it is about to go.
@@ -132,15 +160,6 @@ impl Speaker {
                 .iter()
                 .all(|&mark| contains_large_community(bytes, mark))
     }
-}
-
-/// A set with LOCAL_PREF 0.
-pub(super) fn as_last_choice(canonical: &[u8]) -> Vec<u8> {
-    let mut lowered = Vec::new();
-    let mut edit = Edit::new(canonical);
-    edit.set_local_pref(0);
-    edit.finish(true, &mut lowered);
-    lowered
 }
 
 /// A set with the community LLGR_STALE (RFC 9494, 4.2).

@@ -3,6 +3,8 @@
 mod attributes;
 mod borders;
 mod communities;
+mod migration;
+mod operators;
 mod reflection;
 mod refresh;
 mod sessions;
