@@ -604,6 +604,16 @@ impl Speaker {
         if let Some(peer) = self.peer_mut(slot) {
             peer.group = Some(index);
         }
+        self.look_for_paths();
+    }
+
+    /// Whether somebody is told of more than best paths: then every path's change counts.
+    fn look_for_paths(&mut self) {
+        let groups = &self.groups;
+        self.shared.every_path = [0, 1].map(|family: usize| {
+            let mut groups = groups.iter().flatten();
+            groups.any(|group| group.key.add_path[family] > 0)
+        });
     }
 
     fn leave_group(&mut self, slot: Slot) -> Option<Departure> {
@@ -613,6 +623,7 @@ impl Speaker {
         if group.members.is_empty() {
             group.dissolve(&mut self.shared);
             self.groups[index] = None;
+            self.look_for_paths();
         }
         departure
     }
