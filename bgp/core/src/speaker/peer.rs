@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{ConnInfo, rules::Import};
+use super::{ConnInfo, malformed::Malformed, rules::Import};
 use crate::{
     config::PeerConfig,
     session::{Identity, Negotiated, Session},
@@ -90,6 +90,8 @@ pub(super) struct Peer {
     pub(super) treated_as_withdraw: u64,
     pub(super) attributes_discarded: u64,
     pub(super) last_malformed: Option<String>,
+    /// Messages that were malformed.
+    pub(super) malformed: Malformed,
     /// What is stale, by family.
     pub(super) stale: [Stale; 2],
     /// What BFD says, while it watches.
@@ -130,6 +132,7 @@ impl Peer {
             treated_as_withdraw: 0,
             attributes_discarded: 0,
             last_malformed: None,
+            malformed: Malformed::default(),
             stale: [Stale::default(); 2],
             bfd: None,
             bfd_trouble: None,

@@ -3,6 +3,7 @@
 mod attributes;
 mod borders;
 mod communities;
+mod malformed;
 mod next_hops;
 mod paths;
 mod reflection;
