@@ -53,7 +53,7 @@ use crate::{
     },
     session::{ConnId, Down, Effect, Effects, Negotiated, PeerRestart},
     types::{Family, Prefix, Time},
-    wire::{Cease, Notification, keepalive},
+    wire::{Cease, MAX_MESSAGE, Notification, keepalive},
 };
 
 /// Connections at a time that are told that they are not wanted.
@@ -76,6 +76,8 @@ struct Conn {
     closing: bool,
     /// The session of its peer is Established over it.
     up: bool,
+    /// The longest message that is taken (RFC 8654, 4).
+    max_received: usize,
     info: Option<ConnInfo>,
 }
 
@@ -567,6 +569,7 @@ impl Speaker {
             own: Outbox::default(),
             closing: false,
             up: false,
+            max_received: MAX_MESSAGE,
             info: None,
         });
     }
@@ -606,6 +609,7 @@ impl Speaker {
             return;
         };
         entry.up = true;
+        entry.max_received = negotiated.max_received;
         let Some(info) = entry.info.clone() else {
             return;
         };

@@ -4,9 +4,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{ConnInfo, malformed::Malformed, rules::Import};
 use crate::{
-    config::PeerConfig,
+    config::{BgpRole, PeerConfig},
     session::{Identity, Negotiated, Session},
-    types::{Prefix, Time},
+    types::{Asn, Prefix, Time},
     view::{BfdState, FamilyCounts, MessageCounts, SessionType},
 };
 
@@ -174,6 +174,16 @@ impl Peer {
         self.local_address = Some(info.local.ip().to_canonical());
         self.own_addresses = OwnAddresses::of(info);
         self.session_type = Some(negotiated.session_type);
+    }
+
+    /// What we are to it (RFC 9234), in a session or the last one.
+    pub(super) fn role(&self) -> Option<BgpRole> {
+        self.session.config().bgp_role.filter(|_| self.is_ebgp())
+    }
+
+    /// Its AS, once it has said so.
+    pub(super) fn asn(&self) -> Option<Asn> {
+        self.session.last_open().map(|open| open.asn)
     }
 
     pub(super) fn session_type(&self) -> Option<SessionType> {

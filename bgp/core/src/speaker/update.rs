@@ -15,8 +15,8 @@ use crate::{
     session::ConnId,
     types::{Family, Prefix, Time},
     wire::{
-        AttrFacts, Cease, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, Nlri4, Nlri6,
-        Notification, RawUpdate, Verdict, frame, parse_attributes,
+        AttrFacts, Cease, DecodeContext, Malformed, MessageKind, Nlri4, Nlri6, Notification,
+        RawUpdate, Verdict, frame, parse_attributes,
     },
 };
 
@@ -35,9 +35,9 @@ impl Speaker {
             if entry.closing {
                 return bytes.len();
             }
-            let (slot, up) = (entry.slot, entry.up);
+            let (slot, up, longest) = (entry.slot, entry.up, entry.max_received);
             let rest = bytes.get(taken..).unwrap_or(&[]);
-            match frame(rest, MAX_MESSAGE) {
+            match frame(rest, longest) {
                 Ok(Some(frame)) => {
                     taken += frame.len;
                     self.message(now, slot, conn, up, frame.kind, frame.body);
@@ -230,7 +230,7 @@ impl Speaker {
         let received = self.shared.attrs.intern(canonical, Some(next_hop), facts);
         let attr = match self.refuses_set(slot, received) {
             Some(_) => AttrId::NONE,
-            None => self.lowered(slot, received),
+            None => self.adjusted(slot, received),
         };
         Act::Announce { received, attr }
     }
