@@ -9,14 +9,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::{Peer, Speaker};
 use crate::{
     attributes::NextHop,
-    config::{PeerConfig, Policy},
+    config::{BgpRole, PeerConfig, Policy},
     rib::{
         attr::{AttrArena, AttrId, DISCOVERY},
         source::Slot,
     },
     types::Prefix,
     wire::{
-        AttrFacts, Edit, cluster_list_contains, contains_large_community, facts_of, path_contains,
+        AttrFacts, Edit, cluster_list_contains, contains_large_community, facts_of,
+        only_to_customer, path_contains,
     },
 };
 
@@ -31,6 +32,7 @@ pub(super) enum Refusal {
     OwnCluster,
     NextHop,
     OwnNextHop,
+    Leak,
     Discovery,
     NoPolicy,
     OutsidePolicy,
@@ -48,6 +50,9 @@ impl Refusal {
             Self::OwnCluster => "our CLUSTER_ID is in its CLUSTER_LIST (RFC 4456, 8)",
             Self::NextHop => "its next hop is no unicast address of a neighbour",
             Self::OwnNextHop => "its next hop is our own address",
+            Self::Leak => {
+                "a route leak: it is for customers only, by the word of another than its peer (RFC 9234, 5)"
+            }
             Self::Discovery => "it carries services, and its peer may not (`discovery = true`)",
             Self::NoPolicy => "no import policy (RFC 8212)",
             Self::OutsidePolicy => "outside the prefixes that import policy lets in",
@@ -91,6 +96,17 @@ impl Speaker {
         {
             return Some(Refusal::LocalAs);
         }
+        if self.shared.attrs.key(attr).flags & AttrFacts::ONLY_TO_CUSTOMER != 0 {
+            // The peer is a customer or client of ours, or it is neither and says so for another.
+            let leaked = match peer.role() {
+                Some(BgpRole::Provider | BgpRole::RouteServer) => true,
+                Some(BgpRole::Peer) => only_to_customer(bytes) != peer.asn(),
+                Some(BgpRole::Customer | BgpRole::RouteServerClient) | None => false,
+            };
+            if leaked {
+                return Some(Refusal::Leak);
+            }
+        }
         if !peer.is_ebgp() {
             if self.shared.attrs.key(attr).originator_id == self.config.router_id.to_u32() {
                 return Some(Refusal::OwnOriginator);
@@ -104,12 +120,13 @@ impl Speaker {
         if !is_usable_next_hop(addr) {
             return Some(Refusal::NextHop);
         }
-        (peer.local_address == Some(addr)).then_some(Refusal::OwnNextHop)
+        let ours = peer.own_addresses.contains(addr);
+        ours.then_some(Refusal::OwnNextHop)
     }
 
-    /// What counts of a set that is not refused: see [`as_counted`](Self::as_counted).
-    pub(super) fn counted(&mut self, slot: Slot, received: AttrId) -> AttrId {
-        let Some(canonical) = self.as_counted(slot, received) else {
+    /// What counts of a set that is not refused: see [`as_adjusted`](Self::as_adjusted).
+    pub(super) fn adjusted(&mut self, slot: Slot, received: AttrId) -> AttrId {
+        let Some(canonical) = self.as_adjusted(slot, received) else {
             return received;
         };
         let next_hop = self.shared.attrs.next_hop(received);
@@ -117,26 +134,37 @@ impl Speaker {
         self.shared.attrs.intern(&canonical, next_hop, &facts)
     }
 
-    /// What counts in the place of a set, before rules are asked; `None`: itself.
+    /// What counts in the place of a set, with what the protocol has a receiver change; `None`: itself.
     ///
-    /// It has LOCAL_PREF 0 where an external neighbour says that the way through it is about to go ("the
+    /// LOCAL_PREF is 0 where an external neighbour says that the way through it is about to go ("the
     /// RECOMMENDED value is 0", RFC 8326, 4.2): others are preferred, and those who have none go on using
-    /// it. And it has come through the AS that the neighbour takes us to be in: for whoever is told, that
-    /// lies on the way.
-    pub(super) fn as_counted(&self, slot: Slot, received: AttrId) -> Option<Vec<u8>> {
+    /// it. What comes from a provider, a peer or a route server is for customers only (RFC 9234, 5). And it
+    /// has come through the AS that the neighbour takes us to be in: for whoever is told, that lies on the
+    /// way.
+    pub(super) fn as_adjusted(&self, slot: Slot, received: AttrId) -> Option<Vec<u8>> {
         if received.is_none() {
             return None;
         }
+        let attrs = &self.shared.attrs;
+        let peer = self.peer(slot)?;
         let leaving = self.is_leaving(slot, received);
-        let local_as = self.peer(slot)?.session.config().local_as;
+        let is_marked = attrs.key(received).flags & AttrFacts::ONLY_TO_CUSTOMER != 0;
+        let marks = match peer.role().filter(|_| !is_marked) {
+            Some(BgpRole::Customer | BgpRole::Peer | BgpRole::RouteServerClient) => peer.asn(),
+            Some(BgpRole::Provider | BgpRole::RouteServer) | None => None,
+        };
+        let local_as = peer.session.config().local_as;
         let through = local_as.filter(|local| local.prepend);
-        if !leaving && through.is_none() {
+        if !leaving && marks.is_none() && through.is_none() {
             return None;
         }
         let mut canonical = Vec::new();
-        let mut edit = Edit::new(self.shared.attrs.bytes(received));
+        let mut edit = Edit::new(attrs.bytes(received));
         if leaving {
             edit.set_local_pref(0);
+        }
+        if let Some(asn) = marks {
+            edit.set_only_to_customer(asn);
         }
         if let Some(local) = through {
             edit.prepend(local.asn, 1);

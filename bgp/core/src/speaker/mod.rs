@@ -11,6 +11,7 @@ mod command;
 mod deferral;
 mod feed;
 mod import;
+mod malformed;
 mod neighbor;
 mod originate;
 mod peer;
@@ -36,24 +37,33 @@ pub use self::{
     view::QueryError,
 };
 use self::{
-    command::ShutDown, deferral::Deferral, feed::Feed, originate::Own, peer::Peer,
-    staged::StagedFamilies, turn::Sweep,
+    command::ShutDown,
+    deferral::Deferral,
+    feed::Feed,
+    originate::Own,
+    peer::{OwnAddresses, Peer},
+    staged::StagedFamilies,
+    turn::Sweep,
 };
 use crate::{
     config::{ListenRange, Password, PeerConfig, SpeakerConfig},
     limits::Limits,
+    news::{Event, News},
     out::{Departure, Families, Group, GroupKey, outbox::Outbox},
     rib::{
         Shared,
         source::{Slot, Source},
     },
-    session::{ConnId, Effect, Effects, Negotiated, PeerRestart},
+    session::{ConnId, Down, Effect, Effects, Negotiated, PeerRestart},
     types::{Family, Prefix, Time},
-    wire::{Cease, Notification, keepalive},
+    wire::{Cease, MAX_MESSAGE, Notification, keepalive},
 };
 
 /// Connections at a time that are told that they are not wanted.
 const REJECTIONS: usize = 64;
+
+/// News that wait for whoever asks.
+const NEWS: usize = 256;
 
 /// A listen range has as many peers as it may.
 #[derive(Debug)]
@@ -69,6 +79,8 @@ struct Conn {
     closing: bool,
     /// The session of its peer is Established over it.
     up: bool,
+    /// The longest message that is taken (RFC 8654, 4).
+    max_received: usize,
     info: Option<ConnInfo>,
 }
 
@@ -100,6 +112,7 @@ pub struct Speaker {
     feeds: Vec<Option<Feed>>,
     fx: Effects,
     actions: VecDeque<Action>,
+    news: VecDeque<News>,
     timers: BTreeSet<(Time, Slot)>,
     own: Own,
     /// Peers that somebody has shut down, by name.
@@ -136,6 +149,7 @@ impl Speaker {
             feeds: Vec::new(),
             fx: Effects::default(),
             actions: VecDeque::new(),
+            news: VecDeque::new(),
             timers: BTreeSet::new(),
             own: Own::new(),
             shut_down: BTreeMap::new(),
@@ -160,6 +174,26 @@ impl Speaker {
     /// The next thing the driver should do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// The next thing worth a line in a log. Whoever does not ask misses all but the last
+    /// few hundred.
+    pub fn poll_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    /// Something has happened to a peer.
+    fn tell(&mut self, slot: Slot, event: Event) {
+        let Some(peer) = self.peer(slot) else { return };
+        let news = News {
+            peer: Arc::clone(&peer.name),
+            address: peer.address(),
+            event,
+        };
+        if self.news.len() >= NEWS {
+            self.news.pop_front();
+        }
+        self.news.push_back(news);
     }
 
     /// TTL to send with and least TTL to receive with on a connection the peer opened, as in
@@ -221,7 +255,10 @@ impl Speaker {
             && entry.info.as_ref() != Some(&info)
         {
             let slot = entry.slot;
-            entry.info = Some(info);
+            entry.info = Some(info.clone());
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.own_addresses = OwnAddresses::of(&info);
+            }
             self.regroup(slot);
         }
     }
@@ -454,12 +491,30 @@ impl Speaker {
         act: impl FnOnce(&mut crate::session::Session, &mut Effects),
     ) {
         let mut fx = std::mem::take(&mut self.fx);
+        let mut ended = None;
         if let Some(peer) = self.peer_mut(slot) {
             let before = peer.session.state();
             act(&mut peer.session, &mut fx);
             if peer.session.state() != before {
                 peer.state_since = now;
             }
+            ended = peer.session.take_news();
+        }
+        let lost = fx.list.iter().find_map(|effect| match effect {
+            Effect::Down(_, restart) => Some(restart.is_some()),
+            _ => None,
+        });
+        match (lost, ended) {
+            (Some(held), Some(down)) => {
+                let why = down.to_string();
+                self.tell(slot, Event::Down { why, held });
+            }
+            (None, Some(down)) => {
+                let refused = matches!(down, Down::Sent(_) | Down::Received(_));
+                let why = down.to_string();
+                self.tell(slot, Event::Failed { why, refused });
+            }
+            (_, None) => {}
         }
         for effect in fx.list.drain(..) {
             self.carry_out(now, slot, effect);
@@ -473,8 +528,10 @@ impl Speaker {
             Effect::Connect(conn) => {
                 self.add_conn(conn, slot);
                 if let Some(peer) = self.peer(slot) {
-                    let action =
-                        action::connect(conn, peer.address(), peer.session.config(), &self.config);
+                    // Another may have been found than the one there was a session with.
+                    let config = peer.session.config();
+                    let remote = self.neighbor_of(config).unwrap_or(peer.address());
+                    let action = action::connect(conn, remote, config, &self.config);
                     self.actions.push_back(action);
                 }
             }
@@ -505,6 +562,7 @@ impl Speaker {
             own: Outbox::default(),
             closing: false,
             up: false,
+            max_received: MAX_MESSAGE,
             info: None,
         });
     }
@@ -544,6 +602,7 @@ impl Speaker {
             return;
         };
         entry.up = true;
+        entry.max_received = negotiated.max_received;
         let Some(info) = entry.info.clone() else {
             return;
         };
@@ -563,8 +622,17 @@ impl Speaker {
             router_id: negotiated.peer_router_id.to_u32(),
             address: info.remote.ip().to_canonical(),
         };
+        let up = Event::Up {
+            asn: negotiated.peer_asn,
+            session_type: negotiated.session_type,
+            families: Family::ALL
+                .into_iter()
+                .filter(|family| negotiated.families[family.index()])
+                .collect(),
+        };
         let key = action::group_key(&self.config, peer, negotiated, &info);
         self.shared.sources[slot.index()] = source;
+        self.tell(slot, up);
         self.join_group(slot, key, None);
         self.is_back(now, slot, negotiated.restart);
         if of_range {
@@ -597,6 +665,16 @@ impl Speaker {
         if let Some(peer) = self.peer_mut(slot) {
             peer.group = Some(index);
         }
+        self.look_for_paths();
+    }
+
+    /// Whether somebody is told of more than best paths: then every path's change counts.
+    fn look_for_paths(&mut self) {
+        let groups = &self.groups;
+        self.shared.every_path = [0, 1].map(|family: usize| {
+            let mut groups = groups.iter().flatten();
+            groups.any(|group| group.key.add_path[family] > 0)
+        });
     }
 
     fn leave_group(&mut self, slot: Slot) -> Option<Departure> {
@@ -606,6 +684,7 @@ impl Speaker {
         if group.members.is_empty() {
             group.dissolve(&mut self.shared);
             self.groups[index] = None;
+            self.look_for_paths();
         }
         departure
     }

@@ -2,11 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{ConnInfo, rules::Import};
+use super::{ConnInfo, malformed::Malformed, rules::Import};
 use crate::{
-    config::PeerConfig,
+    config::{BgpRole, PeerConfig},
     session::{Identity, Negotiated, Session},
-    types::{Prefix, Time},
+    types::{Asn, Prefix, Time},
     view::{BfdState, FamilyCounts, MessageCounts, SessionType},
 };
 
@@ -48,6 +48,25 @@ impl Stale {
     }
 }
 
+/// What a neighbour must not give us as next hop: ourselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnAddresses([Option<IpAddr>; 4]);
+
+impl OwnAddresses {
+    pub(super) fn of(info: &ConnInfo) -> Self {
+        Self([
+            Some(info.local.ip().to_canonical()),
+            info.own_v4.map(IpAddr::V4),
+            info.own_v6.map(IpAddr::V6),
+            info.link_local.map(IpAddr::V6),
+        ])
+    }
+
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&Some(address))
+    }
+}
+
 /// A neighbour.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -71,6 +90,8 @@ pub(super) struct Peer {
     pub(super) treated_as_withdraw: u64,
     pub(super) attributes_discarded: u64,
     pub(super) last_malformed: Option<String>,
+    /// Messages that were malformed.
+    pub(super) malformed: Malformed,
     /// What is stale, by family.
     pub(super) stale: [Stale; 2],
     /// What BFD says, while it watches.
@@ -78,6 +99,8 @@ pub(super) struct Peer {
     /// Why it does not.
     pub(super) bfd_trouble: Option<String>,
     pub(super) local_address: Option<IpAddr>,
+    /// The addresses of the interface of the last session.
+    pub(super) own_addresses: OwnAddresses,
     /// The interface of the last session, where the peer was on its link.
     pub(super) link: Option<Arc<str>>,
     /// What its import rules say, if it has any; from the first session on.
@@ -109,10 +132,12 @@ impl Peer {
             treated_as_withdraw: 0,
             attributes_discarded: 0,
             last_malformed: None,
+            malformed: Malformed::default(),
             stale: [Stale::default(); 2],
             bfd: None,
             bfd_trouble: None,
             local_address: None,
+            own_addresses: OwnAddresses::default(),
             link: None,
             import: None,
             session_type: None,
@@ -147,7 +172,18 @@ impl Peer {
         self.last_route = now;
         self.link = info.link.clone();
         self.local_address = Some(info.local.ip().to_canonical());
+        self.own_addresses = OwnAddresses::of(info);
         self.session_type = Some(negotiated.session_type);
+    }
+
+    /// What we are to it (RFC 9234), in a session or the last one.
+    pub(super) fn role(&self) -> Option<BgpRole> {
+        self.session.config().bgp_role.filter(|_| self.is_ebgp())
+    }
+
+    /// Its AS, once it has said so.
+    pub(super) fn asn(&self) -> Option<Asn> {
+        self.session.last_open().map(|open| open.asn)
     }
 
     pub(super) fn session_type(&self) -> Option<SessionType> {

@@ -286,12 +286,12 @@ impl Speaker {
     ) -> Vec<(u32, AttrId, AttrId)> {
         // Rules are bound to one set after the other.
         judged.sort_unstable_by_key(|&(path, _, attr)| (attr, path));
-        let mut counted = (AttrId::NONE, AttrId::NONE);
+        let mut adjusted = (AttrId::NONE, AttrId::NONE);
         for (_, _, attr) in &mut judged {
-            if counted.0 != *attr {
-                counted = (*attr, self.counted(slot, *attr));
+            if adjusted.0 != *attr {
+                adjusted = (*attr, self.adjusted(slot, *attr));
             }
-            *attr = counted.1;
+            *attr = adjusted.1;
         }
         let Self {
             shared,
@@ -349,7 +349,7 @@ fn of_range(config: &SpeakerConfig, range: Prefix, address: IpAddr) -> Option<Pe
 /// Makes every group look again at the routes of `slot`.
 fn mark_all<P: PrefixKey>(table: &mut Table<P>, slot: Slot) {
     for dest in 0..table.dest_bound() {
-        if table.is_live(dest) && table.best(dest).is_some_and(|best| best.peer == slot) {
+        if table.is_live(dest) && table.paths_of(dest).any(|(_, path)| path.peer == slot) {
             table.mark_dirty(dest);
         }
     }

@@ -3,20 +3,25 @@
 use super::{
     Speaker,
     import::refuses_prefix,
+    malformed::whole,
     rules::Judging,
     staged::{Act, Staged, StagedFamilies, Target},
 };
 use crate::{
     attributes::NextHop,
     config::Policy,
+    message::Outcome,
     rib::{attr::AttrId, key::PrefixKey, source::Slot},
     session::ConnId,
     types::{Family, Prefix, Time},
     wire::{
-        AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, Nlri4, Nlri6, Notification,
+        AttrFacts, Cease, DecodeContext, Malformed, MessageKind, Nlri4, Nlri6, Notification,
         RawUpdate, Verdict, frame, parse_attributes,
     },
 };
+
+/// So many octets are kept of what is no message.
+const HEAD: usize = 64;
 
 impl Speaker {
     /// Takes whole messages from the front of `bytes`; returns how many octets that were. The
@@ -30,9 +35,9 @@ impl Speaker {
             if entry.closing {
                 return bytes.len();
             }
-            let (slot, up) = (entry.slot, entry.up);
+            let (slot, up, longest) = (entry.slot, entry.up, entry.max_received);
             let rest = bytes.get(taken..).unwrap_or(&[]);
-            match frame(rest, MAX_MESSAGE) {
+            match frame(rest, longest) {
                 Ok(Some(frame)) => {
                     taken += frame.len;
                     self.message(now, slot, conn, up, frame.kind, frame.body);
@@ -43,6 +48,10 @@ impl Speaker {
                 }
                 Err(notification) => {
                     self.apply(now, slot);
+                    // No message: where it ends is not known.
+                    let head = rest.get(..rest.len().min(HEAD)).unwrap_or(rest).to_vec();
+                    let what = notification.to_string();
+                    self.keep_malformed(now, slot, head, what, Outcome::SessionReset);
                     self.fault(now, slot, conn, notification);
                     return bytes.len();
                 }
@@ -105,6 +114,12 @@ impl Speaker {
         };
         if let Err(notification) = result {
             self.apply(now, slot);
+            // One with more prefixes than it may have is not malformed.
+            if !notification.is_cease(Cease::MaximumPrefixes) {
+                let what = notification.to_string();
+                let message = whole(kind, body);
+                self.keep_malformed(now, slot, message, what, Outcome::SessionReset);
+            }
             self.fault(now, slot, conn, notification);
         }
     }
@@ -119,6 +134,7 @@ impl Speaker {
         };
         let families = negotiated.families;
         let extended_next_hop = negotiated.extended_next_hop;
+        let add_path = negotiated.add_path_receive;
         let context = DecodeContext {
             as4: negotiated.as4,
             ebgp: peer.is_ebgp(),
@@ -133,7 +149,7 @@ impl Speaker {
         // Withdrawn first: a prefix in both places is announced (RFC 4271, 4.3).
         let v4 = families[Family::Ipv4Unicast.index()];
         if v4 {
-            self.prefixes4(slot, raw.withdrawn, Act::Withdraw)?;
+            self.prefixes4(slot, raw.withdrawn, add_path, Act::Withdraw)?;
         }
         if raw.attributes.is_empty() && raw.nlri.is_empty() {
             return Ok(());
@@ -155,7 +171,7 @@ impl Speaker {
             }
         };
         if let Some(malformed) = malformed {
-            self.count_malformed(slot, malformed, treat_as_withdraw);
+            self.note_malformed(now, slot, malformed, treat_as_withdraw, body);
         }
         let facts = parsed.facts;
         let result = (|| {
@@ -166,7 +182,7 @@ impl Speaker {
                 if unreach.nlri.is_empty() && raw.nlri.is_empty() && parsed.reach.is_none() {
                     self.end_of_rib(slot, family);
                 }
-                self.prefixes(slot, family, unreach.nlri, Act::Withdraw)
+                self.prefixes(slot, family, unreach.nlri, add_path, Act::Withdraw)
                     .map_err(|_| unreach.bad_nlri())?;
             }
             if let Some(reach) = &parsed.reach
@@ -176,14 +192,14 @@ impl Speaker {
                 let foreign = reach.foreign_next_hop(extended_next_hop);
                 let foreign = foreign.filter(|_| !treat_as_withdraw);
                 if let Some(malformed) = foreign {
-                    self.count_malformed(slot, malformed, true);
+                    self.note_malformed(now, slot, malformed, true, body);
                 }
                 let act = if treat_as_withdraw || foreign.is_some() {
                     Act::Withdraw
                 } else {
                     self.set(slot, &canonical, reach.next_hop, &facts)
                 };
-                self.prefixes(slot, family, reach.nlri, act)
+                self.prefixes(slot, family, reach.nlri, add_path, act)
                     .map_err(|_| reach.bad_nlri())?;
             }
             if v4 && !raw.nlri.is_empty() {
@@ -194,7 +210,7 @@ impl Speaker {
                     }
                     _ => Act::Withdraw,
                 };
-                self.prefixes4(slot, raw.nlri, act)?;
+                self.prefixes4(slot, raw.nlri, add_path, act)?;
             }
             Ok(())
         })();
@@ -214,7 +230,7 @@ impl Speaker {
         let received = self.shared.attrs.intern(canonical, Some(next_hop), facts);
         let attr = match self.refuses_set(slot, received) {
             Some(_) => AttrId::NONE,
-            None => self.counted(slot, received),
+            None => self.adjusted(slot, received),
         };
         Act::Announce { received, attr }
     }
@@ -224,19 +240,26 @@ impl Speaker {
         slot: Slot,
         family: Family,
         nlri: &[u8],
+        add_path: [bool; 2],
         act: Act,
     ) -> Result<(), Notification> {
         match family {
-            Family::Ipv4Unicast => self.prefixes4(slot, nlri, act),
+            Family::Ipv4Unicast => self.prefixes4(slot, nlri, add_path, act),
             Family::Ipv6Unicast => {
-                let prefixes = Nlri6::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
+                let prefixes = Nlri6::new(nlri, add_path[family.index()]);
                 self.stage(slot, |staged| &mut staged.v6, prefixes, act)
             }
         }
     }
 
-    fn prefixes4(&mut self, slot: Slot, nlri: &[u8], act: Act) -> Result<(), Notification> {
-        let prefixes = Nlri4::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
+    fn prefixes4(
+        &mut self,
+        slot: Slot,
+        nlri: &[u8],
+        add_path: [bool; 2],
+        act: Act,
+    ) -> Result<(), Notification> {
+        let prefixes = Nlri4::new(nlri, add_path[Family::Ipv4Unicast.index()]);
         self.stage(slot, |staged| &mut staged.v4, prefixes, act)
     }
 
@@ -246,7 +269,7 @@ impl Speaker {
         &mut self,
         slot: Slot,
         staged: impl FnOnce(&mut StagedFamilies) -> &mut Staged<P>,
-        prefixes: impl Iterator<Item = Result<P, Notification>>,
+        prefixes: impl Iterator<Item = Result<(P, u32), Notification>>,
         act: Act,
     ) -> Result<(), Notification> {
         let staged = staged(&mut self.staged);
@@ -276,9 +299,9 @@ impl Speaker {
         let mut result = Ok(());
         for prefix in prefixes {
             match prefix {
-                Ok(prefix) => {
+                Ok((prefix, path_id)) => {
                     let attr = judge(prefix.into());
-                    staged.push(prefix, Act::Announce { received, attr });
+                    staged.push((prefix, path_id), Act::Announce { received, attr });
                 }
                 Err(notification) => {
                     result = Err(notification);
@@ -326,7 +349,20 @@ impl Speaker {
         self.drop_stale(slot, family);
     }
 
-    fn count_malformed(&mut self, slot: Slot, malformed: Malformed, treat_as_withdraw: bool) {
+    fn note_malformed(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        malformed: Malformed,
+        treat_as_withdraw: bool,
+        body: &[u8],
+    ) {
+        let outcome = match treat_as_withdraw {
+            true => Outcome::TreatAsWithdraw,
+            false => Outcome::AttributeDiscard,
+        };
+        let message = whole(MessageKind::Update, body);
+        self.keep_malformed(now, slot, message, malformed.to_string(), outcome);
         if let Some(peer) = self.peer_mut(slot) {
             if treat_as_withdraw {
                 peer.treated_as_withdraw += 1;

@@ -3,10 +3,15 @@
 mod attributes;
 mod borders;
 mod communities;
+mod long_messages;
+mod malformed;
 mod migration;
+mod next_hops;
 mod operators;
+mod paths;
 mod reflection;
 mod refresh;
+mod roles;
 mod sessions;
 mod stage;
 mod states;
