@@ -24,5 +24,5 @@ pub use wayleave_bgp_core::{QueryError, RefreshRefused};
 pub use self::{
     feed::Prompt,
     handle::{Direction, Gone, Shutdown, SpeakerHandle},
-    start::{Speaker, StartError, spawn},
+    start::{Speaker, StartError, router_id_towards, spawn},
 };
