@@ -1,7 +1,10 @@
-//! Policy that has changed, applied to what is held already: a piece in each turn.
+//! Policy that has changed, and next hops that can be reached or no longer, applied to what is held
+//! already: a piece in each turn.
 //!
 //! One way through all paths serves every peer whose policy changes meanwhile, as one sweep serves all
-//! that go down. What comes in on the way is judged by the policy of the day anyhow.
+//! that go down. What comes in on the way is judged by what is known that day anyhow.
+
+use std::net::IpAddr;
 
 use super::{
     Speaker,
@@ -12,7 +15,7 @@ use super::{
 use crate::{
     config::Policy,
     out::Families,
-    rib::{attr::AttrId, key::PrefixKey, source::Slot, table::Table},
+    rib::{attr::AttrId, key::PrefixKey, next_hop::NextHopId, source::Slot, table::Table},
     types::{Ipv4Prefix, Ipv6Prefix, Prefix},
 };
 
@@ -25,11 +28,13 @@ pub(super) struct Rejudging {
     bound: [u32; 2],
     /// Whose paths are judged.
     due: Vec<Slot>,
+    /// Whose paths are decided about anew.
+    next_hops: Vec<NextHopId>,
 }
 
 impl Rejudging {
     pub(super) fn is_running(&self) -> bool {
-        !self.due.is_empty()
+        !self.due.is_empty() || !self.next_hops.is_empty()
     }
 
     /// The next so many ids of a family.
@@ -60,6 +65,38 @@ impl Speaker {
         if !self.rejudging.due.contains(&slot) {
             self.rejudging.due.push(slot);
         }
+        self.start_judging();
+    }
+
+    /// Whether these next hops can be reached: what anybody who tracks them ([`Self::track_next_hops`])
+    /// has found out. Paths with one that cannot take no part in the decision (RFC 4271, 9.1.2.1).
+    pub fn reachable(&mut self, next_hops: &[(IpAddr, bool)]) {
+        let mut changed = Vec::new();
+        for &(addr, reachable) in next_hops {
+            let known = self.shared.attrs.next_hops();
+            known.set_reachable(addr, reachable, &mut changed);
+        }
+        if !changed.is_empty() {
+            self.rejudging.next_hops.append(&mut changed);
+            self.rejudging.next_hops.sort_unstable();
+            self.rejudging.next_hops.dedup();
+            self.start_judging();
+        }
+    }
+
+    /// From now on [`Self::poll_next_hops`] tells which next hops are in use.
+    pub fn track_next_hops(&mut self) {
+        self.shared.attrs.next_hops().track();
+    }
+
+    /// Next hops that have come into use (`true`), or out of it, since the last call; those of sessions
+    /// on an interface of their own are among them, and need not be tracked.
+    pub fn poll_next_hops(&mut self) -> Option<Vec<(IpAddr, bool)>> {
+        let next_hops = self.shared.attrs.next_hops();
+        next_hops.has_news().then(|| next_hops.take_news())
+    }
+
+    fn start_judging(&mut self) {
         self.rejudging.bound = [self.tables.v4.path_bound(), self.tables.v6.path_bound()];
         self.rejudging.remaining = self.rejudging.bound;
     }
@@ -77,6 +114,7 @@ impl Speaker {
         self.judge_part::<Ipv6Prefix>(most, |tables| &mut tables.v6);
         if self.rejudging.remaining == [0, 0] {
             self.rejudging.due.clear();
+            self.rejudging.next_hops.clear();
         }
         self.rejudging.is_running()
     }
@@ -89,13 +127,29 @@ impl Speaker {
         let family = P::FAMILY.index();
         let ids = self.rejudging.advance(family, most);
         let mut concerned: Vec<(Slot, u32)> = Vec::new();
+        let mut moved: Vec<u32> = Vec::new();
         for id in ids {
             let Some(path) = table(&mut self.tables).live_path(id) else {
                 continue;
             };
+            if !self.rejudging.next_hops.is_empty() && !path.attr.is_none() {
+                let next_hop = self.shared.attrs.next_hop_id(path.attr);
+                if self.rejudging.next_hops.binary_search(&next_hop).is_ok() {
+                    moved.push(path.dest);
+                }
+            }
             let source = &self.shared.sources[path.peer.index()];
             if self.rejudging.due.contains(&path.peer) && source.holds(family, path.epoch) {
                 concerned.push((path.peer, id));
+            }
+        }
+        moved.sort_unstable();
+        moved.dedup();
+        let multipath = self.config.multipath > 1;
+        for dest in moved {
+            self.shared.decide_anew(table(&mut self.tables), dest);
+            if multipath {
+                mark(&mut self.feeds, family, dest);
             }
         }
         concerned.sort_unstable();

@@ -629,6 +629,7 @@ impl Speaker {
             epoch: self.shared.sources[slot.index()].epoch,
             stale: self.shared.sources[slot.index()].stale,
             ebgp: peer.is_ebgp(),
+            on_interface: info.interface.is_some(),
             client: config.reflector_client,
             router_id: negotiated.peer_router_id.to_u32(),
             address: info.remote.ip().to_canonical(),

@@ -7,6 +7,7 @@ mod long_messages;
 mod malformed;
 mod next_hops;
 mod paths;
+mod reachability;
 mod reflection;
 mod refresh;
 mod roles;
