@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError},
@@ -84,6 +84,8 @@ pub(crate) struct Driver {
     /// Whoever asked for the end, and when it comes at the latest.
     stopping: Option<(oneshot::Sender<()>, Instant)>,
     bfd: Watch,
+    /// Who wants to know of next hops.
+    tracker: Option<mpsc::UnboundedSender<Vec<(IpAddr, bool)>>>,
 }
 
 /// Whether somebody has commands.
@@ -125,6 +127,7 @@ impl Driver {
             writable: Vec::new(),
             ticked: origin,
             stopping: None,
+            tracker: None,
         })
     }
 
@@ -248,6 +251,12 @@ impl Driver {
     fn turn(&mut self) -> bool {
         let now = self.now();
         let mut more = self.machine.turn(now);
+        if let Some(tracker) = &self.tracker
+            && let Some(news) = self.machine.poll_next_hops()
+        {
+            // Whoever asked may be gone.
+            let _ = tracker.send(news);
+        }
         more |= self.act();
         // Where packets go is known before anybody is told to send some.
         self.feed(now, true);
@@ -522,6 +531,11 @@ impl Driver {
             Command::NeighborIs(interface, address) => {
                 machine.neighbor_is(now, &interface, address);
             }
+            Command::TrackNextHops(news) => {
+                machine.track_next_hops();
+                self.tracker = Some(news);
+            }
+            Command::Reachable(next_hops) => machine.reachable(&next_hops),
             Command::LinkDown(interface) => machine.link_down(now, &interface),
             Command::Withdraw(rank, prefixes) => machine.withdraw(now, rank, &prefixes),
             // Nothing is begun any more; whoever asked hears that the speaker is gone.
