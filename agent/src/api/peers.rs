@@ -170,7 +170,7 @@ fn report(view: PeerView, config: &Config) -> PeerReport {
                 }),
                 import: value(&peer.options.import.value),
                 export: value(&peer.options.export.value),
-                origin: peer.transport.address.origin.to_string(),
+                origin: peer.origin().to_string(),
             }
         });
     PeerReport {

@@ -1,6 +1,6 @@
 //! What the speaker is told, out of the agent's configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::Ipv6Addr, sync::Arc, time::Duration};
 
 use wayleave_bgp_core::{
     LargeCommunity, Prefix,
@@ -31,7 +31,11 @@ pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
         let transport = &peer.transport;
         let base = PeerConfig::new(
             peer.name.value.clone(),
-            transport.address.value,
+            // Unspecified beside an interface: whoever is found on its link.
+            transport
+                .address
+                .value
+                .unwrap_or(Ipv6Addr::UNSPECIFIED.into()),
             remote_as(peer.options.asn.value),
         );
         PeerConfig {
@@ -136,6 +140,7 @@ fn with_options(
         delay_open: Duration::from_secs(options.delay_open.value.into()),
         reflector_client: options.reflector_client.value,
         next_hop_self: options.next_hop_self.value,
+        extended_next_hop: options.extended_next_hop.value,
         enforce_first_as: options.enforce_first_as.value,
         allow_own_as: options.allow_own_as.value,
         import: policy(&options.import.value, pools, policies),

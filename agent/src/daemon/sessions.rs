@@ -188,7 +188,7 @@ fn problem(view: &PeerView, peer: &Peer, outage: &Outage) -> Problem {
         format!(
             "check that {address} is reachable and runs BGP, that it has this host as a neighbour, \
              and that the AS numbers agree ({})",
-            peer.transport.address.origin
+            peer.origin()
         )
     };
     Problem {
