@@ -509,6 +509,9 @@ impl Driver {
             }
             Command::Originate(routes) => machine.originate(now, routes),
             Command::OwnRoutesAreComplete => machine.own_routes_are_complete(now),
+            Command::NeighborIs(interface, address) => {
+                machine.neighbor_is(now, &interface, address);
+            }
             Command::LinkDown(interface) => machine.link_down(now, &interface),
             Command::Withdraw(rank, prefixes) => machine.withdraw(now, rank, &prefixes),
             // Nothing is begun any more; whoever asked hears that the speaker is gone.

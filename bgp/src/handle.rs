@@ -1,6 +1,6 @@
 //! How others talk to the speaker's thread.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::Ipv6Addr, sync::Arc};
 
 use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Originate(Vec<Origination>),
     Withdraw(u8, Vec<Prefix>),
     OwnRoutesAreComplete,
+    NeighborIs(String, Ipv6Addr),
     LinkDown(String),
     Reconfigure(
         Box<SpeakerConfig>,
@@ -157,6 +158,12 @@ impl SpeakerHandle {
     /// Takes routes of our own with this rank back.
     pub fn withdraw(&self, rank: u8, prefixes: Vec<Prefix>) {
         let _ = self.send(Command::Withdraw(rank, prefixes));
+    }
+
+    /// The neighbour on the link of an interface has this link-local address: an unnumbered peer is
+    /// there. To say it again does no harm.
+    pub fn neighbor_is(&self, interface: String, address: Ipv6Addr) {
+        let _ = self.send(Command::NeighborIs(interface, address));
     }
 
     /// An interface cannot pass packets any more: sessions with external neighbours on its link are

@@ -245,6 +245,7 @@ mod tests {
         PeerView {
             name: "tor".to_owned(),
             address: "192.0.2.2".parse().unwrap(),
+            interface: None,
             asn: Some(Asn(65100)),
             local_asn: Asn(65001),
             session_type: None,

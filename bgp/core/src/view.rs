@@ -75,8 +75,11 @@ pub struct FamilyCounts {
 pub struct PeerView {
     /// Its configured name.
     pub name: String,
-    /// Its address.
+    /// Its address; `::` while an unnumbered one was not found.
     pub address: IpAddr,
+    /// The interface its address belongs to, where that means something on one link only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// Its AS: as negotiated, else as configured where that is one number.
     pub asn: Option<Asn>,
     /// Ours towards it.

@@ -65,6 +65,9 @@ pub(super) struct Session {
     /// Messages may have 65535 octets (RFC 8654), not 4096.
     #[arg(long)]
     extended: bool,
+    /// IPv4 prefixes may have IPv6 next hops (RFC 8950).
+    #[arg(long)]
+    extended_next_hop: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,6 +92,7 @@ impl Session {
             ebgp: !self.ibgp,
             add_path: [AddPath::Ipv4, AddPath::Ipv6].map(|family| self.add_path.contains(&family)),
             extended: self.extended,
+            extended_next_hop: self.extended_next_hop,
         }
     }
 }

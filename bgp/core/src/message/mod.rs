@@ -61,6 +61,8 @@ pub struct Options {
     pub add_path: [bool; 2],
     /// Messages of up to 65535 octets (RFC 8654).
     pub extended: bool,
+    /// IPv4 prefixes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
 }
 
 impl Default for Options {
@@ -71,6 +73,7 @@ impl Default for Options {
             ebgp: true,
             add_path: [false; 2],
             extended: false,
+            extended_next_hop: false,
         }
     }
 }

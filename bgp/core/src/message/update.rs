@@ -84,7 +84,7 @@ pub(super) fn decode(body: &[u8], options: &Options, judge: &mut Judge) -> Optio
     if let Some(malformed) = parsed
         .reach
         .as_ref()
-        .and_then(wire::MpReach::foreign_next_hop)
+        .and_then(|reach| reach.foreign_next_hop(options.extended_next_hop))
     {
         judge.saw(Approach::TreatAsWithdraw, malformed);
         judge.decide(Outcome::TreatAsWithdraw, malformed.section, None);

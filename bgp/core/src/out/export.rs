@@ -154,7 +154,7 @@ impl GroupKey {
     }
 
     /// The next hop as sent (RFC 4271, 5.1.3): our own on eBGP and for what we originate without
-    /// one, unchanged otherwise.
+    /// one, and where there is none that means anything beyond its link; unchanged otherwise.
     pub(super) fn usual_next_hop(
         &self,
         family: Family,
@@ -164,7 +164,11 @@ impl GroupKey {
         match next_hop {
             None => own,
             Some(_) if self.ebgp || self.next_hop_self => own,
-            Some(kept) => self.sendable(family, kept.addr).then_some(kept),
+            Some(kept) if is_link_local(kept.addr) => own,
+            Some(kept) => {
+                let sendable = self.sendable(family, kept.addr);
+                sendable.then(|| NextHop::from(kept.addr))
+            }
         }
     }
 
@@ -189,12 +193,13 @@ impl GroupKey {
         let kept = match change {
             NextHopChange::Usual => {
                 let usual_own = self.ebgp || self.next_hop_self;
-                let Some(kept) = before.filter(|_| !usual_own) else {
+                let kept = before.filter(|kept| !usual_own && !is_link_local(kept.addr));
+                let Some(kept) = kept else {
                     return own;
                 };
                 return self
                     .sendable(family, kept.addr)
-                    .then_some(SentNextHop::Kept(kept));
+                    .then(|| SentNextHop::Kept(NextHop::from(kept.addr)));
             }
             NextHopChange::Own => return own,
             NextHopChange::Unchanged => match before {

@@ -24,7 +24,7 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 pub use self::effect::{ConnId, Down};
 pub(crate) use self::{
@@ -136,6 +136,8 @@ enum Rest {
 #[derive(Debug)]
 pub(crate) struct Session {
     config: PeerConfig,
+    /// Where the peer is. That of an unnumbered one is not known before it is found.
+    remote: Option<IpAddr>,
     identity: Identity,
     /// What our OPENs say of our own restarts.
     our_restart: OurRestart,
@@ -155,6 +157,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(config: PeerConfig, identity: Identity, seed: u64) -> Self {
         Self {
+            remote: (!config.is_unnumbered()).then_some(config.address),
             config,
             identity,
             our_restart: OurRestart::default(),
@@ -171,6 +174,25 @@ impl Session {
 
     pub(crate) fn config(&self) -> &PeerConfig {
         &self.config
+    }
+
+    /// Where the peer is, if that is known.
+    pub(crate) fn remote(&self) -> Option<IpAddr> {
+        self.remote
+    }
+
+    /// An unnumbered peer was found. Whoever waited for that begins; a connection to another address
+    /// ends by itself, or by the hold timer.
+    pub(crate) fn found(&mut self, now: Time, remote: IpAddr, fx: &mut Effects) {
+        let before = self.remote.replace(remote);
+        if before.is_none() && self.rest == Rest::Passive && self.links.is_empty() {
+            self.connect(now, fx);
+        }
+    }
+
+    /// Whether the peer is only waited for.
+    fn is_passive(&self) -> bool {
+        self.config.passive || self.remote.is_none()
     }
 
     /// What the OPENs to come say of our own restarts.
@@ -354,7 +376,7 @@ impl Session {
     }
 
     fn connect(&mut self, now: Time, fx: &mut Effects) {
-        if self.config.passive {
+        if self.is_passive() {
             self.rest = Rest::Passive;
             return;
         }
@@ -365,7 +387,7 @@ impl Session {
     }
 
     fn retry_after(&mut self, now: Time, wait: Duration) {
-        if !self.config.passive {
+        if !self.is_passive() {
             self.rest = Rest::Retry(now + self.jitter.apply(wait));
         }
     }

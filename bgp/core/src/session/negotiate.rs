@@ -43,6 +43,8 @@ pub(crate) struct Negotiated {
     pub(crate) enhanced_refresh: bool,
     /// By [`Family::index`].
     pub(crate) families: [bool; 2],
+    /// IPv4 prefixes may have IPv6 next hops, both ways (RFC 8950).
+    pub(crate) extended_next_hop: bool,
     pub(crate) max_message: usize,
     /// The peer sends End-of-RIB (RFC 4724, 3).
     pub(crate) sends_end_of_rib: bool,
@@ -155,6 +157,11 @@ pub(crate) fn our_open(
 
 fn our_capabilities(identity: Identity, config: &PeerConfig, restart: OurRestart) -> Capabilities {
     let families: Vec<_> = config.families.iter().map(|family| family.code()).collect();
+    let extended_next_hop = if extends_next_hops(config) {
+        vec![IPV4_OVER_IPV6]
+    } else {
+        Vec::new()
+    };
     let asks = config.graceful_restart && (restart.time > 0 || restart.long_lived > 0);
     let held = families.iter().filter(|_| asks);
     let long = held.clone().filter(|_| restart.long_lived > 0);
@@ -176,9 +183,17 @@ fn our_capabilities(identity: Identity, config: &PeerConfig, restart: OurRestart
         }),
         // Without families, that we hold theirs, and know what has been held so by others.
         long_lived: config.graceful_restart.then(|| long.collect()),
+        extended_next_hop,
         families,
         ..Capabilities::default()
     }
+}
+
+/// IPv4 unicast prefixes with IPv6 next hops (RFC 8950, 4).
+const IPV4_OVER_IPV6: (u16, u8, u16) = (1, 1, 2);
+
+fn extends_next_hops(config: &PeerConfig) -> bool {
+    config.extended_next_hop && config.families.contains(&Family::Ipv4Unicast)
 }
 
 /// Judges the peer's OPEN (RFC 4271, 6.2).
@@ -241,6 +256,9 @@ pub(crate) fn negotiate(
         route_refresh: theirs.route_refresh && !bare,
         enhanced_refresh: theirs.enhanced_refresh && !bare,
         families,
+        extended_next_hop: extends_next_hops(config)
+            && theirs.extended_next_hop.contains(&IPV4_OVER_IPV6)
+            && !bare,
         max_message: MAX_MESSAGE,
         sends_end_of_rib: theirs.graceful_restart.is_some(),
         is_restarting: offered.is_some_and(|offered| offered.restarting),

@@ -102,11 +102,16 @@ pub enum BfdReport {
     Healed,
 }
 
-pub(super) fn connect(conn: ConnId, peer: &PeerConfig, speaker: &SpeakerConfig) -> Action {
+pub(super) fn connect(
+    conn: ConnId,
+    address: IpAddr,
+    peer: &PeerConfig,
+    speaker: &SpeakerConfig,
+) -> Action {
     let (ttl, min_ttl) = ttls(peer, speaker);
     Action::Connect {
         conn,
-        remote: SocketAddr::new(peer.address, peer.port),
+        remote: SocketAddr::new(address, peer.port),
         interface: peer.interface.as_deref().map(Arc::from),
         local: peer.local_address,
         ttl,
@@ -152,15 +157,26 @@ pub(super) fn group_key(
         IpAddr::V6(addr) if !is_link_local(addr) => Some(addr),
         IpAddr::V6(_) | IpAddr::V4(_) => info.own_v6,
     };
-    // RFC 2545, 3 wants the link-local address to go along when both are on one link; it is not sent
-    // yet beside a global one. Alone, it stands in its place.
-    let v6 = match (v6, info.link_local) {
-        (Some(global), _) => Some(NextHop::from(IpAddr::V6(global))),
+    // "The link-local address shall be included in the Next Hop field if and only if the BGP speaker
+    // shares a common subnet with the entity identified by the global IPv6 address [...] and the peer
+    // the route is being advertised to" (RFC 2545, 3). Alone, it stands in its place.
+    let on_link = info.link.is_some() || info.interface.is_some();
+    let link_local = info.link_local.filter(|_| on_link);
+    let v6 = match (v6, link_local) {
+        (Some(global), link_local) => Some(NextHop {
+            addr: IpAddr::V6(global),
+            link_local,
+        }),
         (None, Some(link_local)) => Some(NextHop::from(IpAddr::V6(link_local))),
         (None, None) => None,
     };
+    // IPv4 routers forward to an IPv4 address more surely than to an IPv6 one.
+    let v4 = match v4 {
+        Some(addr) => Some(NextHop::from(IpAddr::V4(addr))),
+        None => v6.filter(|_| negotiated.extended_next_hop),
+    };
     let mut own_next_hop = [None, None];
-    own_next_hop[Family::Ipv4Unicast.index()] = v4.map(|addr| NextHop::from(IpAddr::V4(addr)));
+    own_next_hop[Family::Ipv4Unicast.index()] = v4;
     own_next_hop[Family::Ipv6Unicast.index()] = v6;
     GroupKey {
         families: negotiated.families,
@@ -171,7 +187,7 @@ pub(super) fn group_key(
         local_asn: speaker.asn,
         cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
         own_next_hop,
-        ipv6_next_hop_for_ipv4: false,
+        ipv6_next_hop_for_ipv4: negotiated.extended_next_hop,
         long_lived: negotiated.long_lived,
         discovery: peer.discovery,
         max_message: negotiated.max_message,

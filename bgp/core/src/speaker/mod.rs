@@ -10,6 +10,7 @@ mod bfd;
 mod deferral;
 mod feed;
 mod import;
+mod neighbor;
 mod originate;
 mod peer;
 mod reconfigure;
@@ -23,7 +24,7 @@ mod view;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io::IoSlice,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
 
@@ -80,6 +81,8 @@ pub struct Speaker {
     /// By slot; the first is this speaker itself and holds nobody.
     peers: Vec<Option<Peer>>,
     by_address: BTreeMap<(IpAddr, Option<Arc<str>>), Slot>,
+    /// Who was found on which interface.
+    neighbors: BTreeMap<Arc<str>, Ipv6Addr>,
     /// Slots whose peer is gone, not yet safe to give to another.
     retired: Vec<(Slot, u64)>,
     /// In order of their numbers, which is that in which they are written to: the order of a hash map
@@ -117,6 +120,7 @@ impl Speaker {
             is_settled: false,
             peers: vec![None],
             by_address: BTreeMap::new(),
+            neighbors: BTreeMap::new(),
             retired: Vec::new(),
             conns: BTreeMap::new(),
             shared: Shared::new(Source::local(config.router_id.to_u32()), limits),
@@ -222,6 +226,7 @@ impl Speaker {
         let address = address.to_canonical();
         let host = Prefix::host(address);
         self.by_address.keys().any(|(known, _)| *known == address)
+            || self.expects_anybody(address)
             || self
                 .config
                 .ranges
@@ -249,7 +254,12 @@ impl Speaker {
             return self.reject();
         }
         let mut conn = None;
-        self.with_session(now, slot, |session, fx| conn = session.accepted(now, fx));
+        let remote = info.remote.ip().to_canonical();
+        self.with_session(now, slot, |session, fx| {
+            // Before it is found by its advertisements: one call is enough, and ours is not made.
+            conn = session.accepted(now, fx);
+            session.found(now, remote, fx);
+        });
         let conn = conn?;
         if let Some(entry) = self.conns.get_mut(&conn) {
             entry.info = Some(info);
@@ -415,10 +425,14 @@ impl Speaker {
     fn slot_of(&self, info: &ConnInfo) -> Option<Slot> {
         let address = info.remote.ip().to_canonical();
         let scoped = (address, info.interface.clone());
-        let slot = *self
+        let known = self
             .by_address
             .get(&scoped)
-            .or_else(|| self.by_address.get(&(address, None)))?;
+            .or_else(|| self.by_address.get(&(address, None)));
+        let slot = match known {
+            Some(slot) => *slot,
+            None => self.unnumbered(address, info.interface.as_ref())?,
+        };
         // Both ends tell whose connection it is (RFC 4271, 8.2.1).
         let wanted = self.peer(slot)?.session.config().local_address;
         let local = info.local.ip().to_canonical();
@@ -466,7 +480,8 @@ impl Speaker {
             Effect::Connect(conn) => {
                 self.add_conn(conn, slot);
                 if let Some(peer) = self.peer(slot) {
-                    let action = action::connect(conn, peer.session.config(), &self.config);
+                    let action =
+                        action::connect(conn, peer.address(), peer.session.config(), &self.config);
                     self.actions.push_back(action);
                 }
             }
@@ -674,8 +689,14 @@ impl Speaker {
         let seed = u64::from(self.config.router_id.to_u32()) << 16 ^ u64::from(slot.0);
         let mut peer = Peer::new(now, config, identity, seed, range);
         peer.session.set_restart(self.our_restart());
+        let found = self.neighbor_of(peer.session.config());
         self.peers[slot.index()] = Some(peer);
-        self.with_session(now, slot, |session, fx| session.start(now, fx));
+        self.with_session(now, slot, |session, fx| {
+            if let Some(remote) = found {
+                session.found(now, remote, fx);
+            }
+            session.start(now, fx);
+        });
         Some(slot)
     }
 

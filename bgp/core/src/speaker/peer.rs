@@ -119,6 +119,12 @@ impl Peer {
         }
     }
 
+    /// Where it is: `::` as long as an unnumbered one was not found.
+    pub(super) fn address(&self) -> IpAddr {
+        let configured = self.session.config().address;
+        self.session.remote().unwrap_or(configured)
+    }
+
     /// The session is up. What is held of it over a restart, by family, stays in the counts.
     pub(super) fn came_up(
         &mut self,

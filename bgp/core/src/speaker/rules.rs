@@ -30,7 +30,7 @@ pub(super) fn session(peer: &Peer, asn: Asn) -> Session {
         peer: config.name.clone(),
         group: peer.range.map(|range| range.to_string()),
         role: config.role.as_deref().map(str::to_owned),
-        address: config.address,
+        address: peer.address(),
         external: match config.remote_as {
             RemoteAs::Exact(remote) => remote != asn,
             RemoteAs::External => true,

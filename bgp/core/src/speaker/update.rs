@@ -118,6 +118,7 @@ impl Speaker {
             return Ok(());
         };
         let families = negotiated.families;
+        let extended_next_hop = negotiated.extended_next_hop;
         let context = DecodeContext {
             as4: negotiated.as4,
             ebgp: peer.is_ebgp(),
@@ -172,7 +173,8 @@ impl Speaker {
                 && let Some(family) = Family::from_code(reach.afi, reach.safi)
                 && families[family.index()]
             {
-                let foreign = reach.foreign_next_hop().filter(|_| !treat_as_withdraw);
+                let foreign = reach.foreign_next_hop(extended_next_hop);
+                let foreign = foreign.filter(|_| !treat_as_withdraw);
                 if let Some(malformed) = foreign {
                     self.count_malformed(slot, malformed, true);
                 }

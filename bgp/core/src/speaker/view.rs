@@ -112,6 +112,12 @@ impl Speaker {
                 ));
             }
         }
+        if let (Some(interface), None) = (&config.interface, peer.session.remote()) {
+            warnings.push(format!(
+                "no neighbour was found on {interface} yet: none has sent a router advertisement there, \
+                 nor connected"
+            ));
+        }
         if let Some(trouble) = &peer.bfd_trouble {
             warnings.push(format!("BFD does not watch the way to it: {trouble}"));
         }
@@ -130,7 +136,8 @@ impl Speaker {
         let held_back = peer.session.held_back().filter(|until| *until > now);
         PeerView {
             name: peer.name.to_string(),
-            address: config.address,
+            address: peer.address(),
+            interface: config.interface.clone(),
             asn: open.map(|open| open.asn).or(match config.remote_as {
                 RemoteAs::Exact(asn) => Some(asn),
                 RemoteAs::Internal => Some(self.config.asn),

@@ -210,6 +210,7 @@ pub fn decoded(data: &[u8]) {
         ebgp: mode & 2 == 0,
         add_path: [mode & 4 != 0, mode & 8 != 0],
         extended: mode & 16 != 0,
+        extended_next_hop: mode & 32 != 0,
     };
     while let message::Step::Message(first, taken) = message::next(rest, &options, true) {
         assert!(taken > 0 && taken <= rest.len());

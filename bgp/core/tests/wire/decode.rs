@@ -95,6 +95,7 @@ fn headers_are_judged_with_their_section() {
     );
     let extended = Options {
         extended: true,
+        extended_next_hop: false,
         ..Options::default()
     };
     let long = update(&[], &with_mandatory_but(0, &[]), &[16, 10, 1].repeat(2000));

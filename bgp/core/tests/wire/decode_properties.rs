@@ -24,6 +24,7 @@ fn options() -> impl Strategy<Value = Options> {
         add_path,
         // What is made below may be longer than 4096 octets.
         extended: true,
+        extended_next_hop: false,
     })
 }
 

@@ -87,11 +87,11 @@ impl<'a> MpReach<'a> {
         Self::BAD_NLRI.notification(self.attribute)
     }
 
-    /// What is wrong when the next hop is of another family than the prefixes: that has to be agreed
-    /// upon, and is not. They are treated as withdrawn.
-    pub(crate) fn foreign_next_hop(&self) -> Option<Malformed> {
+    /// What is wrong when the next hop is of another family than the prefixes, unless that was agreed
+    /// upon. They are treated as withdrawn.
+    pub(crate) fn foreign_next_hop(&self, agreed: bool) -> Option<Malformed> {
         let ipv4 = Family::from_code(self.afi, self.safi) == Some(Family::Ipv4Unicast);
-        (ipv4 && self.next_hop.addr.is_ipv6()).then_some(Malformed {
+        (ipv4 && !agreed && self.next_hop.addr.is_ipv6()).then_some(Malformed {
             code: MP_REACH_NLRI,
             problem: Problem::NextHop,
             section: "RFC 8950, 4",
