@@ -1,6 +1,6 @@
 //! What the speaker is told, out of the agent's configuration.
 
-use std::{net::Ipv6Addr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::Ipv6Addr, sync::Arc, time::Duration};
 
 use wayleave_bgp_core::{
     LargeCommunity, Prefix,
@@ -76,6 +76,16 @@ pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
         ranges: ranges.collect(),
         ..SpeakerConfig::new(config.node.router_id.value, bgp.asn.value)
     }
+}
+
+/// The interfaces on whose links neighbours are to be found.
+pub fn unnumbered(config: &Config) -> BTreeSet<String> {
+    let transports = config.peers.iter().map(|peer| &peer.transport);
+    let enabled = transports.filter(|transport| !transport.disabled.value);
+    enabled
+        .filter_map(|transport| transport.unnumbered())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The number of service discovery, when it is on. Checked with the rest of the configuration.
