@@ -215,6 +215,9 @@ impl RouteQuery {
 pub struct RouteView {
     /// The prefix.
     pub prefix: Prefix,
+    /// Which of several paths it is: the identifier the peer has given it, or knows it by (RFC 7911, 3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_id: Option<u32>,
     /// The peer it came from; absent for our own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,

@@ -21,9 +21,12 @@ struct Run {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     dests: Vec<u32>,
+    /// The identifiers of their paths, where several are told to a destination; else empty.
+    path_ids: Vec<u32>,
     runs: Vec<Run>,
     attributes: Vec<u8>,
     chain: Vec<u32>,
+    chained_ids: Vec<u32>,
 }
 
 /// Where encoded messages go: one call per stretch that shares a source.
@@ -58,6 +61,12 @@ impl Batch {
         self.dests.push(dest);
     }
 
+    /// Adds one of several paths to a destination.
+    pub(crate) fn push_path(&mut self, dest: u32, path_id: u32, attr: AttrId, source: Slot) {
+        self.push(dest, attr, source);
+        self.path_ids.push(path_id);
+    }
+
     /// Encodes everything, withdrawals of a source before its announcements, and empties the
     /// batch.
     pub(crate) fn encode<P: Pack>(
@@ -77,20 +86,23 @@ impl Batch {
                 .count();
             let (group, after) = rest.split_at(same);
             rest = after;
-            let dests = if let [run] = group {
-                &self.dests[run.start as usize..(run.start + run.len) as usize]
+            let (dests, path_ids) = if let [run] = group {
+                (run.of(&self.dests), run.of(&self.path_ids))
             } else {
                 self.chain.clear();
+                self.chained_ids.clear();
                 for run in group {
-                    let run = run.start as usize..(run.start + run.len) as usize;
-                    self.chain.extend_from_slice(&self.dests[run]);
+                    self.chain.extend_from_slice(run.of(&self.dests));
+                    self.chained_ids.extend_from_slice(run.of(&self.path_ids));
                 }
-                &self.chain[..]
+                (&self.chain[..], &self.chained_ids[..])
             };
             let out = sink.open();
-            let prefixes = dests.iter().map(|&dest| table.prefix(dest));
+            let prefixes = dests.iter().enumerate();
+            let prefixes =
+                prefixes.map(|(at, &dest)| (table.prefix(dest), path_ids.get(at).copied()));
             if first.attr.is_none() {
-                P::pack_withdraw(out, prefixes, key.max_message);
+                P::pack_withdraw(out, prefixes, key);
             } else {
                 let encoded = key.encode(
                     shared,
@@ -112,88 +124,102 @@ impl Batch {
                 if !packed {
                     // What does not fit is withdrawn: never stale data at the peer.
                     out.truncate(begin);
-                    P::pack_withdraw(out, prefixes, key.max_message);
+                    P::pack_withdraw(out, prefixes, key);
                 }
             }
             sink.close(first.source, dests);
         }
         self.runs.clear();
         self.dests.clear();
+        self.path_ids.clear();
     }
 }
 
+impl Run {
+    /// What of a list of all destinations is of this run; nothing of one that is empty.
+    fn of<'a>(&self, all: &'a [u32]) -> &'a [u32] {
+        let range = self.start as usize..(self.start + self.len) as usize;
+        all.get(range).unwrap_or_default()
+    }
+}
+
+/// Prefixes, with path identifiers where the peer takes them.
+type Numbered<P> = (P, Option<u32>);
+
 /// Encoding by family.
 pub(crate) trait Pack: PrefixKey {
-    fn pack_withdraw(out: &mut Vec<u8>, prefixes: impl Iterator<Item = Self>, max: usize);
+    fn pack_withdraw(
+        out: &mut Vec<u8>,
+        prefixes: impl Iterator<Item = Numbered<Self>>,
+        key: &GroupKey,
+    );
 
     /// Whether the attributes left room for at least one prefix.
     fn pack_reach(
         out: &mut Vec<u8>,
         attributes: &[u8],
         encoded: &Encoded,
-        prefixes: impl Iterator<Item = Self>,
+        prefixes: impl Iterator<Item = Numbered<Self>>,
         max: usize,
     ) -> bool;
 }
 
 impl Pack for crate::types::Ipv4Prefix {
-    fn pack_withdraw(out: &mut Vec<u8>, prefixes: impl Iterator<Item = Self>, max: usize) {
-        wire::pack_withdraw4(out, prefixes.map(|prefix| (prefix, None)), max);
+    fn pack_withdraw(
+        out: &mut Vec<u8>,
+        prefixes: impl Iterator<Item = Numbered<Self>>,
+        key: &GroupKey,
+    ) {
+        // What came in MP_REACH_NLRI goes by MP_UNREACH_NLRI. Either takes back what came the other
+        // way: there is one table of IPv4 unicast routes.
+        if key.ipv6_next_hop_for_ipv4 {
+            let prefixes = prefixes.map(|(prefix, id)| (prefix.into(), id));
+            wire::pack_withdraw_mp(out, Family::Ipv4Unicast, prefixes, key.max_message);
+        } else {
+            wire::pack_withdraw4(out, prefixes, key.max_message);
+        }
     }
 
     fn pack_reach(
         out: &mut Vec<u8>,
         attributes: &[u8],
         encoded: &Encoded,
-        prefixes: impl Iterator<Item = Self>,
+        prefixes: impl Iterator<Item = Numbered<Self>>,
         max: usize,
     ) -> bool {
         match encoded {
-            Encoded::Classic(_) => {
-                let prefixes = prefixes.map(|prefix| (prefix, None));
-                wire::pack_reach4(out, attributes, prefixes, max).is_ok()
-            }
+            Encoded::Classic(_) => wire::pack_reach4(out, attributes, prefixes, max).is_ok(),
             Encoded::MultiProtocol(next_hop) => {
-                let prefixes = prefixes.map(|prefix| (prefix.into(), None));
-                wire::pack_reach_mp(
-                    out,
-                    attributes,
-                    Family::Ipv4Unicast,
-                    next_hop,
-                    prefixes,
-                    max,
-                )
-                .is_ok()
+                let prefixes = prefixes.map(|(prefix, id)| (prefix.into(), id));
+                let family = Family::Ipv4Unicast;
+                wire::pack_reach_mp(out, attributes, family, next_hop, prefixes, max).is_ok()
             }
         }
     }
 }
 
 impl Pack for crate::types::Ipv6Prefix {
-    fn pack_withdraw(out: &mut Vec<u8>, prefixes: impl Iterator<Item = Self>, max: usize) {
-        wire::pack_withdraw6(out, prefixes.map(|prefix| (prefix, None)), max);
+    fn pack_withdraw(
+        out: &mut Vec<u8>,
+        prefixes: impl Iterator<Item = Numbered<Self>>,
+        key: &GroupKey,
+    ) {
+        wire::pack_withdraw6(out, prefixes, key.max_message);
     }
 
     fn pack_reach(
         out: &mut Vec<u8>,
         attributes: &[u8],
         encoded: &Encoded,
-        prefixes: impl Iterator<Item = Self>,
+        prefixes: impl Iterator<Item = Numbered<Self>>,
         max: usize,
     ) -> bool {
         match encoded {
             Encoded::Classic(_) => false,
             Encoded::MultiProtocol(next_hop) => {
-                let prefixes = prefixes.map(|prefix| (prefix.into(), None));
-                wire::pack_reach_mp(
-                    out,
-                    attributes,
-                    Family::Ipv6Unicast,
-                    next_hop,
-                    prefixes,
-                    max,
-                )
-                .is_ok()
+                let prefixes = prefixes.map(|(prefix, id)| (prefix.into(), id));
+                let family = Family::Ipv6Unicast;
+                wire::pack_reach_mp(out, attributes, family, next_hop, prefixes, max).is_ok()
             }
         }
     }

@@ -37,6 +37,9 @@ pub(crate) struct GroupKey {
     pub(crate) own_next_hop: [Option<NextHop>; 2],
     /// IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub(crate) ipv6_next_hop_for_ipv4: bool,
+    /// By [`Family::index`]: so many paths to a prefix are told, with identifiers; 0: the best, without
+    /// (RFC 7911).
+    pub(crate) add_path: [u8; 2],
     /// They know what a long-lived stale route is (RFC 9494).
     pub(crate) long_lived: bool,
     /// Routes that carry service discovery may go to these peers.
@@ -91,6 +94,57 @@ impl Desired<'_> {
             NOTHING
         }
     }
+
+    /// The paths to `dest` that a group is told which takes several: the best of those that may leave.
+    pub(crate) fn all<P: PrefixKey>(
+        &mut self,
+        shared: &mut Shared,
+        table: &Table<P>,
+        dest: u32,
+        into: &mut Vec<Offer>,
+    ) {
+        let family = P::FAMILY.index();
+        let limit = usize::from(self.key.add_path[family]);
+        into.clear();
+        let sources = shared.sources();
+        let mut candidates: Vec<u32> = table
+            .paths_of(dest)
+            .filter(|(_, path)| {
+                sources.is_candidate(family, path)
+                    && self.key.exports(shared, P::FAMILY, path.attr, path.peer)
+            })
+            .map(|(id, _)| id)
+            .collect();
+        // Where all may be told, none has to be the best.
+        let ranked = candidates.len() > limit;
+        while into.len() < limit {
+            let next = match ranked {
+                true => shared.sources().take_best(table, &mut candidates),
+                false => candidates.pop(),
+            };
+            let Some(path) = next else { break };
+            let Path { attr, peer, .. } = *table.path(path);
+            let prefix = || table.prefix(dest).into();
+            let attr = match &mut self.rules {
+                Some(rules) => rules.judge(self.key, shared, attr, peer, prefix()),
+                None if self.key.exports_prefix(peer, prefix) => attr,
+                None => AttrId::NONE,
+            };
+            if !attr.is_none() {
+                let source = peer;
+                into.push(Offer { path, attr, source });
+            }
+        }
+    }
+}
+
+/// A path that a group is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// Its id in the table.
+    pub(crate) path: u32,
+    pub(crate) attr: AttrId,
+    pub(crate) source: Slot,
 }
 
 impl GroupKey {

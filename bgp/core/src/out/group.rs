@@ -5,11 +5,11 @@ use std::io::IoSlice;
 use super::{
     Progress,
     batch::{Batch, Pack, Sink},
-    export::GroupKey,
+    export::{GroupKey, Offer},
     log::{Audience, Log},
     outbox::{Outbox, Sent},
     rules::Export,
-    told::Told,
+    told::{Change, Told},
     walk::{FamilyWalk, Walk},
 };
 use crate::{
@@ -56,9 +56,11 @@ pub(crate) struct Departure {
     /// it had begun.
     begun: Outbox,
     /// Families whose End-of-RIB is still owed.
-    end_of_rib: [bool; 2],
+    pub(super) end_of_rib: [bool; 2],
     /// Families that are being told again, and the end of that is still owed (RFC 7313).
-    marked: [bool; 2],
+    pub(super) marked: [bool; 2],
+    /// Where several paths are told: the highest identifiers of any it may hold.
+    pub(super) path_ids: [u32; 2],
     /// What it has written.
     pub(crate) sent: Sent,
 }
@@ -81,8 +83,10 @@ pub(crate) struct Group {
     pub(crate) log: Log,
     batch: Batch,
     /// New sources that are members and hold what the group held before, with that destination:
-    /// they alone get a withdrawal.
-    turned: Vec<(Slot, u32)>,
+    /// they alone get a withdrawal. Where several paths are told, with the path's identifier.
+    turned: Vec<(Slot, u32, Option<u32>)>,
+    offers: Vec<Offer>,
+    changes: Vec<Change>,
 }
 
 impl Group {
@@ -95,6 +99,8 @@ impl Group {
             log: Log::default(),
             batch: Batch::default(),
             turned: Vec::new(),
+            offers: Vec::new(),
+            changes: Vec::new(),
         }
     }
 
@@ -117,7 +123,7 @@ impl Group {
 
     /// Takes in a peer that comes from another group with its session up.
     pub(crate) fn join_from(&mut self, slot: Slot, departure: Departure) {
-        let walk = Walk::anew(self.key.families, departure.end_of_rib, departure.marked);
+        let walk = Walk::anew(self.key.families, &departure);
         let progress = Progress::Walking(Box::new(walk));
         self.add(Member {
             slot,
@@ -146,8 +152,17 @@ impl Group {
                 family.refreshing && family.marks
             }),
         };
+        // One that is still on its way from an earlier group may hold what it had there.
+        let path_ids = [0, 1].map(|family: usize| {
+            let before = match &self.members[at].progress {
+                Progress::Following(_) => 0,
+                Progress::Walking(walk) => walk.families[family].path_ids,
+            };
+            before.max(self.told[family].most_places())
+        });
         let member = self.members.remove(at);
         Some(Departure {
+            path_ids,
             marked,
             begun,
             end_of_rib,
@@ -261,6 +276,9 @@ impl Group {
         if !self.key.families[index] {
             return;
         }
+        if self.key.add_path[index] > 0 {
+            return self.flush_paths(shared, table, dests);
+        }
         let Self {
             key,
             rules,
@@ -295,7 +313,56 @@ impl Group {
             batch.push(dest, new.0, source);
             let held = !old.0.is_none() && !new.0.is_none() && old.1 != new.1;
             if held && new.1 != Slot::LOCAL {
-                turned.push((new.1, dest));
+                turned.push((new.1, dest, None));
+            }
+        }
+        self.append(shared, table);
+    }
+
+    /// The same where several paths are told: each is a route of its own, known by prefix and
+    /// identifier (RFC 7911, 2).
+    fn flush_paths<P: Pack>(&mut self, shared: &mut Shared, table: &Table<P>, dests: &[u32]) {
+        let index = P::FAMILY.index();
+        let Self {
+            key,
+            rules,
+            members,
+            told,
+            batch,
+            turned,
+            offers,
+            changes,
+            ..
+        } = self;
+        let told = &mut told[index];
+        let following = members
+            .iter()
+            .any(|member| matches!(member.progress, Progress::Following(_)));
+        let mut desired = key.desired(rules.as_mut());
+        for &dest in dests {
+            if !told.covers(dest) {
+                continue;
+            }
+            desired.all(shared, table, dest, offers);
+            told.set_paths(shared, dest, offers, changes);
+            if changes.is_empty() {
+                continue;
+            }
+            for member in members.iter_mut() {
+                if let Progress::Walking(walk) = &mut member.progress {
+                    walk.families[index].changed(dest);
+                }
+            }
+            if !following {
+                continue;
+            }
+            for &Change { path_id, old, new } in changes.iter() {
+                let source = if new.0.is_none() { old.1 } else { new.1 };
+                batch.push_path(dest, path_id, new.0, source);
+                let held = !old.0.is_none() && !new.0.is_none() && old.1 != new.1;
+                if held && new.1 != Slot::LOCAL {
+                    turned.push((new.1, dest, Some(path_id)));
+                }
             }
         }
         self.append(shared, table);
@@ -314,15 +381,16 @@ impl Group {
         self.turned.sort_unstable();
         let turned = std::mem::take(&mut self.turned);
         for of_one in turned.chunk_by(|a, b| a.0 == b.0) {
-            let Some(&(slot, _)) = of_one.first() else {
+            let Some(&(slot, ..)) = of_one.first() else {
                 continue;
             };
             if self.member(slot).is_none() {
                 continue;
             }
-            let dests: Vec<u32> = of_one.iter().map(|&(_, dest)| dest).collect();
-            let prefixes = dests.iter().map(|&dest| table.prefix(dest));
-            P::pack_withdraw(self.log.open(turn), prefixes, self.key.max_message);
+            let dests: Vec<u32> = of_one.iter().map(|&(_, dest, _)| dest).collect();
+            let prefixes = of_one.iter();
+            let prefixes = prefixes.map(|&(_, dest, path_id)| (table.prefix(dest), path_id));
+            P::pack_withdraw(self.log.open(turn), prefixes, &self.key);
             self.log.close_segment(Audience::Only(slot), family, &dests);
         }
         self.turned = turned;
@@ -349,11 +417,22 @@ impl Group {
         let bound = table.dest_bound();
         let to = bound.min(from.saturating_add(most));
         let Self {
-            key, rules, told, ..
+            key,
+            rules,
+            told,
+            offers,
+            changes,
+            ..
         } = self;
         let mut desired = key.desired(rules.as_mut());
         for dest in from..to {
-            if table.is_live(dest) {
+            if !table.is_live(dest) {
+                continue;
+            }
+            if key.add_path[index] > 0 {
+                desired.all(shared, table, dest, offers);
+                told[index].set_paths(shared, dest, offers, changes);
+            } else {
                 let new = desired.of(shared, table, dest);
                 told[index].set(shared, dest, new);
             }
@@ -464,7 +543,7 @@ impl Group {
             Progress::Following(_) => false,
             Progress::Walking(walk) => walk.awaits(family, dest),
         };
-        !self.told[family].get(dest).0.is_none() || self.members.iter().any(walks)
+        self.told[family].holds(dest) || self.members.iter().any(walks)
     }
 
     /// Lets go of everything it holds.
@@ -519,11 +598,13 @@ impl Step<'_> {
             return;
         }
         let mut budget = self.shared.limits.walk;
+        // Whoever comes from elsewhere may hold paths that are not known here.
+        let held = if walk.explicit { walk.path_ids } else { 0 };
         while budget > 0
             && let Some(dest) = walk.behind.pop_first()
         {
             budget -= 1;
-            self.tell(told, dest, true);
+            self.tell::<P>(told, dest, true, held);
         }
         let bound = table.dest_bound();
         while budget > 0 && walk.position < bound {
@@ -534,7 +615,7 @@ impl Step<'_> {
             walk.position += 1;
             if table.is_live(dest) {
                 budget -= 1;
-                self.tell(told, dest, walk.explicit);
+                self.tell::<P>(told, dest, walk.explicit, held);
             }
         }
         self.batch.encode(
@@ -547,7 +628,7 @@ impl Step<'_> {
             if std::mem::take(&mut walk.end_of_rib) {
                 wire::end_of_rib(P::FAMILY, self.private.buffer());
             }
-            walk.explicit = false;
+            (walk.explicit, walk.path_ids) = (false, 0);
             if std::mem::take(&mut walk.refreshing) && walk.marks {
                 walk.mark(P::FAMILY, RouteRefresh::END, self.private.buffer());
             }
@@ -559,7 +640,10 @@ impl Step<'_> {
         }
     }
 
-    fn tell(&mut self, told: &Told, dest: u32, withdraw: bool) {
+    fn tell<P: PrefixKey>(&mut self, told: &Told, dest: u32, withdraw: bool, held: u32) {
+        if self.key.add_path[P::FAMILY.index()] > 0 {
+            return self.tell_paths(told, dest, withdraw, held);
+        }
         let (attr, source) = told.get(dest);
         if attr.is_none() || source == self.slot {
             if withdraw {
@@ -567,6 +651,28 @@ impl Step<'_> {
             }
         } else {
             self.batch.push(dest, attr, source);
+        }
+    }
+
+    /// The same where several paths are told. It may hold any whose identifier is not past `held`.
+    fn tell_paths(&mut self, told: &Told, dest: u32, withdraw: bool, held: u32) {
+        let mut last = 0;
+        for (path_id, _, attr, source) in told.paths(dest) {
+            last = path_id;
+            if attr.is_none() || source == self.slot {
+                if withdraw {
+                    let nobody = Slot::LOCAL;
+                    self.batch.push_path(dest, path_id, AttrId::NONE, nobody);
+                }
+            } else {
+                self.batch.push_path(dest, path_id, attr, source);
+            }
+        }
+        if withdraw {
+            for path_id in last + 1..=held {
+                self.batch
+                    .push_path(dest, path_id, AttrId::NONE, Slot::LOCAL);
+            }
         }
     }
 }

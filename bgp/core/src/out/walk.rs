@@ -1,5 +1,6 @@
 //! Going through the table for one peer.
 
+use super::Departure;
 use crate::{rib::bits::Bits, types::Family, wire::RouteRefresh};
 
 /// One family's part of a walk.
@@ -13,6 +14,8 @@ pub(crate) struct FamilyWalk {
     pub(crate) behind: Bits,
     /// What the peer does not get is withdrawn explicitly: it may still hold it.
     pub(crate) explicit: bool,
+    /// Where several paths are told: the highest identifier of one it may still hold from before.
+    pub(crate) path_ids: u32,
     /// End-of-RIB follows the pass (RFC 4724, 2).
     pub(crate) end_of_rib: bool,
     /// The pass is one that the peer has asked for: it holds everything but what `behind` says.
@@ -78,11 +81,18 @@ impl Walk {
 
     /// From the beginning, for a peer that was sent other things until now.
     /// Where `marked`, the end of a refresh is owed: it follows this pass.
-    pub(crate) fn anew(negotiated: [bool; 2], end_of_rib: [bool; 2], marked: [bool; 2]) -> Self {
+    pub(crate) fn anew(negotiated: [bool; 2], departure: &Departure) -> Self {
+        let Departure {
+            end_of_rib,
+            marked,
+            path_ids,
+            ..
+        } = departure;
         let family = |index: usize| FamilyWalk {
             done: !negotiated[index],
             explicit: true,
             end_of_rib: end_of_rib[index],
+            path_ids: path_ids[index],
             refreshing: marked[index],
             marks: marked[index],
             ..FamilyWalk::default()

@@ -27,6 +27,7 @@ pub(crate) enum Step {
     RouterId,
     ClusterListLength,
     PeerAddress,
+    PathId,
     Equal,
 }
 
@@ -44,6 +45,7 @@ impl Step {
             Self::RouterId => "lower BGP identifier",
             Self::ClusterListLength => "shorter CLUSTER_LIST",
             Self::PeerAddress => "lower peer address",
+            Self::PathId => "lower path identifier",
             Self::Equal => "only path",
         }
     }
@@ -104,13 +106,32 @@ impl Sources<'_> {
                 .filter(|(_, path)| self.is_candidate(P::FAMILY.index(), path))
                 .map(|(id, _)| id),
         );
-        self.up_to_equal_cost(table, scratch);
-        if scratch.len() > 1 {
-            keep_min(scratch, |id| self.identifier(table.path(id)));
-            keep_min(scratch, |id| self.key(table.path(id)).cluster_len);
-            keep_min(scratch, |id| self.source(table.path(id).peer).address);
+        self.best_of(table, scratch)
+    }
+
+    /// The best of these, or [`NONE`] of none; the others are taken out.
+    fn best_of<P: PrefixKey>(&self, table: &Table<P>, candidates: &mut Vec<u32>) -> u32 {
+        self.up_to_equal_cost(table, candidates);
+        if candidates.len() > 1 {
+            keep_min(candidates, |id| self.identifier(table.path(id)));
+            keep_min(candidates, |id| self.key(table.path(id)).cluster_len);
+            keep_min(candidates, |id| self.source(table.path(id).peer).address);
+            // Two paths of one peer: anything will do that is the same each time.
+            keep_min(candidates, |id| table.path_id(id));
         }
-        scratch.first().copied().unwrap_or(NONE)
+        candidates.first().copied().unwrap_or(NONE)
+    }
+
+    /// Takes the best out of these, if there is any: the next one is the best of the rest. MED, which
+    /// counts among some only, allows no order over all.
+    pub(crate) fn take_best<P: PrefixKey>(
+        &self,
+        table: &Table<P>,
+        candidates: &mut Vec<u32>,
+    ) -> Option<u32> {
+        let best = self.best_of(table, &mut candidates.clone());
+        candidates.retain(|&id| id != best);
+        (best != NONE).then_some(best)
     }
 
     /// Steps a to e: what is left in `candidates` is equally good for forwarding.
@@ -171,14 +192,24 @@ impl Sources<'_> {
             );
             self.up_to_equal_cost(table, into);
             into.retain(|&id| id != best);
-            into.sort_by_key(|&id| (self.identifier(table.path(id)), table.path(id).peer));
+            into.sort_by_key(|&id| {
+                let path = table.path(id);
+                (self.identifier(path), path.peer, table.path_id(id))
+            });
         }
         into.insert(0, best);
         into.truncate(usize::from(limit.max(1)));
     }
 
-    /// The first step that tells two candidates apart.
-    pub(crate) fn step_between(&self, one: &Path, other: &Path) -> Step {
+    /// The first step that tells two candidates, by their ids, apart.
+    pub(crate) fn step_between<P: PrefixKey>(
+        &self,
+        table: &Table<P>,
+        one: u32,
+        other: u32,
+    ) -> Step {
+        let ids = (table.path_id(one), table.path_id(other));
+        let (one, other) = (table.path(one), table.path(other));
         let (a, b) = (self.key(one), self.key(other));
         let (from, to) = (self.source(one.peer), self.source(other.peer));
         if (one.peer == Slot::LOCAL) != (other.peer == Slot::LOCAL) {
@@ -201,6 +232,8 @@ impl Sources<'_> {
             Step::ClusterListLength
         } else if from.address != to.address {
             Step::PeerAddress
+        } else if ids.0 != ids.1 {
+            Step::PathId
         } else {
             Step::Equal
         }

@@ -16,7 +16,7 @@ use self::{
     attr::{AttrArena, AttrId},
     decision::Sources,
     key::PrefixKey,
-    source::{Slot, Source},
+    source::{Slot, Source, Whose},
     table::{NONE, Replaced, Table},
 };
 use crate::limits::Limits;
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     /// Turns of the machine so far.
     pub(crate) turn: u64,
     pub(crate) limits: Limits,
+    /// By family: somebody is told of more than the best path (RFC 7911).
+    pub(crate) every_path: [bool; 2],
     scratch: Vec<u32>,
 }
 
@@ -53,6 +55,7 @@ impl Shared {
             sources: vec![local],
             turn: 0,
             limits,
+            every_path: [false; 2],
             scratch: Vec::new(),
         }
     }
@@ -76,7 +79,7 @@ impl Shared {
     ) -> Outcome {
         let hash = table.hash(prefix);
         let dest = table.find_or_add_hashed(prefix, hash);
-        self.announce_to(table, dest, peer, received, attr, since)
+        self.announce_to(table, dest, peer.into(), received, attr, since)
     }
 
     /// The same where the destination is known.
@@ -84,12 +87,13 @@ impl Shared {
         &mut self,
         table: &mut Table<P>,
         dest: u32,
-        peer: Slot,
+        whose: Whose,
         received: AttrId,
         attr: AttrId,
         since: u32,
     ) -> Outcome {
         let family = P::FAMILY.index();
+        let peer = whose.peer;
         let epoch = self.sources[peer.index()].epoch[family];
         self.attrs.hold(received);
         self.attrs.hold(attr);
@@ -98,7 +102,7 @@ impl Shared {
             attr,
             epoch,
         };
-        let (id, old) = table.put_path(dest, peer, new, since);
+        let (id, old) = table.put_path(dest, whose, new, since);
         let mut outcome = Outcome {
             dest,
             best_changed: false,
@@ -131,7 +135,7 @@ impl Shared {
         peer: Slot,
     ) -> Option<Outcome> {
         let dest = table.find(prefix)?;
-        self.withdraw_from(table, dest, peer)
+        self.withdraw_from(table, dest, peer.into())
     }
 
     /// The same where the destination is known.
@@ -139,9 +143,9 @@ impl Shared {
         &mut self,
         table: &mut Table<P>,
         dest: u32,
-        peer: Slot,
+        whose: Whose,
     ) -> Option<Outcome> {
-        let id = table.path_of(dest, peer)?;
+        let id = table.path_of(dest, whose)?;
         Some(self.remove(table, id))
     }
 
@@ -198,7 +202,7 @@ impl Shared {
         let old = table.best_id(dest);
         table.set_best(dest, best);
         let changed = best != old || (best != NONE && touched == Some(best));
-        if changed {
+        if changed || self.every_path[P::FAMILY.index()] {
             table.mark_dirty(dest);
         }
         changed

@@ -15,6 +15,20 @@ impl Slot {
     }
 }
 
+/// Which path of which peer: one that tells several to a prefix gives each an identifier (RFC 7911, 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whose {
+    pub(crate) peer: Slot,
+    /// 0 where it gives none.
+    pub(crate) path_id: u32,
+}
+
+impl From<Slot> for Whose {
+    fn from(peer: Slot) -> Self {
+        Self { peer, path_id: 0 }
+    }
+}
+
 /// What the decision asks about a peer (RFC 4271, 9.1.2.2 d to g).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source {

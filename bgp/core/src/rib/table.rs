@@ -8,7 +8,13 @@ use std::{hash::BuildHasher, hint::black_box};
 
 use hashbrown::DefaultHashBuilder;
 
-use super::{attr::AttrId, index::Index, key::PrefixKey, limbo::Limbo, source::Slot};
+use super::{
+    attr::AttrId,
+    index::Index,
+    key::PrefixKey,
+    limbo::Limbo,
+    source::{Slot, Whose},
+};
 
 /// "No destination", "no path".
 pub(crate) const NONE: u32 = u32::MAX;
@@ -53,6 +59,8 @@ pub(crate) struct Path {
 }
 
 const PATH_FREED: u8 = 1;
+/// Its peer tells several paths to a prefix, and has given it an identifier other than 0.
+const HAS_PATH_ID: u8 = 2;
 
 /// What a path was before it was replaced or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +77,8 @@ pub(crate) struct Table<P: PrefixKey> {
     hasher: DefaultHashBuilder,
     dests: Vec<Dest<P::Addr>>,
     paths: Vec<Path>,
+    /// The identifiers of the paths that have one (RFC 7911, 3), as far as there are any.
+    path_ids: Vec<u32>,
     free_dest: u32,
     free_path: u32,
     live_paths: u32,
@@ -87,6 +97,7 @@ impl<P: PrefixKey> Table<P> {
             hasher: DefaultHashBuilder::default(),
             dests: Vec::new(),
             paths: Vec::new(),
+            path_ids: Vec::new(),
             free_dest: NONE,
             free_path: NONE,
             live_paths: 0,
@@ -252,18 +263,39 @@ impl<P: PrefixKey> Table<P> {
         })
     }
 
-    /// Puts the path of `peer` to `dest` in place. The caller moves the attribute counts.
+    /// The identifier that its peer has given a path (RFC 7911, 3); 0 where it has given none.
+    #[inline]
+    pub(crate) fn path_id(&self, id: u32) -> u32 {
+        match self.paths[id as usize].flags & HAS_PATH_ID {
+            0 => 0,
+            _ => self.path_ids[id as usize],
+        }
+    }
+
+    fn set_path_id(&mut self, id: u32, path_id: u32) {
+        if path_id != 0 {
+            let at = id as usize;
+            if self.path_ids.len() <= at {
+                self.path_ids.resize(at + 1, 0);
+            }
+            self.path_ids[at] = path_id;
+            self.paths[at].flags |= HAS_PATH_ID;
+        }
+    }
+
+    /// Puts a peer's path to `dest` in place. The caller moves the attribute counts.
     pub(crate) fn put_path(
         &mut self,
         dest: u32,
-        peer: Slot,
+        whose: Whose,
         new: Replaced,
         since: u32,
     ) -> (u32, Option<Replaced>) {
         let mut at = self.dests[dest as usize].head;
         while at != NONE {
+            let same = self.is_of(at, whose);
             let path = &mut self.paths[at as usize];
-            if path.peer == peer {
+            if same {
                 let old = Replaced {
                     received: path.received,
                     attr: path.attr,
@@ -285,7 +317,7 @@ impl<P: PrefixKey> Table<P> {
             received: new.received,
             attr: new.attr,
             since,
-            peer,
+            peer: whose.peer,
             epoch: new.epoch,
             flags: 0,
         };
@@ -298,16 +330,23 @@ impl<P: PrefixKey> Table<P> {
             self.paths[id as usize] = path;
             id
         };
+        self.set_path_id(id, whose.path_id);
         self.dests[dest as usize].head = id;
         self.live_paths += 1;
         (id, None)
     }
 
-    /// The id of the path of `peer` to `dest`.
-    pub(crate) fn path_of(&self, dest: u32, peer: Slot) -> Option<u32> {
+    /// Whether the path `id` is this one of a peer's.
+    #[inline]
+    fn is_of(&self, id: u32, whose: Whose) -> bool {
+        self.paths[id as usize].peer == whose.peer && self.path_id(id) == whose.path_id
+    }
+
+    /// The id of a peer's path to `dest`.
+    pub(crate) fn path_of(&self, dest: u32, whose: Whose) -> Option<u32> {
         self.paths_of(dest)
-            .find(|(_, path)| path.peer == peer)
             .map(|(id, _)| id)
+            .find(|&id| self.is_of(id, whose))
     }
 
     /// Takes a path out of its destination's list. The caller moves counts and decides again.
@@ -467,17 +506,39 @@ mod tests {
     fn paths_of_several_peers_are_kept_apart_and_replaced_in_place() {
         let mut table = Table::new();
         let dest = table.find_or_add(prefix(1));
-        let (first, old) = table.put_path(dest, Slot(1), set(1), 0);
+        let (first, old) = table.put_path(dest, Slot(1).into(), set(1), 0);
         assert_eq!(old, None);
-        let (second, _) = table.put_path(dest, Slot(2), set(2), 0);
-        let (again, old) = table.put_path(dest, Slot(1), set(3), 5);
+        let (second, _) = table.put_path(dest, Slot(2).into(), set(2), 0);
+        let (again, old) = table.put_path(dest, Slot(1).into(), set(3), 5);
         assert_eq!((again, old), (first, Some(set(1))));
         assert_eq!(table.path(first).since, 5);
         assert_eq!(table.paths_len(), 2);
         table.remove_path(first);
-        assert_eq!(table.path_of(dest, Slot(1)), None);
-        assert_eq!(table.path_of(dest, Slot(2)), Some(second));
+        assert_eq!(table.path_of(dest, Slot(1).into()), None);
+        assert_eq!(table.path_of(dest, Slot(2).into()), Some(second));
         assert!(table.live_path(first).is_none());
+    }
+
+    #[test]
+    fn paths_of_one_peer_are_told_apart_by_their_identifiers() {
+        let mut table = Table::new();
+        let dest = table.find_or_add(prefix(1));
+        let whose = |path_id| Whose {
+            peer: Slot(1),
+            path_id,
+        };
+        let ids = [7, 0, 9].map(|id| table.put_path(dest, whose(id), set(id), 0).0);
+        assert_eq!(
+            table.put_path(dest, whose(7), set(8), 0),
+            (ids[0], Some(set(7)))
+        );
+        assert_eq!(ids.map(|id| table.path_id(id)), [7, 0, 9]);
+        assert_eq!(table.path_of(dest, whose(9)), Some(ids[2]));
+        // Whoever comes into a freed place has no identifier of its past.
+        table.remove_path(ids[0]);
+        let (again, old) = table.put_path(dest, Slot(2).into(), set(1), 0);
+        assert_eq!((again, old, table.path_id(again)), (ids[0], None, 0));
+        assert_eq!(table.path_of(dest, whose(7)), None);
     }
 
     #[test]
@@ -509,7 +570,7 @@ mod tests {
         assert!(table.is_live(dest), "a log of turn 9 may name it");
 
         // It comes back and goes again while it waits: what it waits for is later.
-        let (path, _) = table.put_path(dest, Slot(1), set(1), 0);
+        let (path, _) = table.put_path(dest, Slot(1).into(), set(1), 0);
         table.mark_dirty(dest);
         table.take_dirty(10, 12, &mut taken);
         table.remove_path(path);

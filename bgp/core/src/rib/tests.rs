@@ -137,8 +137,11 @@ fn every_step_decides_in_its_turn_and_names_itself() {
         assert_eq!(winner(&[better, worse]), 1, "{step:?}");
         assert_eq!(winner(&[worse, better]), 2, "{step:?} the other way round");
         let (shared, table, dest) = rib(&[better, worse]);
-        let paths: Vec<_> = table.paths_of(dest).map(|(_, path)| path).collect();
-        assert_eq!(shared.sources().step_between(paths[0], paths[1]), step);
+        let paths: Vec<_> = table.paths_of(dest).map(|(id, _)| id).collect();
+        assert_eq!(
+            shared.sources().step_between(&table, paths[0], paths[1]),
+            step
+        );
     }
 }
 

@@ -181,9 +181,12 @@ impl Session {
         self.remote
     }
 
-    /// An unnumbered peer was found. Whoever waited for that begins; a connection to another address
-    /// ends by itself, or by the hold timer.
+    /// An unnumbered peer was found. Whoever waited for that begins. While the session is up nobody else
+    /// is the peer.
     pub(crate) fn found(&mut self, now: Time, remote: IpAddr, fx: &mut Effects) {
+        if self.established().is_some() {
+            return;
+        }
         let before = self.remote.replace(remote);
         if before.is_none() && self.rest == Rest::Passive && self.links.is_empty() {
             self.connect(now, fx);

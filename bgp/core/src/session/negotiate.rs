@@ -45,6 +45,10 @@ pub(crate) struct Negotiated {
     pub(crate) families: [bool; 2],
     /// IPv4 prefixes may have IPv6 next hops, both ways (RFC 8950).
     pub(crate) extended_next_hop: bool,
+    /// By [`Family::index`]: the peer's prefixes have path identifiers (RFC 7911, 3).
+    pub(crate) add_path_receive: [bool; 2],
+    /// By [`Family::index`]: ours have, and so many paths to a prefix are told at most; 0: they have not.
+    pub(crate) add_path_send: [u8; 2],
     pub(crate) max_message: usize,
     /// The peer sends End-of-RIB (RFC 4724, 3).
     pub(crate) sends_end_of_rib: bool,
@@ -184,9 +188,44 @@ fn our_capabilities(identity: Identity, config: &PeerConfig, restart: OurRestart
         // Without families, that we hold theirs, and know what has been held so by others.
         long_lived: config.graceful_restart.then(|| long.collect()),
         extended_next_hop,
+        add_path: our_add_path(config),
         families,
         ..Capabilities::default()
     }
+}
+
+/// Receive, send, or both of several paths to a prefix (RFC 7911, 4).
+const ADD_PATH_RECEIVE: u8 = 1;
+const ADD_PATH_SEND: u8 = 2;
+
+/// Whether more than the best path is told: fewer than two need no identifiers.
+fn sends_paths(config: &PeerConfig) -> bool {
+    config.add_path_send > 1
+}
+
+fn our_add_path(config: &PeerConfig) -> Vec<(u16, u8, u8)> {
+    let receive = if config.add_path_receive {
+        ADD_PATH_RECEIVE
+    } else {
+        0
+    };
+    let send = if sends_paths(config) {
+        ADD_PATH_SEND
+    } else {
+        0
+    };
+    let families = config.families.iter().map(|family| family.code());
+    families
+        .filter(|_| receive | send != 0)
+        .map(|(afi, safi)| (afi, safi, receive | send))
+        .collect()
+}
+
+/// Whether the neighbour has offered this for a family.
+fn offers_paths(theirs: &Capabilities, family: Family, mode: u8) -> bool {
+    let code = family.code();
+    let mut offered = theirs.add_path.iter();
+    offered.any(|&(afi, safi, offer)| (afi, safi) == code && offer & mode != 0)
 }
 
 /// IPv4 unicast prefixes with IPv6 next hops (RFC 8950, 4).
@@ -256,6 +295,19 @@ pub(crate) fn negotiate(
         route_refresh: theirs.route_refresh && !bare,
         enhanced_refresh: theirs.enhanced_refresh && !bare,
         families,
+        add_path_receive: Family::ALL.map(|family| {
+            config.add_path_receive
+                && families[family.index()]
+                && offers_paths(theirs, family, ADD_PATH_SEND)
+                && !bare
+        }),
+        add_path_send: Family::ALL.map(|family| {
+            let told = sends_paths(config)
+                && families[family.index()]
+                && offers_paths(theirs, family, ADD_PATH_RECEIVE)
+                && !bare;
+            if told { config.add_path_send } else { 0 }
+        }),
         extended_next_hop: extends_next_hops(config)
             && theirs.extended_next_hop.contains(&IPV4_OVER_IPV6)
             && !bare,

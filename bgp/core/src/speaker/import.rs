@@ -97,7 +97,8 @@ impl Speaker {
         if !is_usable_next_hop(addr) {
             return Some(Refusal::NextHop);
         }
-        (peer.local_address == Some(addr)).then_some(Refusal::OwnNextHop)
+        let ours = peer.own_addresses.contains(addr);
+        ours.then_some(Refusal::OwnNextHop)
     }
 
     /// What counts of a set that is not refused: itself, or with LOCAL_PREF 0 where an external

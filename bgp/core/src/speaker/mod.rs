@@ -34,7 +34,12 @@ pub use self::{
     view::QueryError,
 };
 use self::{
-    deferral::Deferral, feed::Feed, originate::Own, peer::Peer, staged::StagedFamilies, turn::Sweep,
+    deferral::Deferral,
+    feed::Feed,
+    originate::Own,
+    peer::{OwnAddresses, Peer},
+    staged::StagedFamilies,
+    turn::Sweep,
 };
 use crate::{
     config::{ListenRange, Password, PeerConfig, SpeakerConfig},
@@ -215,7 +220,10 @@ impl Speaker {
             && entry.info.as_ref() != Some(&info)
         {
             let slot = entry.slot;
-            entry.info = Some(info);
+            entry.info = Some(info.clone());
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.own_addresses = OwnAddresses::of(&info);
+            }
             self.regroup(slot);
         }
     }
@@ -480,8 +488,10 @@ impl Speaker {
             Effect::Connect(conn) => {
                 self.add_conn(conn, slot);
                 if let Some(peer) = self.peer(slot) {
-                    let action =
-                        action::connect(conn, peer.address(), peer.session.config(), &self.config);
+                    // Another may have been found than the one there was a session with.
+                    let config = peer.session.config();
+                    let remote = self.neighbor_of(config).unwrap_or(peer.address());
+                    let action = action::connect(conn, remote, config, &self.config);
                     self.actions.push_back(action);
                 }
             }
@@ -604,6 +614,16 @@ impl Speaker {
         if let Some(peer) = self.peer_mut(slot) {
             peer.group = Some(index);
         }
+        self.look_for_paths();
+    }
+
+    /// Whether somebody is told of more than best paths: then every path's change counts.
+    fn look_for_paths(&mut self) {
+        let groups = &self.groups;
+        self.shared.every_path = [0, 1].map(|family: usize| {
+            let mut groups = groups.iter().flatten();
+            groups.any(|group| group.key.add_path[family] > 0)
+        });
     }
 
     fn leave_group(&mut self, slot: Slot) -> Option<Departure> {
@@ -613,6 +633,7 @@ impl Speaker {
         if group.members.is_empty() {
             group.dissolve(&mut self.shared);
             self.groups[index] = None;
+            self.look_for_paths();
         }
         departure
     }

@@ -48,6 +48,25 @@ impl Stale {
     }
 }
 
+/// What a neighbour must not give us as next hop: ourselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnAddresses([Option<IpAddr>; 4]);
+
+impl OwnAddresses {
+    pub(super) fn of(info: &ConnInfo) -> Self {
+        Self([
+            Some(info.local.ip().to_canonical()),
+            info.own_v4.map(IpAddr::V4),
+            info.own_v6.map(IpAddr::V6),
+            info.link_local.map(IpAddr::V6),
+        ])
+    }
+
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&Some(address))
+    }
+}
+
 /// A neighbour.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -78,6 +97,8 @@ pub(super) struct Peer {
     /// Why it does not.
     pub(super) bfd_trouble: Option<String>,
     pub(super) local_address: Option<IpAddr>,
+    /// The addresses of the interface of the last session.
+    pub(super) own_addresses: OwnAddresses,
     /// The interface of the last session, where the peer was on its link.
     pub(super) link: Option<Arc<str>>,
     /// What its import rules say, if it has any; from the first session on.
@@ -113,6 +134,7 @@ impl Peer {
             bfd: None,
             bfd_trouble: None,
             local_address: None,
+            own_addresses: OwnAddresses::default(),
             link: None,
             import: None,
             session_type: None,
@@ -147,6 +169,7 @@ impl Peer {
         self.last_route = now;
         self.link = info.link.clone();
         self.local_address = Some(info.local.ip().to_canonical());
+        self.own_addresses = OwnAddresses::of(info);
         self.session_type = Some(negotiated.session_type);
     }
 

@@ -340,7 +340,7 @@ fn of_range(config: &SpeakerConfig, range: Prefix, address: IpAddr) -> Option<Pe
 /// Makes every group look again at the routes of `slot`.
 fn mark_all<P: PrefixKey>(table: &mut Table<P>, slot: Slot) {
     for dest in 0..table.dest_bound() {
-        if table.is_live(dest) && table.best(dest).is_some_and(|best| best.peer == slot) {
+        if table.is_live(dest) && table.paths_of(dest).any(|(_, path)| path.peer == slot) {
             table.mark_dirty(dest);
         }
     }

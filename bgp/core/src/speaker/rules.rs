@@ -5,11 +5,11 @@
 //! neighbour is about to go. What they leave is judged once more: services from peers that may not
 //! carry them, which a rule may have taken off, and next hops that lead nowhere.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     import::{Refusal, is_usable_next_hop},
-    peer::Peer,
+    peer::{OwnAddresses, Peer},
 };
 use crate::{
     attributes::NextHop,
@@ -55,8 +55,8 @@ pub(super) struct Judging<'a> {
     pub(super) shared: &'a mut Shared,
     pub(super) config: &'a PeerConfig,
     pub(super) external: bool,
-    /// Our end of the session.
-    pub(super) local: Option<IpAddr>,
+    /// What we are called on the session's link.
+    pub(super) own: OwnAddresses,
 }
 
 impl<'a> Judging<'a> {
@@ -65,7 +65,7 @@ impl<'a> Judging<'a> {
             shared,
             config: peer.session.config(),
             external: peer.is_ebgp(),
-            local: peer.local_address,
+            own: peer.own_addresses,
         }
     }
 }
@@ -122,7 +122,7 @@ impl Import {
                     .intern(canonical, next_hop, &facts_of(canonical))
             }
         };
-        if refuses_result(shared, leaves, judging.config, judging.local).is_some() {
+        if refuses_result(shared, leaves, judging.config, judging.own).is_some() {
             leaves = AttrId::NONE;
         }
         if self.leaving.len() <= at {
@@ -163,7 +163,7 @@ fn refuses_result(
     shared: &Shared,
     attr: AttrId,
     config: &PeerConfig,
-    local: Option<IpAddr>,
+    own: OwnAddresses,
 ) -> Option<Refusal> {
     let next_hop = shared.attrs.next_hop(attr).map(|next_hop| next_hop.addr);
     if shared.attrs.key(attr).flags & DISCOVERY != 0 && !config.discovery {
@@ -171,7 +171,8 @@ fn refuses_result(
     } else if next_hop.is_none_or(|addr| !is_usable_next_hop(addr)) {
         Some(Refusal::NextHop)
     } else {
-        (next_hop == local).then_some(Refusal::OwnNextHop)
+        let ours = next_hop.is_some_and(|addr| own.contains(addr));
+        ours.then_some(Refusal::OwnNextHop)
     }
 }
 

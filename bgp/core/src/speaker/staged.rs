@@ -15,7 +15,7 @@ use crate::{
         Outcome, Shared,
         attr::AttrId,
         key::PrefixKey,
-        source::Slot,
+        source::{Slot, Whose},
         table::{NONE, Table},
     },
     types::{Ipv4Prefix, Ipv6Prefix},
@@ -38,6 +38,8 @@ pub(super) enum Act {
 #[derive(Clone, Copy, Debug)]
 struct Change<P> {
     prefix: P,
+    /// Of a peer that tells several paths; else 0 (RFC 7911, 3).
+    path_id: u32,
     act: Act,
     hash: u32,
     /// Its destination, or [`NONE`] when it has none yet.
@@ -72,9 +74,10 @@ pub(super) struct Target<'a> {
 }
 
 impl<P: PrefixKey> Staged<P> {
-    pub(super) fn push(&mut self, prefix: P, act: Act) {
+    pub(super) fn push(&mut self, (prefix, path_id): (P, u32), act: Act) {
         self.0.push(Change {
             prefix,
+            path_id,
             act,
             hash: 0,
             dest: NONE,
@@ -139,6 +142,10 @@ impl<P: PrefixKey> Change<P> {
             multipath,
         } = target;
         let (prefix, hash) = (self.prefix, self.hash);
+        let whose = Whose {
+            peer: *slot,
+            path_id: self.path_id,
+        };
         // What had no destination may have one since, from an earlier one of these changes.
         let outcome = match self.act {
             Act::Withdraw => {
@@ -146,14 +153,14 @@ impl<P: PrefixKey> Change<P> {
                     NONE => table.find_hashed(prefix, hash),
                     dest => Some(dest),
                 };
-                known.and_then(|dest| shared.withdraw_from(table, dest, *slot))
+                known.and_then(|dest| shared.withdraw_from(table, dest, whose))
             }
             Act::Announce { received, attr } => {
                 let dest = match self.dest {
                     NONE => table.find_or_add_hashed(prefix, hash),
                     dest => dest,
                 };
-                Some(shared.announce_to(table, dest, *slot, received, attr, *since))
+                Some(shared.announce_to(table, dest, whose, received, attr, *since))
             }
         };
         let Some(outcome) = outcome else { return };

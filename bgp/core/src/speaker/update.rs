@@ -119,6 +119,7 @@ impl Speaker {
         };
         let families = negotiated.families;
         let extended_next_hop = negotiated.extended_next_hop;
+        let add_path = negotiated.add_path_receive;
         let context = DecodeContext {
             as4: negotiated.as4,
             ebgp: peer.is_ebgp(),
@@ -133,7 +134,7 @@ impl Speaker {
         // Withdrawn first: a prefix in both places is announced (RFC 4271, 4.3).
         let v4 = families[Family::Ipv4Unicast.index()];
         if v4 {
-            self.prefixes4(slot, raw.withdrawn, Act::Withdraw)?;
+            self.prefixes4(slot, raw.withdrawn, add_path, Act::Withdraw)?;
         }
         if raw.attributes.is_empty() && raw.nlri.is_empty() {
             return Ok(());
@@ -166,7 +167,7 @@ impl Speaker {
                 if unreach.nlri.is_empty() && raw.nlri.is_empty() && parsed.reach.is_none() {
                     self.end_of_rib(slot, family);
                 }
-                self.prefixes(slot, family, unreach.nlri, Act::Withdraw)
+                self.prefixes(slot, family, unreach.nlri, add_path, Act::Withdraw)
                     .map_err(|_| unreach.bad_nlri())?;
             }
             if let Some(reach) = &parsed.reach
@@ -183,7 +184,7 @@ impl Speaker {
                 } else {
                     self.set(slot, &canonical, reach.next_hop, &facts)
                 };
-                self.prefixes(slot, family, reach.nlri, act)
+                self.prefixes(slot, family, reach.nlri, add_path, act)
                     .map_err(|_| reach.bad_nlri())?;
             }
             if v4 && !raw.nlri.is_empty() {
@@ -194,7 +195,7 @@ impl Speaker {
                     }
                     _ => Act::Withdraw,
                 };
-                self.prefixes4(slot, raw.nlri, act)?;
+                self.prefixes4(slot, raw.nlri, add_path, act)?;
             }
             Ok(())
         })();
@@ -224,19 +225,26 @@ impl Speaker {
         slot: Slot,
         family: Family,
         nlri: &[u8],
+        add_path: [bool; 2],
         act: Act,
     ) -> Result<(), Notification> {
         match family {
-            Family::Ipv4Unicast => self.prefixes4(slot, nlri, act),
+            Family::Ipv4Unicast => self.prefixes4(slot, nlri, add_path, act),
             Family::Ipv6Unicast => {
-                let prefixes = Nlri6::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
+                let prefixes = Nlri6::new(nlri, add_path[family.index()]);
                 self.stage(slot, |staged| &mut staged.v6, prefixes, act)
             }
         }
     }
 
-    fn prefixes4(&mut self, slot: Slot, nlri: &[u8], act: Act) -> Result<(), Notification> {
-        let prefixes = Nlri4::new(nlri, false).map(|next| next.map(|(prefix, _)| prefix));
+    fn prefixes4(
+        &mut self,
+        slot: Slot,
+        nlri: &[u8],
+        add_path: [bool; 2],
+        act: Act,
+    ) -> Result<(), Notification> {
+        let prefixes = Nlri4::new(nlri, add_path[Family::Ipv4Unicast.index()]);
         self.stage(slot, |staged| &mut staged.v4, prefixes, act)
     }
 
@@ -246,7 +254,7 @@ impl Speaker {
         &mut self,
         slot: Slot,
         staged: impl FnOnce(&mut StagedFamilies) -> &mut Staged<P>,
-        prefixes: impl Iterator<Item = Result<P, Notification>>,
+        prefixes: impl Iterator<Item = Result<(P, u32), Notification>>,
         act: Act,
     ) -> Result<(), Notification> {
         let staged = staged(&mut self.staged);
@@ -276,9 +284,9 @@ impl Speaker {
         let mut result = Ok(());
         for prefix in prefixes {
             match prefix {
-                Ok(prefix) => {
+                Ok((prefix, path_id)) => {
                     let attr = judge(prefix.into());
-                    staged.push(prefix, Act::Announce { received, attr });
+                    staged.push((prefix, path_id), Act::Announce { received, attr });
                 }
                 Err(notification) => {
                     result = Err(notification);

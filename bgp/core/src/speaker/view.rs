@@ -222,13 +222,25 @@ impl Speaker {
         let prefix = query.prefix.and_then(P::from_prefix);
         let shown = |dest: u32, routes: &mut Vec<RouteView>| {
             if let (Some(group), Some(slot)) = (group, slot) {
-                let (attr, source) = group.told[P::FAMILY.index()].get(dest);
+                let told = &group.told[P::FAMILY.index()];
+                let mut show = |(id, path): (u32, &Path), path_id, told| {
+                    let mut view = self.route_view(now, query.rib, table, (dest, id), path);
+                    view.path_id = path_id;
+                    routes.extend(self.as_told(group, table.prefix(dest), told, view));
+                };
+                let (attr, source) = told.get(dest);
                 if !attr.is_none() && source != slot {
                     let path = table.paths_of(dest).find(|(_, path)| path.peer == source);
-                    if let Some((id, path)) = path {
-                        let view = self.route_view(now, query.rib, table, (dest, id), path);
-                        let prefix = table.prefix(dest);
-                        routes.extend(self.as_told(group, prefix, (attr, source), view));
+                    path.into_iter()
+                        .for_each(|path| show(path, None, (attr, source)));
+                }
+                for (path_id, id, attr, source) in told.paths(dest) {
+                    if let Some(path) = table.live_path(id)
+                        && path.dest == dest
+                        && !attr.is_none()
+                        && source != slot
+                    {
+                        show((id, path), Some(path_id), (attr, source));
                     }
                 }
                 return;
@@ -302,11 +314,11 @@ impl Speaker {
         } else if id == best {
             // The closest rival says most about why this one won.
             let closest = others()
-                .map(|(_, other)| sources.step_between(path, other))
+                .map(|(other, _)| sources.step_between(table, id, other))
                 .max();
             closest.map_or("only path", |step| step.text()).to_owned()
         } else if best != NONE {
-            let step = sources.step_between(table.path(best), path);
+            let step = sources.step_between(table, best, id);
             format!("the best has: {}", step.text())
         } else {
             "not a candidate".to_owned()
@@ -323,6 +335,7 @@ impl Speaker {
         let attributes = decode_canonical(self.shared.attrs.bytes(shown));
         RouteView {
             prefix,
+            path_id: Some(table.path_id(id)).filter(|&path_id| path_id != 0),
             peer: self.peer(path.peer).map(|peer| peer.name.to_string()),
             next_hop: self.shared.attrs.next_hop(shown),
             best: id == best,
@@ -375,7 +388,7 @@ impl Speaker {
         let key = &group.key;
         let encoded = key.encode(&self.shared, P::FAMILY, attr, source, &mut sent)?;
         let mut message = Vec::new();
-        let one = std::iter::once(prefix);
+        let one = std::iter::once((prefix, view.path_id));
         if !P::pack_reach(&mut message, &sent, &encoded, one, key.max_message) {
             return None;
         }

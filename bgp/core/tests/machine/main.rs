@@ -17,5 +17,6 @@ mod script;
 mod session;
 mod standards;
 mod storm;
+mod unnumbered;
 mod verdicts;
 mod ways;

@@ -31,6 +31,8 @@ pub(crate) struct Seen {
     told: usize,
     /// Best routes that were not told to a neighbour that did not have them.
     kept: usize,
+    /// Prefixes of which several routes were told to a neighbour.
+    several: usize,
 }
 
 impl Seen {
@@ -41,6 +43,7 @@ impl Seen {
         self.rivals += more.rivals;
         self.told += more.told;
         self.kept += more.kept;
+        self.several += more.several;
     }
 
     /// Fails if the generator has lost what makes its histories worth while.
@@ -51,7 +54,8 @@ impl Seen {
                 && self.reflected > runs
                 && self.rivals > runs
                 && self.told > 10 * runs
-                && self.kept > runs,
+                && self.kept > runs
+                && self.several > runs,
             "{runs} histories left little to look at: {self:?}"
         );
     }
@@ -109,7 +113,7 @@ impl History {
         let is_reflected = |route: &&RouteView| !route.attributes.cluster_list.is_empty();
         seen.reflected += held.iter().filter(is_reflected).count();
         seen.rivals += candidates.values().filter(|all| all.len() > 1).count();
-        let best = self.check_loc(n, &loc, &candidates);
+        self.check_loc(n, &loc, &candidates);
         for peer in &here.peers {
             let m = number(peer);
             if self.is_joined(n, m) {
@@ -120,9 +124,7 @@ impl History {
                     there: self.net.speaker(m).config(),
                     peer,
                 };
-                let told = self.check_out(&session, &best);
-                seen.told += told;
-                seen.kept += best.len() - told;
+                self.check_out(&session, &candidates, seen);
             }
         }
         self.check_feed(n, &loc);
@@ -201,6 +203,7 @@ impl History {
             };
             let candidate = Candidate {
                 from: None,
+                path_id: None,
                 external: false,
                 identifier: here.router_id,
                 client: false,
@@ -220,8 +223,10 @@ impl History {
     ) {
         let (n, m) = (session.n, session.m);
         let told = self.net.routes(m, RibKind::Out, Some(n));
-        let plain = |route: &RouteView| (route.prefix, Plain::of(route));
+        let plain = |route: &RouteView| ((route.prefix, route.path_id), Plain::of(route));
+        let number = told.len();
         let told: BTreeMap<_, _> = told.iter().map(plain).collect();
+        assert_eq!(number, told.len(), "{m} tells {n} a route twice");
         let is: BTreeMap<_, _> = held.iter().map(|route| plain(route)).collect();
         let differ = difference(&is, &told);
         assert!(
@@ -242,6 +247,7 @@ impl History {
                 let of_prefix = candidates.entry(route.prefix).or_default();
                 of_prefix.push(Candidate {
                     from: Some(m),
+                    path_id: route.path_id,
                     external: session.is_external(),
                     identifier: session.there.router_id,
                     client: session.peer.reflector_client,
@@ -287,18 +293,24 @@ impl History {
         n: usize,
         loc: &[RouteView],
         candidates: &BTreeMap<Prefix, Vec<Candidate>>,
-    ) -> BTreeMap<Prefix, Candidate> {
+    ) {
         let best: BTreeMap<Prefix, Candidate> = candidates
             .iter()
             .filter_map(|(&prefix, all)| Some((prefix, decide(all)?.clone())))
             .collect();
         let expected: BTreeMap<_, _> = best
             .iter()
-            .map(|(&prefix, best)| (prefix, (best.from.map(name), best.route.clone())))
+            .map(|(&prefix, best)| {
+                let from = best.from.map(name);
+                (prefix, (from, best.path_id, best.route.clone()))
+            })
             .collect();
         let is: BTreeMap<_, _> = loc
             .iter()
-            .map(|route| (route.prefix, (route.peer.clone(), Plain::of(route))))
+            .map(|route| {
+                let from = route.peer.clone();
+                (route.prefix, (from, route.path_id, Plain::of(route)))
+            })
             .collect();
         let differ = difference(&is, &expected);
         assert!(
@@ -306,11 +318,15 @@ impl History {
             "the best routes at {n}:{differ}\nof {candidates:#?}"
         );
         assert_eq!(is.len(), loc.len(), "{n} has two best routes to a prefix");
-        best
     }
 
-    /// Adj-RIB-Out is what export makes of the best; how many that are.
-    fn check_out(&self, session: &Session<'_>, best: &BTreeMap<Prefix, Candidate>) -> usize {
+    /// Adj-RIB-Out is what export makes of the best, or of the best few.
+    fn check_out(
+        &self,
+        session: &Session<'_>,
+        candidates: &BTreeMap<Prefix, Vec<Candidate>>,
+        seen: &mut Seen,
+    ) {
         let (n, m) = (session.n, session.m);
         let (_, export) = self.plans_of(n, m);
         let reverse = self.peer(m, n).unwrap();
@@ -318,22 +334,34 @@ impl History {
             let family = prefix.family();
             session.peer.families.contains(&family) && reverse.families.contains(&family)
         };
-        let expected: BTreeMap<_, _> = best
+        let limit = session.paths(reverse);
+        let expected: BTreeMap<_, _> = candidates
             .iter()
             .filter(|(prefix, _)| negotiated(**prefix))
-            .filter_map(|(&prefix, best)| Some((prefix, session.export(&export, prefix, best)?)))
+            .map(|(&prefix, all)| (prefix, session.told(&export, prefix, all, limit)))
+            .filter(|(_, routes)| !routes.is_empty())
+            .map(|(prefix, routes)| (prefix, in_any_order(routes)))
             .collect();
-        let told = self.net.routes(n, RibKind::Out, Some(m));
+        let mut told: BTreeMap<Prefix, Vec<Plain>> = BTreeMap::new();
+        for route in self.net.routes(n, RibKind::Out, Some(m)) {
+            assert_eq!(route.path_id.is_some(), limit.is_some(), "{route:?}");
+            told.entry(route.prefix)
+                .or_default()
+                .push(Plain::of(&route));
+        }
         let told: BTreeMap<_, _> = told
-            .iter()
-            .map(|route| (route.prefix, Plain::of(route)))
+            .into_iter()
+            .map(|(prefix, routes)| (prefix, in_any_order(routes)))
             .collect();
         let differ = difference(&told, &expected);
         assert!(
             differ.is_empty(),
             "what {n} has told {m}, by {export:?}:{differ}"
         );
-        told.len()
+        seen.told += told.values().map(Vec::len).sum::<usize>();
+        seen.several += told.values().filter(|routes| routes.len() > 1).count();
+        let best = candidates.values().filter(|all| decide(all).is_some());
+        seen.kept += best.count() - told.len();
     }
 
     /// Who has followed the feed from the start knows the same routes.
@@ -362,4 +390,10 @@ impl History {
             );
         }
     }
+}
+
+/// Routes to one prefix, so that two listings of them can be compared.
+fn in_any_order(mut routes: Vec<Plain>) -> Vec<Plain> {
+    routes.sort_by_key(|route| format!("{route:?}"));
+    routes
 }

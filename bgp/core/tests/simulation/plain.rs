@@ -7,7 +7,7 @@ use std::{
 };
 
 use wayleave_bgp_core::{
-    Asn, Community, LargeCommunity, Prefix, RouterId,
+    Asn, Community, LargeCommunity, RouterId,
     attributes::{AsSegment, Origin},
     view::RouteView,
 };
@@ -95,24 +95,18 @@ impl fmt::Debug for Plain {
     }
 }
 
-/// What two listings of routes by prefix differ in; empty: nothing.
-pub(crate) fn difference<T: PartialEq + fmt::Debug>(
-    is: &BTreeMap<Prefix, T>,
-    expected: &BTreeMap<Prefix, T>,
+/// What two listings of routes differ in; empty: nothing.
+pub(crate) fn difference<K: Ord + fmt::Debug, T: PartialEq + fmt::Debug>(
+    is: &BTreeMap<K, T>,
+    expected: &BTreeMap<K, T>,
 ) -> String {
-    let prefixes: BTreeSet<&Prefix> = is.keys().chain(expected.keys()).collect();
-    let differ = prefixes.into_iter().filter_map(|prefix| {
-        let (is, expected) = (is.get(prefix), expected.get(prefix));
+    let keys: BTreeSet<&K> = is.keys().chain(expected.keys()).collect();
+    let differ = keys.into_iter().filter_map(|key| {
+        let (is, expected) = (is.get(key), expected.get(key));
         let show =
             |route: Option<&T>| route.map_or("nothing".to_owned(), |route| format!("{route:?}"));
         let differs = is != expected;
-        differs.then(|| {
-            format!(
-                "\n  {prefix}: {}\n    expected {}",
-                show(is),
-                show(expected)
-            )
-        })
+        differs.then(|| format!("\n  {key:?}: {}\n    expected {}", show(is), show(expected)))
     });
     differ.collect()
 }

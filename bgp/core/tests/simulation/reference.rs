@@ -32,6 +32,8 @@ pub(crate) struct Candidate {
     /// The neighbour it came from; none: this speaker's own.
     pub(crate) from: Option<usize>,
     pub(crate) external: bool,
+    /// Which of several of that neighbour's (RFC 7911).
+    pub(crate) path_id: Option<u32>,
     /// The neighbour's BGP identifier.
     pub(crate) identifier: RouterId,
     /// Its routes are reflected to everybody.
@@ -105,18 +107,46 @@ impl Session<'_> {
         Some(route)
     }
 
-    /// What the neighbour is told of the best route; none: nothing.
-    pub(crate) fn export(&self, plan: &Plan, prefix: Prefix, best: &Candidate) -> Option<Plain> {
+    /// How many routes to a prefix the neighbour is told at most, where both want several (RFC 7911, 4).
+    pub(crate) fn paths(&self, reverse: &PeerConfig) -> Option<usize> {
+        let several = self.peer.add_path_send > 1 && reverse.add_path_receive;
+        several.then_some(self.peer.add_path_send.into())
+    }
+
+    /// What the neighbour is told of some routes to a prefix: of the best, or of the best so many that
+    /// may leave. What came from it, it knows.
+    pub(crate) fn told(
+        &self,
+        plan: &Plan,
+        prefix: Prefix,
+        candidates: &[Candidate],
+        limit: Option<usize>,
+    ) -> Vec<Plain> {
+        let mut left = candidates.to_vec();
+        let (mut leave, mut told) = (0, Vec::new());
+        while leave < limit.unwrap_or(1)
+            && let Some(best) = decide(&left).cloned()
+        {
+            left.retain(|one| (one.from, one.path_id) != (best.from, best.path_id));
+            if let Some(route) = self.export(plan, prefix, &best) {
+                leave += 1;
+                told.extend((best.from != Some(self.m)).then_some(route));
+            }
+            if limit.is_none() {
+                break;
+            }
+        }
+        told
+    }
+
+    /// What a neighbour is told of a route that it has not told; none: nothing.
+    fn export(&self, plan: &Plan, prefix: Prefix, best: &Candidate) -> Option<Plain> {
         let Candidate {
             from,
             external: from_external,
             ..
         } = *best;
         let mut route = best.route.clone();
-        // It knows.
-        if from == Some(self.m) {
-            return None;
-        }
         // RFC 1997.
         let carries = |community: Community| route.communities.contains(&community);
         if carries(Community::NO_ADVERTISE) {
@@ -203,6 +233,7 @@ pub(crate) fn decide(candidates: &[Candidate]) -> Option<&Candidate> {
     });
     keep_least(&mut left, |one| one.route.clusters.len());
     keep_least(&mut left, |one| one.from.map(address));
+    keep_least(&mut left, |one| one.path_id);
     assert!(left.len() < 2, "two routes of one neighbour");
     left.first().copied()
 }

@@ -174,6 +174,8 @@ impl Topology {
                 peer.hold_time = hold_time;
                 peer.graceful_restart = !random.once_in(5);
                 peer.next_hop_self = random.once_in(3);
+                peer.add_path_receive = random.once_in(2);
+                peer.add_path_send = random.one_of(&[0, 0, 2, 3, 255]);
                 peer.send_hold_time = Duration::from_secs(random.one_of(&[20, 480]));
             }
         }

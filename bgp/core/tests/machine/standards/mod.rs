@@ -3,6 +3,8 @@
 mod attributes;
 mod borders;
 mod communities;
+mod next_hops;
+mod paths;
 mod reflection;
 mod refresh;
 mod sessions;
