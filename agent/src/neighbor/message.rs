@@ -176,11 +176,10 @@ mod tests {
 
     const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
     const NOBODY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
-    /// As FRR 8.4 sends it: hop limit 64, not a default router, an interval option of RFC 6275 and its
-    /// link-layer address.
-    const FRRS: [u8; 32] = [
-        134, 0, 0xab, 0xcd, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 1, 0, 0, 0, 0, 0x27, 0x10, 1,
-        1, 2, 0, 0, 0, 0, 1,
+    /// As FRR 8.4.4 sends it: hop limit 64, a default router for 30 s, its link-layer address.
+    const FRRS: [u8; 24] = [
+        0x86, 0, 0xb0, 0xc1, 64, 0, 0, 0x1e, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0x7e, 0x6b, 0xae, 0xbb,
+        0x99, 0x7c,
     ];
 
     #[test]
@@ -200,12 +199,7 @@ mod tests {
     #[test]
     fn an_advertisement_of_frr_is_read() {
         let read = Message::decode(ROUTER, 255, &FRRS);
-        let expected = Advertisement { lifetime: 0 };
-        assert_eq!(read, Ok(Message::Advertisement(expected)));
-        let mut default_router = FRRS;
-        default_router[6..8].copy_from_slice(&1800_u16.to_be_bytes());
-        let read = Message::decode(ROUTER, 255, &default_router);
-        let expected = Advertisement { lifetime: 1800 };
+        let expected = Advertisement { lifetime: 30 };
         assert_eq!(read, Ok(Message::Advertisement(expected)));
     }
 
@@ -236,8 +230,8 @@ mod tests {
             (global, 255, FRRS.to_vec(), Malformed::Source(global)),
             (NOBODY, 255, FRRS.to_vec(), Malformed::Source(NOBODY)),
             (ROUTER, 255, change(17, 0), Malformed::Options),
-            (ROUTER, 255, change(25, 2), Malformed::Options),
-            (ROUTER, 255, FRRS[..31].to_vec(), Malformed::Options),
+            (ROUTER, 255, change(17, 2), Malformed::Options),
+            (ROUTER, 255, FRRS[..23].to_vec(), Malformed::Options),
             (ROUTER, 255, FRRS[..17].to_vec(), Malformed::Options),
             (NOBODY, 255, asked.clone(), Malformed::SourceOption),
         ];

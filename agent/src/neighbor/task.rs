@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::watch;
 use wayleave_bgp::SpeakerHandle;
-use wayleave_bgp_core::Time;
+use wayleave_bgp_core::{Time, view::State};
 use wayleave_netlink::{Dump, Group, Kernel, KernelError, Monitor, Socket};
 
 use super::{
@@ -39,8 +39,7 @@ pub(crate) async fn run(
     mut config: watch::Receiver<Arc<Config>>,
     problems: Problems,
 ) {
-    let found = |interface: &str, address| speaker.neighbor_is(interface.to_owned(), address);
-    while search(&found, &mut config, &problems).await.is_ok() {}
+    while search(&speaker, &mut config, &problems).await.is_ok() {}
 }
 
 /// The agent ends.
@@ -48,7 +47,7 @@ struct Ended;
 
 /// Searches until nobody is looked for any more, or something has to be begun anew.
 async fn search(
-    found: &impl Fn(&str, Ipv6Addr),
+    speaker: &SpeakerHandle,
     config: &mut watch::Receiver<Arc<Config>>,
     problems: &Problems,
 ) -> Result<(), Ended> {
@@ -57,6 +56,7 @@ async fn search(
         problems.replace(trouble::KEYS, Vec::new());
         return config.changed().await.map_err(|_| Ended);
     }
+    let found = |interface: &str, address| speaker.neighbor_is(interface.to_owned(), address);
     let mut searching = match Searching::begin(&wanted) {
         Ok(searching) => searching,
         Err(error) => {
@@ -66,7 +66,8 @@ async fn search(
     };
     loop {
         searching.speak();
-        problems.replace(trouble::KEYS, searching.problems());
+        let wrong = searching.problems();
+        problems.replace(trouble::KEYS, less_who_connected(wrong, speaker).await);
         let happened = tokio::select! {
             changed = config.changed() => {
                 changed.map_err(|_| Ended)?;
@@ -77,13 +78,26 @@ async fn search(
                 searching.want(&wanted);
                 Ok(())
             }
-            happened = searching.happens(found) => happened,
+            happened = searching.happens(&found) => happened,
         };
         if let Err(error) = happened {
             problems.replace(trouble::KEYS, vec![trouble::no_news(&error)]);
             return pause(config).await;
         }
     }
+}
+
+/// Who connected by himself need not be heard.
+async fn less_who_connected(mut wrong: Vec<Problem>, speaker: &SpeakerHandle) -> Vec<Problem> {
+    if !wrong.is_empty()
+        && let Ok(views) = speaker.peers().await
+    {
+        let up = views.iter().filter(|view| view.state == State::Established);
+        for interface in up.filter_map(|view| view.interface.as_deref()) {
+            wrong.retain(|problem| problem.key != trouble::unheard_key(interface));
+        }
+    }
+    wrong
 }
 
 /// Waits until it may be tried again.
@@ -277,8 +291,9 @@ fn send(socket: &RouterSocket, say: Say) -> io::Result<()> {
     if say.solicit {
         socket.send(say.from, ALL_ROUTERS, &Message::Solicitation.encode())?;
     }
-    // Nobody's default router: hosts on the link must not send us what is not for them. FRR looks at
-    // the sender and at nothing else, so that it takes us for a neighbour all the same.
+    // Nobody's default router: hosts on the link must not send us what is not for them. FRR (8.4.4) looks
+    // at the sender and not at the lifetime, and takes us for a neighbour all the same; its own
+    // advertisements make it the default router of whoever listens.
     let advertisement = Message::Advertisement(Advertisement { lifetime: 0 });
     socket.send(say.from, ALL_NODES, &advertisement.encode())
 }

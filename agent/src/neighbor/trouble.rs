@@ -22,6 +22,11 @@ pub(super) fn of_search(interface: &str, search: &Search, now: Time) -> Vec<Prob
     unheard.into_iter().chain(several).collect()
 }
 
+/// The key of the problem that nobody is heard on an interface.
+pub(super) fn unheard_key(interface: &str) -> String {
+    format!("{KEYS}unheard.{interface}")
+}
+
 fn unheard(interface: &str, search: &Search) -> Problem {
     let (why, fix) = match (search.standing(), search.unsent()) {
         (Standing::Missing, _) => (
@@ -55,7 +60,7 @@ fn unheard(interface: &str, search: &Search) -> Problem {
         ),
     };
     Problem {
-        key: format!("{KEYS}unheard.{interface}"),
+        key: unheard_key(interface),
         severity: Severity::Error,
         what: format!("no neighbour is found on {interface}"),
         why,

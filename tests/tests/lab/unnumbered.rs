@@ -8,7 +8,8 @@ use wayleave_lab::{Agent, End, FrrConfig, Host, Lab, Link, Why, ensure, lab};
 
 use crate::middle::peers;
 
-const CONVERGED: Duration = Duration::from_secs(40);
+/// Longer than it takes until somebody who is gone is forgotten.
+const CONVERGED: Duration = Duration::from_secs(60);
 /// How soon a link that comes up again has its session.
 const HEALED: Duration = Duration::from_secs(30);
 
@@ -39,6 +40,10 @@ fn frr_and_a_host_find_each_other_on_a_link_without_addresses() {
             extended.to_string().contains("dvertisedAndReceived"),
             "extended next hop: {capabilities}"
         );
+        // FRR's way back has our address, and no IPv4 one in its place.
+        let back = far.ip(&format!("route show {}", OURS[0]))?;
+        let ours = link_local(&link.a)?;
+        ensure!(back.contains(&format!("via inet6 {ours}")), "{back}");
         // We are nobody's default router.
         let default = far.ip("-6 route show default")?;
         ensure!(
@@ -155,17 +160,70 @@ fn two_unnumbered_uplinks_share_the_traffic() {
 /// BIRD finds nobody: it is told our link-local address, and connects.
 #[test]
 fn bird_connects_to_a_host_that_waits_on_a_link_without_addresses() {
-    lab!(Bird, Agent).run(|lab| {
-        let (host, far) = hosts(lab)?;
-        let link = bare_link(lab, &host, &far)?;
-        let neighbor = format!("{}%'{}'", link_local(&link.a)?, link.b.name);
-        lab.bird(&far, &bird_config(&neighbor))?;
-        let agent = lab.agent(&host, &agent_config(65000, &OURS, &[&link.a.name]))?;
-        carries(lab, &agent, &link)?;
-        link.a.down()?;
-        gone(lab, &agent)?;
-        link.a.up()?;
-        carries(lab, &agent, &link)
+    lab!(Bird, Agent).run(|lab| with_bird(lab, ""));
+}
+
+/// But it can be found.
+#[test]
+fn a_host_finds_bird_by_its_router_advertisements() {
+    lab!(Bird, Agent).run(|lab| with_bird(lab, "passive on;"));
+}
+
+fn with_bird(lab: &Lab, passive: &str) -> Result<(), Why> {
+    let (host, far) = hosts(lab)?;
+    let link = bare_link(lab, &host, &far)?;
+    let neighbor = format!("{}%'{}'", link_local(&link.a)?, link.b.name);
+    let mut config =
+        bird_config(&neighbor).replace("connect retry", &format!("{passive} connect retry"));
+    if !passive.is_empty() {
+        config.push_str(&format!(
+            "protocol radv {{ interface \"{}\" {{ min ra interval 3; max ra interval 4; default lifetime 0; }}; }}\n",
+            link.b.name
+        ));
+    }
+    lab.bird(&far, &config)?;
+    let agent = lab.agent(&host, &agent_config(65000, &OURS, &[&link.a.name]))?;
+    carries(lab, &agent, &link)?;
+    let unheard = format!("neighbor.unheard.{}", link.a.name);
+    ensure!(!agent.has_problem(&unheard)?, "{unheard}");
+    link.a.down()?;
+    gone(lab, &agent)?;
+    link.a.up()?;
+    carries(lab, &agent, &link)
+}
+
+#[test]
+fn more_than_one_neighbour_on_a_link_is_a_problem_until_there_is_one() {
+    lab!(Agent).run(|lab| {
+        let hosts = [lab.host("a")?, lab.host("b")?, lab.host("c")?];
+        let all: Vec<_> = hosts.iter().collect();
+        let switch = lab.switch("sw", &all)?;
+        for end in &switch.ends {
+            end.host
+                .ip(&format!("address flush dev {} scope global", end.name))?;
+        }
+        let mut agents = Vec::new();
+        for (asn, end) in (65000..).zip(&switch.ends) {
+            agents.push(lab.agent(&end.host, &agent_config(asn, &[], &[&end.name]))?);
+        }
+        let several = |agent: &Agent| agent.has_problem("neighbor.several.sw-sw");
+        lab.until(CONVERGED, "each to hear two others", || {
+            for agent in &agents {
+                ensure!(several(agent)?, "{} does not", agent.host().name());
+            }
+            Ok(())
+        })?;
+        switch.ends[2].down()?;
+        lab.until(CONVERGED, "two to hear each other alone", || {
+            for agent in &agents[..2] {
+                ensure!(!several(agent)?, "{} does not", agent.host().name());
+                for peer in peers(agent)? {
+                    ensure!(peer["state"] == "Established", "{}", peer["state"]);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(())
     });
 }
 
