@@ -22,9 +22,16 @@ fn frr_and_a_host_find_each_other_on_a_link_without_addresses() {
     lab!(Frr, Agent).run(|lab| {
         let (host, far) = hosts(lab)?;
         let link = bare_link(lab, &host, &far)?;
-        let frr = lab.frr(&far, frr_config(&[&link.b.name]))?;
+        let frr = lab.frr(&far, frr_config(&[&link.b.name]).bfd())?;
         let agent = lab.agent(&host, &agent_config(65000, &OURS, &[&link.a.name]))?;
         carries(lab, &agent, &link)?;
+
+        lab.until(CONVERGED, "BFD to be up", || {
+            for peer in peers(&agent)? {
+                ensure!(peer["bfd"] == "Up", "{}: {}", peer["bfd"], peer["warnings"]);
+            }
+            Ok(())
+        })?;
 
         // FRR sees the session as one on an interface, and what we said by its name for that.
         let summary = frr.vtysh_json("show bgp neighbors json")?;
@@ -382,7 +389,7 @@ network {v6}
 {}exit-address-family
 ",
         each("neighbor IF interface remote-as external"),
-        each("neighbor IF timers connect 1"),
+        each("neighbor IF timers connect 1\nneighbor IF bfd"),
         each("neighbor IF activate"),
     ))
 }
