@@ -28,6 +28,7 @@ use crate::{
     handle::{Command, Shutdown},
     interface,
     listener::Listeners,
+    log,
     socket::{self, Target, Ttls},
     start::StartError,
     watch::{Watch, Way},
@@ -252,6 +253,9 @@ impl Driver {
 
     /// Does what the machine wants done; whether there was something.
     fn act(&mut self) -> bool {
+        while let Some(news) = self.machine.poll_news() {
+            log::write(&news);
+        }
         let mut acted = false;
         while let Some(action) = self.machine.poll_action() {
             acted = true;
@@ -504,6 +508,7 @@ impl Driver {
             })),
             Command::Peers(answer) => drop(answer.send(machine.peer_views(now))),
             Command::Routes(query, answer) => drop(answer.send(machine.routes(now, &query))),
+            Command::Malformed(peer, answer) => drop(answer.send(machine.malformed(now, &peer))),
             Command::Reset(peer, text, answer) => {
                 let _ = answer.send(machine.reset(now, &peer, text.as_deref()));
             }

@@ -8,6 +8,7 @@ use wayleave_bgp_core::{
     Prefix, QueryError,
     config::SpeakerConfig,
     feed::{FeedEvent, Forwarding, Origination},
+    news::MalformedMessage,
     view::{PeerView, RoutePage, RouteQuery, SpeakerView},
 };
 
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Speaker(oneshot::Sender<SpeakerView>),
     Peers(oneshot::Sender<Vec<PeerView>>),
     Routes(RouteQuery, oneshot::Sender<Result<RoutePage, QueryError>>),
+    Malformed(String, oneshot::Sender<Option<Vec<MalformedMessage>>>),
     Reset(String, Option<String>, oneshot::Sender<bool>),
     Originate(Vec<Origination>),
     Withdraw(u8, Vec<Prefix>),
@@ -131,6 +133,16 @@ impl SpeakerHandle {
     /// [`Gone`]; inside, [`QueryError`] when the question makes no sense.
     pub async fn routes(&self, query: RouteQuery) -> Result<Result<RoutePage, QueryError>, Gone> {
         self.ask(|answer| Command::Routes(query, answer)).await
+    }
+
+    /// The last messages of a peer that were malformed, latest first; `None`: there is no such peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`].
+    pub async fn malformed(&self, peer: &str) -> Result<Option<Vec<MalformedMessage>>, Gone> {
+        self.ask(|answer| Command::Malformed(peer.to_owned(), answer))
+            .await
     }
 
     /// Closes the session of a peer and opens it again; whether there is such a peer.

@@ -12,6 +12,7 @@ mod feed;
 mod handle;
 mod interface;
 mod listener;
+mod log;
 mod socket;
 mod start;
 mod wake;

@@ -63,6 +63,34 @@ pub enum RemoteAs {
     Internal,
 }
 
+/// What this speaker is to an external neighbour (RFC 9234, 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BgpRole {
+    /// It gives the neighbour, a customer, all routes.
+    Provider = 0,
+    /// It passes on what its clients tell each other.
+    RouteServer = 1,
+    /// The neighbour is a route server.
+    RouteServerClient = 2,
+    /// The neighbour is a provider.
+    Customer = 3,
+    /// Each tells the other what is its own and its customers'.
+    Peer = 4,
+}
+
+impl BgpRole {
+    /// What the neighbour has to be (RFC 9234, 4.2).
+    pub fn counterpart(self) -> Self {
+        match self {
+            Self::Provider => Self::Customer,
+            Self::RouteServer => Self::RouteServerClient,
+            Self::RouteServerClient => Self::RouteServer,
+            Self::Customer => Self::Provider,
+            Self::Peer => Self::Peer,
+        }
+    }
+}
+
 /// How fast BFD is on a session (RFC 5880, 6.8.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BfdTimers {
@@ -157,6 +185,13 @@ pub struct PeerConfig {
     /// It is told so many paths to a prefix at most, the best ones, if it likes; 0 and 1: the best
     /// (RFC 7911).
     pub add_path_send: u8,
+    /// Messages up to 65535 octets are taken, and sent where one of 4096 cannot hold a route, if the
+    /// neighbour takes them (RFC 8654).
+    pub extended_messages: bool,
+    /// What we are to an external neighbour. Routes leak nowhere then: see RFC 9234.
+    pub bgp_role: Option<BgpRole>,
+    /// A neighbour that does not say what it is itself is refused (RFC 9234, 4.2).
+    pub bgp_role_strict: bool,
     /// An external neighbour's AS must be the first in the paths it sends (RFC 4271, 6.3): without
     /// it a neighbour shortens paths, or passes on what it has not got. A route server does not put
     /// itself into paths (RFC 7947, 2.2.2.1).
@@ -214,6 +249,9 @@ impl PeerConfig {
             extended_next_hop: address.is_ipv6(),
             add_path_receive: false,
             add_path_send: 0,
+            extended_messages: true,
+            bgp_role: None,
+            bgp_role_strict: false,
             enforce_first_as: true,
             allow_own_as: 0,
             import: Policy::All,

@@ -4,7 +4,7 @@ use super::export::{Encoded, GroupKey};
 use crate::{
     rib::{Shared, attr::AttrId, key::PrefixKey, source::Slot, table::Table},
     types::Family,
-    wire,
+    wire::{self, MAX_MESSAGE},
 };
 
 /// A run of destinations that share attributes and source.
@@ -112,15 +112,15 @@ impl Batch {
                     &mut self.attributes,
                 );
                 let begin = out.len();
-                let packed = encoded.is_some_and(|encoded| {
-                    P::pack_reach(
-                        out,
-                        &self.attributes,
-                        &encoded,
-                        prefixes.clone(),
-                        key.max_message,
-                    )
-                });
+                // A long message is one that others cannot be told (RFC 8654, 4): only where a
+                // short one does not do.
+                let mut pack = |max| {
+                    encoded.as_ref().is_some_and(|encoded| {
+                        P::pack_reach(out, &self.attributes, encoded, prefixes.clone(), max)
+                    })
+                };
+                let packed =
+                    pack(MAX_MESSAGE) || (key.max_message > MAX_MESSAGE && pack(key.max_message));
                 if !packed {
                     // What does not fit is withdrawn: never stale data at the peer.
                     out.truncate(begin);
@@ -174,9 +174,9 @@ impl Pack for crate::types::Ipv4Prefix {
         // way: there is one table of IPv4 unicast routes.
         if key.ipv6_next_hop_for_ipv4 {
             let prefixes = prefixes.map(|(prefix, id)| (prefix.into(), id));
-            wire::pack_withdraw_mp(out, Family::Ipv4Unicast, prefixes, key.max_message);
+            wire::pack_withdraw_mp(out, Family::Ipv4Unicast, prefixes, MAX_MESSAGE);
         } else {
-            wire::pack_withdraw4(out, prefixes, key.max_message);
+            wire::pack_withdraw4(out, prefixes, MAX_MESSAGE);
         }
     }
 
@@ -202,9 +202,9 @@ impl Pack for crate::types::Ipv6Prefix {
     fn pack_withdraw(
         out: &mut Vec<u8>,
         prefixes: impl Iterator<Item = Numbered<Self>>,
-        key: &GroupKey,
+        _: &GroupKey,
     ) {
-        wire::pack_withdraw6(out, prefixes, key.max_message);
+        wire::pack_withdraw6(out, prefixes, MAX_MESSAGE);
     }
 
     fn pack_reach(

@@ -6,7 +6,7 @@ use super::rules::{Export, ExportRules, SentNextHop};
 
 use crate::{
     attributes::NextHop,
-    config::Policy,
+    config::{BgpRole, Policy},
     policy::NextHopChange,
     rib::{
         Shared,
@@ -40,6 +40,8 @@ pub(crate) struct GroupKey {
     /// By [`Family::index`]: so many paths to a prefix are told, with identifiers; 0: the best, without
     /// (RFC 7911).
     pub(crate) add_path: [u8; 2],
+    /// What we are to external neighbours (RFC 9234).
+    pub(crate) role: Option<BgpRole>,
     /// They know what a long-lived stale route is (RFC 9494).
     pub(crate) long_lived: bool,
     /// Routes that carry service discovery may go to these peers.
@@ -179,6 +181,15 @@ impl GroupKey {
         if self.ebgp && flags & outside != 0 {
             return false;
         }
+        // "If a route already contains the OTC Attribute, it MUST NOT be propagated to Providers, Peers, or
+        // RSes" (RFC 9234, 5).
+        let to_customers = !matches!(
+            self.role,
+            Some(BgpRole::Customer | BgpRole::Peer | BgpRole::RouteServerClient)
+        );
+        if flags & AttrFacts::ONLY_TO_CUSTOMER != 0 && !to_customers {
+            return false;
+        }
         let source = &shared.sources[peer.index()];
         let internal = peer != Slot::LOCAL && !source.ebgp;
         // RFC 4456, 6: what a non-client sent goes to clients only.
@@ -305,6 +316,12 @@ impl GroupKey {
                 originator: RouterId::from(source.router_id),
                 cluster_id: self.cluster_id,
             }),
+            only_to_customer: match self.role {
+                Some(BgpRole::Provider | BgpRole::Peer | BgpRole::RouteServer) => {
+                    Some(self.local_asn)
+                }
+                Some(BgpRole::Customer | BgpRole::RouteServerClient) | None => None,
+            },
             strip_reflection: self.ebgp,
         };
         let classic = match (family, next_hop.addr) {

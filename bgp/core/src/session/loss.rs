@@ -153,9 +153,9 @@ impl Session {
         let no_word = matches!(down, Down::Unreachable(_) | Down::Closed(_));
         // An attempt that came to nothing must not hide what the peer said before.
         if no_word && !was_up {
-            self.last_try = Some(down);
+            self.failed(down);
         } else {
-            self.last_down = Some((down, now));
+            self.ended(now, down);
             self.last_try = None;
         }
     }

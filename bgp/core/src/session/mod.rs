@@ -152,6 +152,8 @@ pub(crate) struct Session {
     last_down: Option<(Down, Time)>,
     /// Why the last connection could not be opened, if that was later.
     last_try: Option<Down>,
+    /// The last of these, until somebody has been told.
+    news: Option<Down>,
 }
 
 impl Session {
@@ -169,7 +171,28 @@ impl Session {
             last_open: None,
             last_down: None,
             last_try: None,
+            news: None,
         }
+    }
+
+    /// What has ended a session, or why none came about for another reason than the last time, since this
+    /// was last asked.
+    pub(crate) fn take_news(&mut self) -> Option<Down> {
+        self.news.take()
+    }
+
+    /// Remembers what has ended a session, or what was said instead of one.
+    fn ended(&mut self, now: Time, down: Down) {
+        self.news = Some(down.clone());
+        self.last_down = Some((down, now));
+    }
+
+    /// Remembers why there is no session.
+    fn failed(&mut self, down: Down) {
+        if self.last_try.as_ref() != Some(&down) {
+            self.news = Some(down.clone());
+        }
+        self.last_try = Some(down);
     }
 
     pub(crate) fn config(&self) -> &PeerConfig {
@@ -346,7 +369,7 @@ impl Session {
             };
             let why = why.filter(|_| link.phase >= Phase::OpenSent);
             if let Some(why) = &why {
-                self.last_down = Some((Down::Sent(why.clone()), now));
+                self.ended(now, Down::Sent(why.clone()));
             }
             fx.push(Effect::Close(link.conn, why));
         }
@@ -372,7 +395,7 @@ impl Session {
                 fx.push(Effect::Down(link.conn, None));
             }
             if told {
-                self.last_down = Some((Down::Sent(why.clone()), now));
+                self.ended(now, Down::Sent(why.clone()));
             }
             fx.push(Effect::Close(link.conn, told.then_some(said)));
         }
@@ -631,7 +654,7 @@ impl Session {
             fx.push(Effect::Down(link.conn, Some(restart)));
             fx.push(Effect::Close(link.conn, None));
             let why = "the peer has restarted and opened another connection".to_owned();
-            self.last_down = Some((Down::Closed(why), now));
+            self.ended(now, Down::Closed(why));
             return true;
         }
         let favoured = if peer_is_higher { Side::Peer } else { Side::We };
@@ -751,7 +774,7 @@ impl Session {
                         None => "",
                     };
                     let why = format!("no answer within the connect retry time{unsigned}");
-                    self.last_try = Some(Down::Unreachable(why));
+                    self.failed(Down::Unreachable(why));
                     fx.push(Effect::Close(link.conn, None));
                 }
                 self.connect(now, fx);

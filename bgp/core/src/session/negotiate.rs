@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::{
-    config::{PeerConfig, RemoteAs},
+    config::{BgpRole, PeerConfig, RemoteAs},
     types::{AS_TRANS, Asn, Family, RouterId},
     view::SessionType,
-    wire::{Capabilities, GracefulRestart, MAX_MESSAGE, Notification, Open, OpenError},
+    wire::{
+        Capabilities, GracefulRestart, MAX_EXTENDED, MAX_MESSAGE, Notification, Open, OpenError,
+    },
 };
 
 /// Who we are towards a peer.
@@ -49,7 +51,12 @@ pub(crate) struct Negotiated {
     pub(crate) add_path_receive: [bool; 2],
     /// By [`Family::index`]: ours have, and so many paths to a prefix are told at most; 0: they have not.
     pub(crate) add_path_send: [u8; 2],
+    /// The longest message that may be sent (RFC 8654, 4).
     pub(crate) max_message: usize,
+    /// The same of those that may come.
+    pub(crate) max_received: usize,
+    /// What we are to the peer, where it is in another AS (RFC 9234).
+    pub(crate) role: Option<BgpRole>,
     /// The peer sends End-of-RIB (RFC 4724, 3).
     pub(crate) sends_end_of_rib: bool,
     /// The peer has restarted, and may wait for us.
@@ -189,6 +196,12 @@ fn our_capabilities(identity: Identity, config: &PeerConfig, restart: OurRestart
         long_lived: config.graceful_restart.then(|| long.collect()),
         extended_next_hop,
         add_path: our_add_path(config),
+        extended_message: config.extended_messages,
+        // Of use between ASes only; who the neighbour is, is not known for sure before its OPEN.
+        role: config
+            .bgp_role
+            .filter(|_| config.remote_as != RemoteAs::Internal)
+            .map(|role| role as u8),
         families,
         ..Capabilities::default()
     }
@@ -259,6 +272,18 @@ pub(crate) fn negotiate(
         return Err(Notification::open_error(OpenError::BadIdentifier));
     }
     let theirs = &open.capabilities;
+    let role = config.bgp_role.filter(|_| !internal);
+    if let Some(role) = role
+        && !bare
+    {
+        let fits = match theirs.role {
+            Some(theirs) => theirs == role.counterpart() as u8,
+            None => !config.bgp_role_strict,
+        };
+        if !fits {
+            return Err(Notification::open_error(OpenError::RoleMismatch));
+        }
+    }
     let offers = |family: Family| {
         if theirs.families.is_empty() {
             // RFC 4760, 8: without the capability, IPv4 unicast is all there is.
@@ -311,7 +336,15 @@ pub(crate) fn negotiate(
         extended_next_hop: extends_next_hops(config)
             && theirs.extended_next_hop.contains(&IPV4_OVER_IPV6)
             && !bare,
-        max_message: MAX_MESSAGE,
+        max_message: match theirs.extended_message && config.extended_messages && !bare {
+            true => MAX_EXTENDED,
+            false => MAX_MESSAGE,
+        },
+        max_received: match config.extended_messages && !bare {
+            true => MAX_EXTENDED,
+            false => MAX_MESSAGE,
+        },
+        role,
         sends_end_of_rib: theirs.graceful_restart.is_some(),
         is_restarting: offered.is_some_and(|offered| offered.restarting),
         notification: config.graceful_restart

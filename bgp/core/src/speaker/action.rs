@@ -189,6 +189,7 @@ pub(super) fn group_key(
         own_next_hop,
         ipv6_next_hop_for_ipv4: negotiated.extended_next_hop,
         add_path: negotiated.add_path_send,
+        role: negotiated.role,
         long_lived: negotiated.long_lived,
         discovery: peer.discovery,
         max_message: negotiated.max_message,

@@ -9,14 +9,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::{Peer, Speaker};
 use crate::{
     attributes::NextHop,
-    config::{PeerConfig, Policy},
+    config::{BgpRole, PeerConfig, Policy},
     rib::{
         attr::{AttrArena, AttrId, DISCOVERY},
         source::Slot,
     },
     types::Prefix,
     wire::{
-        AttrFacts, Edit, cluster_list_contains, contains_large_community, facts_of, path_contains,
+        AttrFacts, Edit, cluster_list_contains, contains_large_community, facts_of,
+        only_to_customer, path_contains,
     },
 };
 
@@ -30,6 +31,7 @@ pub(super) enum Refusal {
     OwnCluster,
     NextHop,
     OwnNextHop,
+    Leak,
     Discovery,
     NoPolicy,
     OutsidePolicy,
@@ -46,6 +48,9 @@ impl Refusal {
             Self::OwnCluster => "our CLUSTER_ID is in its CLUSTER_LIST (RFC 4456, 8)",
             Self::NextHop => "its next hop is no unicast address of a neighbour",
             Self::OwnNextHop => "its next hop is our own address",
+            Self::Leak => {
+                "a route leak: it is for customers only, by the word of another than its peer (RFC 9234, 5)"
+            }
             Self::Discovery => "it carries services, and its peer may not (`discovery = true`)",
             Self::NoPolicy => "no import policy (RFC 8212)",
             Self::OutsidePolicy => "outside the prefixes that import policy lets in",
@@ -84,6 +89,17 @@ impl Speaker {
         if path_contains(bytes, self.config.asn) > usize::from(config.allow_own_as) {
             return Some(Refusal::OwnAs);
         }
+        if self.shared.attrs.key(attr).flags & AttrFacts::ONLY_TO_CUSTOMER != 0 {
+            // The peer is a customer or client of ours, or it is neither and says so for another.
+            let leaked = match peer.role() {
+                Some(BgpRole::Provider | BgpRole::RouteServer) => true,
+                Some(BgpRole::Peer) => only_to_customer(bytes) != peer.asn(),
+                Some(BgpRole::Customer | BgpRole::RouteServerClient) | None => false,
+            };
+            if leaked {
+                return Some(Refusal::Leak);
+            }
+        }
         if !peer.is_ebgp() {
             if self.shared.attrs.key(attr).originator_id == self.config.router_id.to_u32() {
                 return Some(Refusal::OwnOriginator);
@@ -101,18 +117,37 @@ impl Speaker {
         ours.then_some(Refusal::OwnNextHop)
     }
 
-    /// What counts of a set that is not refused: itself, or with LOCAL_PREF 0 where an external
-    /// neighbour says that the way through it is about to go ("the RECOMMENDED value is 0", RFC 8326,
-    /// 4.2): others are preferred, and those who have none go on using it.
-    pub(super) fn lowered(&mut self, slot: Slot, received: AttrId) -> AttrId {
-        let attrs = &self.shared.attrs;
+    /// What counts of a set that is not refused: itself, with what the protocol has a receiver change.
+    ///
+    /// LOCAL_PREF is 0 where an external neighbour says that the way through it is about to go ("the
+    /// RECOMMENDED value is 0", RFC 8326, 4.2): others are preferred, and those who have none go on using
+    /// it. What comes from a provider, a peer or a route server is for customers only (RFC 9234, 5).
+    pub(super) fn adjusted(&mut self, slot: Slot, received: AttrId) -> AttrId {
         if received.is_none() {
             return received;
         }
-        if !self.is_leaving(slot, received) {
+        let attrs = &self.shared.attrs;
+        let leaving = self.is_leaving(slot, received);
+        let marked = attrs.key(received).flags & AttrFacts::ONLY_TO_CUSTOMER != 0;
+        let peer = self.peer(slot);
+        let marks = peer
+            .filter(|_| !marked)
+            .and_then(|peer| match peer.role()? {
+                BgpRole::Customer | BgpRole::Peer | BgpRole::RouteServerClient => peer.asn(),
+                BgpRole::Provider | BgpRole::RouteServer => None,
+            });
+        if !leaving && marks.is_none() {
             return received;
         }
-        let canonical = as_last_choice(attrs.bytes(received));
+        let mut canonical = Vec::new();
+        let mut edit = Edit::new(attrs.bytes(received));
+        if leaving {
+            edit.set_local_pref(0);
+        }
+        if let Some(asn) = marks {
+            edit.set_only_to_customer(asn);
+        }
+        edit.finish(true, &mut canonical);
         let next_hop = attrs.next_hop(received);
         let facts = facts_of(&canonical);
         self.shared.attrs.intern(&canonical, next_hop, &facts)

@@ -10,6 +10,7 @@ mod bfd;
 mod deferral;
 mod feed;
 mod import;
+mod malformed;
 mod neighbor;
 mod originate;
 mod peer;
@@ -44,18 +45,22 @@ use self::{
 use crate::{
     config::{ListenRange, Password, PeerConfig, SpeakerConfig},
     limits::Limits,
+    news::{Event, News},
     out::{Departure, Families, Group, GroupKey, outbox::Outbox},
     rib::{
         Shared,
         source::{Slot, Source},
     },
-    session::{ConnId, Effect, Effects, Negotiated, PeerRestart},
+    session::{ConnId, Down, Effect, Effects, Negotiated, PeerRestart},
     types::{Family, Prefix, Time},
-    wire::{Cease, Notification, keepalive},
+    wire::{Cease, MAX_MESSAGE, Notification, keepalive},
 };
 
 /// Connections at a time that are told that they are not wanted.
 const REJECTIONS: usize = 64;
+
+/// News that wait for whoever asks.
+const NEWS: usize = 256;
 
 /// A listen range has as many peers as it may.
 #[derive(Debug)]
@@ -71,6 +76,8 @@ struct Conn {
     closing: bool,
     /// The session of its peer is Established over it.
     up: bool,
+    /// The longest message that is taken (RFC 8654, 4).
+    max_received: usize,
     info: Option<ConnInfo>,
 }
 
@@ -102,6 +109,7 @@ pub struct Speaker {
     feeds: Vec<Option<Feed>>,
     fx: Effects,
     actions: VecDeque<Action>,
+    news: VecDeque<News>,
     timers: BTreeSet<(Time, Slot)>,
     own: Own,
     dirty: Vec<u32>,
@@ -136,6 +144,7 @@ impl Speaker {
             feeds: Vec::new(),
             fx: Effects::default(),
             actions: VecDeque::new(),
+            news: VecDeque::new(),
             timers: BTreeSet::new(),
             own: Own::new(),
             dirty: Vec::new(),
@@ -159,6 +168,26 @@ impl Speaker {
     /// The next thing the driver should do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// The next thing worth a line in a log. Whoever does not ask misses all but the last
+    /// few hundred.
+    pub fn poll_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    /// Something has happened to a peer.
+    fn tell(&mut self, slot: Slot, event: Event) {
+        let Some(peer) = self.peer(slot) else { return };
+        let news = News {
+            peer: Arc::clone(&peer.name),
+            address: peer.address(),
+            event,
+        };
+        if self.news.len() >= NEWS {
+            self.news.pop_front();
+        }
+        self.news.push_back(news);
     }
 
     /// TTL to send with and least TTL to receive with on a connection the peer opened, as in
@@ -469,12 +498,30 @@ impl Speaker {
         act: impl FnOnce(&mut crate::session::Session, &mut Effects),
     ) {
         let mut fx = std::mem::take(&mut self.fx);
+        let mut ended = None;
         if let Some(peer) = self.peer_mut(slot) {
             let before = peer.session.state();
             act(&mut peer.session, &mut fx);
             if peer.session.state() != before {
                 peer.state_since = now;
             }
+            ended = peer.session.take_news();
+        }
+        let lost = fx.list.iter().find_map(|effect| match effect {
+            Effect::Down(_, restart) => Some(restart.is_some()),
+            _ => None,
+        });
+        match (lost, ended) {
+            (Some(held), Some(down)) => {
+                let why = down.to_string();
+                self.tell(slot, Event::Down { why, held });
+            }
+            (None, Some(down)) => {
+                let refused = matches!(down, Down::Sent(_) | Down::Received(_));
+                let why = down.to_string();
+                self.tell(slot, Event::Failed { why, refused });
+            }
+            (_, None) => {}
         }
         for effect in fx.list.drain(..) {
             self.carry_out(now, slot, effect);
@@ -522,6 +569,7 @@ impl Speaker {
             own: Outbox::default(),
             closing: false,
             up: false,
+            max_received: MAX_MESSAGE,
             info: None,
         });
     }
@@ -561,6 +609,7 @@ impl Speaker {
             return;
         };
         entry.up = true;
+        entry.max_received = negotiated.max_received;
         let Some(info) = entry.info.clone() else {
             return;
         };
@@ -580,8 +629,17 @@ impl Speaker {
             router_id: negotiated.peer_router_id.to_u32(),
             address: info.remote.ip().to_canonical(),
         };
+        let up = Event::Up {
+            asn: negotiated.peer_asn,
+            session_type: negotiated.session_type,
+            families: Family::ALL
+                .into_iter()
+                .filter(|family| negotiated.families[family.index()])
+                .collect(),
+        };
         let key = action::group_key(&self.config, peer, negotiated, &info);
         self.shared.sources[slot.index()] = source;
+        self.tell(slot, up);
         self.join_group(slot, key, None);
         self.is_back(now, slot, negotiated.restart);
         if of_range {

@@ -2,11 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{ConnInfo, rules::Import};
+use super::{ConnInfo, malformed::Malformed, rules::Import};
 use crate::{
-    config::PeerConfig,
+    config::{BgpRole, PeerConfig},
     session::{Identity, Negotiated, Session},
-    types::{Prefix, Time},
+    types::{Asn, Prefix, Time},
     view::{BfdState, FamilyCounts, MessageCounts, SessionType},
 };
 
@@ -90,6 +90,8 @@ pub(super) struct Peer {
     pub(super) treated_as_withdraw: u64,
     pub(super) attributes_discarded: u64,
     pub(super) last_malformed: Option<String>,
+    /// Messages that were malformed.
+    pub(super) malformed: Malformed,
     /// What is stale, by family.
     pub(super) stale: [Stale; 2],
     /// What BFD says, while it watches.
@@ -130,6 +132,7 @@ impl Peer {
             treated_as_withdraw: 0,
             attributes_discarded: 0,
             last_malformed: None,
+            malformed: Malformed::default(),
             stale: [Stale::default(); 2],
             bfd: None,
             bfd_trouble: None,
@@ -171,6 +174,16 @@ impl Peer {
         self.local_address = Some(info.local.ip().to_canonical());
         self.own_addresses = OwnAddresses::of(info);
         self.session_type = Some(negotiated.session_type);
+    }
+
+    /// What we are to it (RFC 9234), in a session or the last one.
+    pub(super) fn role(&self) -> Option<BgpRole> {
+        self.session.config().bgp_role.filter(|_| self.is_ebgp())
+    }
+
+    /// Its AS, once it has said so.
+    pub(super) fn asn(&self) -> Option<Asn> {
+        self.session.last_open().map(|open| open.asn)
     }
 
     pub(super) fn session_type(&self) -> Option<SessionType> {

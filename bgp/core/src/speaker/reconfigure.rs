@@ -277,12 +277,12 @@ impl Speaker {
     ) -> Vec<(u32, AttrId, AttrId)> {
         // Rules are bound to one set after the other.
         judged.sort_unstable_by_key(|&(path, _, attr)| (attr, path));
-        let mut lowered = (AttrId::NONE, AttrId::NONE);
+        let mut adjusted = (AttrId::NONE, AttrId::NONE);
         for (_, _, attr) in &mut judged {
-            if lowered.0 != *attr {
-                lowered = (*attr, self.lowered(slot, *attr));
+            if adjusted.0 != *attr {
+                adjusted = (*attr, self.adjusted(slot, *attr));
             }
-            *attr = lowered.1;
+            *attr = adjusted.1;
         }
         let Self {
             shared,

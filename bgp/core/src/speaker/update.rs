@@ -3,20 +3,25 @@
 use super::{
     Speaker,
     import::refuses_prefix,
+    malformed::whole,
     rules::Judging,
     staged::{Act, Staged, StagedFamilies, Target},
 };
 use crate::{
     attributes::NextHop,
     config::Policy,
+    message::Outcome,
     rib::{attr::AttrId, key::PrefixKey, source::Slot},
     session::ConnId,
     types::{Family, Prefix, Time},
     wire::{
-        AttrFacts, DecodeContext, MAX_MESSAGE, Malformed, MessageKind, Nlri4, Nlri6, Notification,
+        AttrFacts, Cease, DecodeContext, Malformed, MessageKind, Nlri4, Nlri6, Notification,
         RawUpdate, Verdict, frame, parse_attributes,
     },
 };
+
+/// So many octets are kept of what is no message.
+const HEAD: usize = 64;
 
 impl Speaker {
     /// Takes whole messages from the front of `bytes`; returns how many octets that were. The
@@ -30,9 +35,9 @@ impl Speaker {
             if entry.closing {
                 return bytes.len();
             }
-            let (slot, up) = (entry.slot, entry.up);
+            let (slot, up, longest) = (entry.slot, entry.up, entry.max_received);
             let rest = bytes.get(taken..).unwrap_or(&[]);
-            match frame(rest, MAX_MESSAGE) {
+            match frame(rest, longest) {
                 Ok(Some(frame)) => {
                     taken += frame.len;
                     self.message(now, slot, conn, up, frame.kind, frame.body);
@@ -43,6 +48,10 @@ impl Speaker {
                 }
                 Err(notification) => {
                     self.apply(now, slot);
+                    // No message: where it ends is not known.
+                    let head = rest.get(..rest.len().min(HEAD)).unwrap_or(rest).to_vec();
+                    let what = notification.to_string();
+                    self.keep_malformed(now, slot, head, what, Outcome::SessionReset);
                     self.fault(now, slot, conn, notification);
                     return bytes.len();
                 }
@@ -105,6 +114,12 @@ impl Speaker {
         };
         if let Err(notification) = result {
             self.apply(now, slot);
+            // One with more prefixes than it may have is not malformed.
+            if !notification.is_cease(Cease::MaximumPrefixes) {
+                let what = notification.to_string();
+                let message = whole(kind, body);
+                self.keep_malformed(now, slot, message, what, Outcome::SessionReset);
+            }
             self.fault(now, slot, conn, notification);
         }
     }
@@ -156,7 +171,7 @@ impl Speaker {
             }
         };
         if let Some(malformed) = malformed {
-            self.count_malformed(slot, malformed, treat_as_withdraw);
+            self.note_malformed(now, slot, malformed, treat_as_withdraw, body);
         }
         let facts = parsed.facts;
         let result = (|| {
@@ -177,7 +192,7 @@ impl Speaker {
                 let foreign = reach.foreign_next_hop(extended_next_hop);
                 let foreign = foreign.filter(|_| !treat_as_withdraw);
                 if let Some(malformed) = foreign {
-                    self.count_malformed(slot, malformed, true);
+                    self.note_malformed(now, slot, malformed, true, body);
                 }
                 let act = if treat_as_withdraw || foreign.is_some() {
                     Act::Withdraw
@@ -215,7 +230,7 @@ impl Speaker {
         let received = self.shared.attrs.intern(canonical, Some(next_hop), facts);
         let attr = match self.refuses_set(slot, received) {
             Some(_) => AttrId::NONE,
-            None => self.lowered(slot, received),
+            None => self.adjusted(slot, received),
         };
         Act::Announce { received, attr }
     }
@@ -334,7 +349,20 @@ impl Speaker {
         self.drop_stale(slot, family);
     }
 
-    fn count_malformed(&mut self, slot: Slot, malformed: Malformed, treat_as_withdraw: bool) {
+    fn note_malformed(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        malformed: Malformed,
+        treat_as_withdraw: bool,
+        body: &[u8],
+    ) {
+        let outcome = match treat_as_withdraw {
+            true => Outcome::TreatAsWithdraw,
+            false => Outcome::AttributeDiscard,
+        };
+        let message = whole(MessageKind::Update, body);
+        self.keep_malformed(now, slot, message, malformed.to_string(), outcome);
         if let Some(peer) = self.peer_mut(slot) {
             if treat_as_withdraw {
                 peer.treated_as_withdraw += 1;

@@ -30,7 +30,7 @@ pub use attribute::{
     decode_canonical, egress_attributes, encode_canonical, facts_of, has_large_community,
     parse_attributes, path_contains,
 };
-pub(crate) use attribute::{Edit, Hop, Parts};
+pub(crate) use attribute::{Edit, Hop, Parts, only_to_customer};
 pub(crate) use attribute::{Tlvs, Witness, parse_before, push, spec, table};
 pub(crate) use capability::family_name;
 pub use capability::{Capabilities, Fqdn, GracefulRestart};

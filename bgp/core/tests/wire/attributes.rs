@@ -166,7 +166,8 @@ fn flags_show_the_well_known_communities_and_what_else_is_there() {
     }
     assert!(facts_of(&attr(BOTH, 32, &[0; 12])).has(AttrFacts::HAS_LARGE));
     assert!(facts_of(&attr(BOTH, 99, &[])).has(AttrFacts::HAS_UNKNOWN));
-    assert_eq!(facts_of(&attr(BOTH, 35, &[0; 4])), AttrFacts::default());
+    assert!(facts_of(&attr(BOTH, 35, &[0; 4])).has(AttrFacts::ONLY_TO_CUSTOMER));
+    assert_eq!(facts_of(&attr(BOTH, 25, &[0; 20])), AttrFacts::default());
 }
 
 #[test]

@@ -26,6 +26,7 @@ const INTERNAL: Egress = Egress {
     set_local_pref: None,
     keep_med: true,
     reflect: None,
+    only_to_customer: None,
     strip_reflection: false,
 };
 

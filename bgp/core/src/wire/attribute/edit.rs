@@ -5,7 +5,7 @@ use super::{
     path::{AS_SEQUENCE, MOST_IN_SEGMENT, Segments, put_head},
     table::{
         AS_PATH, COMMUNITIES, EXTENDED_COMMUNITIES, LARGE_COMMUNITY, LOCAL_PREF, MULTI_EXIT_DISC,
-        OPTIONAL, ORIGIN, PARTIAL, TRANSITIVE, spec,
+        ONLY_TO_CUSTOMER, OPTIONAL, ORIGIN, PARTIAL, TRANSITIVE, spec,
     },
 };
 use crate::types::Asn;
@@ -69,6 +69,10 @@ impl<'a> Edit<'a> {
 
     pub(crate) fn set_local_pref(&mut self, local_pref: u32) {
         self.replace(LOCAL_PREF, Some(local_pref.to_be_bytes().to_vec()));
+    }
+
+    pub(crate) fn set_only_to_customer(&mut self, asn: Asn) {
+        self.replace(ONLY_TO_CUSTOMER, Some(asn.0.to_be_bytes().to_vec()));
     }
 
     /// Puts an AS before the path so many times. Confederation segments that the path begins with

@@ -7,8 +7,8 @@ use super::{
     path::{AS_SEQUENCE, MOST_IN_SEGMENT, Segments, needs_four, put_head, put_numbers, two_octets},
     table::{
         AGGREGATOR, AS_PATH, AS4_AGGREGATOR, AS4_PATH, CLUSTER_LIST, EXTENDED_COMMUNITIES,
-        IPV6_EXTENDED_COMMUNITIES, LOCAL_PREF, MULTI_EXIT_DISC, NEXT_HOP, OPTIONAL, ORIGINATOR_ID,
-        PARTIAL, TRANSITIVE, spec,
+        IPV6_EXTENDED_COMMUNITIES, LOCAL_PREF, MULTI_EXIT_DISC, NEXT_HOP, ONLY_TO_CUSTOMER,
+        OPTIONAL, ORIGINATOR_ID, PARTIAL, TRANSITIVE, spec,
     },
 };
 use crate::types::{Asn, RouterId};
@@ -33,6 +33,8 @@ pub struct Egress {
     pub keep_med: bool,
     /// The route is reflected (RFC 4456, 8).
     pub reflect: Option<Reflect>,
+    /// Mark the route as one for customers only, unless it is so already (RFC 9234, 5).
+    pub only_to_customer: Option<Asn>,
     /// Leave out ORIGINATOR_ID and CLUSTER_LIST (eBGP: both are non-transitive).
     pub strip_reflection: bool,
 }
@@ -82,6 +84,7 @@ const DUE: &[u8] = &[
     CLUSTER_LIST,
     AS4_PATH,
     AS4_AGGREGATOR,
+    ONLY_TO_CUSTOMER,
 ];
 
 struct Writer<'a> {
@@ -131,6 +134,12 @@ impl<'a> Writer<'a> {
             CLUSTER_LIST => {
                 if let Some(reflect) = egress.reflect {
                     push(out, OPTIONAL, CLUSTER_LIST, &reflect.cluster_id.0.octets());
+                }
+            }
+            ONLY_TO_CUSTOMER => {
+                if let Some(asn) = egress.only_to_customer {
+                    let flags = OPTIONAL | TRANSITIVE;
+                    push(out, flags, ONLY_TO_CUSTOMER, &asn.0.to_be_bytes());
                 }
             }
             AS4_PATH if !egress.as4 => self.write_as4_path(out),

@@ -4,8 +4,8 @@ use super::{
     canonical::{Tlv, Tlvs, value},
     path::{AS_SEQUENCE, AS_SET, Segments},
     table::{
-        AS_PATH, CLUSTER_LIST, COMMUNITIES, LARGE_COMMUNITY, LOCAL_PREF, MULTI_EXIT_DISC, ORIGIN,
-        ORIGINATOR_ID, spec,
+        AS_PATH, CLUSTER_LIST, COMMUNITIES, LARGE_COMMUNITY, LOCAL_PREF, MULTI_EXIT_DISC,
+        ONLY_TO_CUSTOMER, ORIGIN, ORIGINATOR_ID, spec,
     },
 };
 use crate::types::{Asn, Community, LargeCommunity, RouterId};
@@ -66,6 +66,8 @@ impl AttrFacts {
     pub const HAS_COMMUNITIES: u16 = 1 << 9;
     /// The path has an AS_SET or AS_CONFED_SET, which RFC 9774 deprecates.
     pub const HAS_SET: u16 = 1 << 10;
+    /// It is for customers only (RFC 9234).
+    pub const ONLY_TO_CUSTOMER: u16 = 1 << 11;
 
     /// Whether this bit is set.
     #[inline]
@@ -99,6 +101,7 @@ impl AttrFacts {
                 self.cluster_len = u8::try_from(list.len() / 4).unwrap_or(u8::MAX);
             }
             (LARGE_COMMUNITY, _) => self.flags |= Self::HAS_LARGE,
+            (ONLY_TO_CUSTOMER, _) => self.flags |= Self::ONLY_TO_CUSTOMER,
             (code, _) if spec(code).is_none() => self.flags |= Self::HAS_UNKNOWN,
             _ => {}
         }
@@ -152,6 +155,12 @@ pub fn path_contains(canonical: &[u8], asn: Asn) -> usize {
     Segments(value(canonical, AS_PATH).unwrap_or_default())
         .map(|segment| count(segment.asns))
         .sum()
+}
+
+/// The AS that has marked a route as one for customers only, if one has (RFC 9234, 5).
+pub(crate) fn only_to_customer(canonical: &[u8]) -> Option<Asn> {
+    let octets = value(canonical, ONLY_TO_CUSTOMER)?.first_chunk()?;
+    Some(Asn(u32::from_be_bytes(*octets)))
 }
 
 /// Whether a cluster stands in the CLUSTER_LIST of a canonical set (RFC 4456, 8).

@@ -28,6 +28,7 @@ pub(crate) use canonical::{Tlvs, push};
 pub use canonical::{decode_canonical, encode_canonical};
 pub(crate) use edit::Edit;
 pub use egress::{Egress, Reflect, egress_attributes};
+pub(crate) use facts::only_to_customer;
 pub use facts::{
     AttrFacts, cluster_list_contains, contains_large_community, facts_of, has_large_community,
     path_contains,
