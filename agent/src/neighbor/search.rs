@@ -16,6 +16,8 @@ pub(super) const LEAST_PAUSE: Duration = Duration::from_secs(3);
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
 /// How long nobody may be heard before an operator should know.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// Who was heard less than this before is no news, however often he says that he is there.
+const NEWS: Duration = Duration::from_secs(1);
 /// So many others are kept in mind: nobody on a link can fill our memory.
 const MOST_OTHERS: usize = 8;
 
@@ -100,7 +102,7 @@ impl Search {
         self.next = now;
     }
 
-    /// Somebody advertises. Whether it is the neighbour.
+    /// Somebody advertises. Whether it is the neighbour, and that is news.
     pub(super) fn advertised(&mut self, now: Time, address: Ipv6Addr) -> bool {
         self.forget(now);
         match &mut self.neighbor {
@@ -111,8 +113,9 @@ impl Search {
                 false
             }
             Some(neighbor) => {
+                let news = now.since(neighbor.at) >= NEWS;
                 neighbor.at = now;
-                true
+                news
             }
             None => {
                 self.others.remove(&address);

@@ -18,7 +18,7 @@ use wayleave_netlink::{Dump, Group, Kernel, KernelError, Monitor, Socket};
 use super::{
     finder::Finder,
     message::{Advertisement, Message},
-    search::Say,
+    search::{SEARCHING, Say},
     socket::{ALL_NODES, ALL_ROUTERS, RouterSocket},
     trouble,
 };
@@ -64,10 +64,18 @@ async fn search(
             return pause(config).await;
         }
     };
+    let mut told = None;
     loop {
         searching.speak();
         let wrong = searching.problems();
-        problems.replace(trouble::KEYS, less_who_connected(wrong, speaker).await);
+        // Sessions come up meanwhile; but the speaker is not asked at every message.
+        let is_told = told.as_ref().is_some_and(|(before, at): &(_, Instant)| {
+            *before == wrong && at.elapsed() < SEARCHING
+        });
+        if !is_told {
+            told = Some((wrong.clone(), Instant::now()));
+            problems.replace(trouble::KEYS, less_who_connected(wrong, speaker).await);
+        }
         let happened = tokio::select! {
             changed = config.changed() => {
                 changed.map_err(|_| Ended)?;

@@ -122,6 +122,8 @@ fn who_is_heard_is_the_neighbour_and_hears_of_us_every_ten_seconds() {
     for _ in 0..20 {
         now = now + Duration::from_secs(5);
         assert_eq!(finder.received(now, ETH1, TOR, THERE), Some("eth1"));
+        let again = now + Duration::from_millis(10);
+        assert_eq!(finder.received(again, ETH1, TOR, THERE), None, "no news");
         for (at, say) in said_until(&mut finder, now, now + Duration::from_secs(5)) {
             assert!(!say.solicit, "at {at}");
         }
