@@ -134,12 +134,14 @@ impl Driver {
         // Connections to make stand ready from the start, and who came before the listening sockets
         // were watched.
         let mut more = true;
+        let mut known = None;
         loop {
             let wait = if more {
                 Duration::ZERO
             } else {
                 let clock = Instant::now();
-                self.deadline(clock).saturating_duration_since(clock)
+                let deadline = known.unwrap_or_else(|| self.deadline(clock));
+                deadline.saturating_duration_since(clock)
             };
             match self.poll.poll(&mut events, Some(wait)) {
                 Ok(()) => {}
@@ -175,10 +177,13 @@ impl Driver {
             }
             more |= self.turn();
             let clock = Instant::now();
-            if self.deadline(clock) <= clock {
+            let deadline = self.deadline(clock);
+            if deadline <= clock {
                 self.on_time(clock);
                 (more, knocked) = (true, true);
             }
+            // Nothing below changes it for a lone change; every connection is asked for it.
+            known = (!knocked && !called).then_some(deadline);
             if knocked {
                 more |= self.accept(clock);
             }

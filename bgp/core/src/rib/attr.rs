@@ -104,6 +104,8 @@ pub(crate) struct AttrArena {
     /// The number of service discovery: whether a set carries any is found out once, where it is made,
     /// so that nobody who makes one can forget it.
     discovery: Option<u32>,
+    /// How often sets were collected.
+    generation: u64,
 }
 
 impl AttrArena {
@@ -122,6 +124,7 @@ impl AttrArena {
             idle: Vec::new(),
             next_hops: NextHops::new(),
             discovery: None,
+            generation: 0,
         }
     }
 
@@ -238,8 +241,14 @@ impl AttrArena {
         }
     }
 
+    /// What is remembered of ids that nobody holds is good as long as this is the same.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Frees the sets nobody holds.
     pub(crate) fn collect(&mut self) {
+        self.generation += 1;
         while let Some(id) = self.idle.pop() {
             let set = &mut self.sets[id as usize];
             if set.refs != 0 {

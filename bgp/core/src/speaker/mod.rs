@@ -10,6 +10,7 @@ mod bfd;
 mod deferral;
 mod feed;
 mod import;
+mod judging;
 mod malformed;
 mod neighbor;
 mod originate;
@@ -37,6 +38,7 @@ pub use self::{
 use self::{
     deferral::Deferral,
     feed::Feed,
+    judging::Rejudging,
     originate::Own,
     peer::{OwnAddresses, Peer},
     staged::StagedFamilies,
@@ -104,6 +106,7 @@ pub struct Speaker {
     tables: Families,
     groups: Vec<Option<Group>>,
     sweep: Sweep,
+    rejudging: Rejudging,
     /// A walk that had waited for room has it.
     walks_go_on: bool,
     feeds: Vec<Option<Feed>>,
@@ -140,6 +143,7 @@ impl Speaker {
             tables: Families::new(),
             groups: Vec::new(),
             sweep: Sweep::default(),
+            rejudging: Rejudging::default(),
             walks_go_on: false,
             feeds: Vec::new(),
             fx: Effects::default(),
