@@ -17,6 +17,7 @@ pub mod fib;
 pub mod fuzz;
 pub mod health;
 pub mod log;
+pub mod neighbor;
 pub mod problem;
 pub mod registry;
 pub mod rfc3339;

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError},
@@ -84,6 +84,8 @@ pub(crate) struct Driver {
     /// Whoever asked for the end, and when it comes at the latest.
     stopping: Option<(oneshot::Sender<()>, Instant)>,
     bfd: Watch,
+    /// Who wants to know of next hops.
+    tracker: Option<mpsc::UnboundedSender<Vec<(IpAddr, bool)>>>,
 }
 
 /// Whether somebody has commands.
@@ -125,6 +127,7 @@ impl Driver {
             writable: Vec::new(),
             ticked: origin,
             stopping: None,
+            tracker: None,
         })
     }
 
@@ -134,12 +137,14 @@ impl Driver {
         // Connections to make stand ready from the start, and who came before the listening sockets
         // were watched.
         let mut more = true;
+        let mut known = None;
         loop {
             let wait = if more {
                 Duration::ZERO
             } else {
                 let clock = Instant::now();
-                self.deadline(clock).saturating_duration_since(clock)
+                let deadline = known.unwrap_or_else(|| self.deadline(clock));
+                deadline.saturating_duration_since(clock)
             };
             match self.poll.poll(&mut events, Some(wait)) {
                 Ok(()) => {}
@@ -175,10 +180,13 @@ impl Driver {
             }
             more |= self.turn();
             let clock = Instant::now();
-            if self.deadline(clock) <= clock {
+            let deadline = self.deadline(clock);
+            if deadline <= clock {
                 self.on_time(clock);
                 (more, knocked) = (true, true);
             }
+            // Nothing below changes it for a lone change; every connection is asked for it.
+            known = (!knocked && !called).then_some(deadline);
             if knocked {
                 more |= self.accept(clock);
             }
@@ -243,6 +251,12 @@ impl Driver {
     fn turn(&mut self) -> bool {
         let now = self.now();
         let mut more = self.machine.turn(now);
+        if let Some(tracker) = &self.tracker
+            && let Some(news) = self.machine.poll_next_hops()
+        {
+            // Whoever asked may be gone.
+            let _ = tracker.send(news);
+        }
         more |= self.act();
         // Where packets go is known before anybody is told to send some.
         self.feed(now, true);
@@ -529,6 +543,11 @@ impl Driver {
             Command::NeighborIs(interface, address) => {
                 machine.neighbor_is(now, &interface, address);
             }
+            Command::TrackNextHops(news) => {
+                machine.track_next_hops();
+                self.tracker = Some(news);
+            }
+            Command::Reachable(next_hops) => machine.reachable(&next_hops),
             Command::LinkDown(interface) => machine.link_down(now, &interface),
             Command::Withdraw(rank, prefixes) => machine.withdraw(now, rank, &prefixes),
             // Nothing is begun any more; whoever asked hears that the speaker is gone.

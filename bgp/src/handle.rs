@@ -1,6 +1,10 @@
 //! How others talk to the speaker's thread.
 
-use std::{fmt, net::Ipv6Addr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
@@ -57,6 +61,8 @@ pub(crate) enum Command {
     OwnRoutesAreComplete,
     NeighborIs(String, Ipv6Addr),
     LinkDown(String),
+    TrackNextHops(mpsc::UnboundedSender<Vec<(IpAddr, bool)>>),
+    Reachable(Vec<(IpAddr, bool)>),
     Reconfigure(
         Box<SpeakerConfig>,
         oneshot::Sender<Result<Vec<String>, StartError>>,
@@ -234,6 +240,19 @@ impl SpeakerHandle {
     /// there. To say it again does no harm.
     pub fn neighbor_is(&self, interface: String, address: Ipv6Addr) {
         let _ = self.send(Command::NeighborIs(interface, address));
+    }
+
+    /// Next hops as they come into use (`true`) and out of it; those that are in use come first. Whoever
+    /// asks finds out whether they can be reached ([`reachable`](Self::reachable)).
+    pub fn track_next_hops(&self) -> mpsc::UnboundedReceiver<Vec<(IpAddr, bool)>> {
+        let (news, receiver) = mpsc::unbounded_channel();
+        let _ = self.send(Command::TrackNextHops(news));
+        receiver
+    }
+
+    /// Whether these next hops can be reached. As long as nobody says so, all can be.
+    pub fn reachable(&self, next_hops: Vec<(IpAddr, bool)>) {
+        let _ = self.send(Command::Reachable(next_hops));
     }
 
     /// An interface cannot pass packets any more: sessions with external neighbours on its link are

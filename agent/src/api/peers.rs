@@ -88,9 +88,19 @@ async fn peer(
 /// A peer is asked for by its name or its address.
 pub(super) fn is(view: &PeerView, name: &str) -> bool {
     view.name == name
+        || place(view) == name
         || name
             .parse()
             .is_ok_and(|address: std::net::IpAddr| address == view.address)
+}
+
+/// Where a peer is, as one writes it: a link-local address with its interface.
+pub fn place(view: &PeerView) -> String {
+    match &view.interface {
+        Some(interface) if view.address.is_unspecified() => format!("nobody yet on {interface}"),
+        Some(interface) => format!("{}%{interface}", view.address),
+        None => view.address.to_string(),
+    }
 }
 
 fn report(view: PeerView, config: &Config) -> PeerReport {
@@ -109,7 +119,7 @@ fn report(view: PeerView, config: &Config) -> PeerReport {
                 }),
                 import: value(&peer.options.import.value),
                 export: value(&peer.options.export.value),
-                origin: peer.transport.address.origin.to_string(),
+                origin: peer.origin().to_string(),
             }
         });
     PeerReport {

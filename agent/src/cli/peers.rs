@@ -15,7 +15,7 @@ use super::{
     table::{Align, Table, count, duration},
 };
 use crate::{
-    api::peers::{PeerList, PeerReport},
+    api::peers::{PeerList, PeerReport, place},
     text::printable,
 };
 
@@ -102,7 +102,7 @@ fn row(peer: &PeerReport, wide: bool) -> Vec<String> {
     let sum = |of: fn(FamilyCounts) -> u32| count(families().map(of).map(u64::from).sum::<u64>());
     let mut row = vec![
         view.name.clone(),
-        view.address.to_string(),
+        place(view),
         view.asn.map(|asn| asn.to_string()).unwrap_or_default(),
         state(peer),
         duration(view.state_seconds),
@@ -146,7 +146,7 @@ fn print_one(peer: &PeerReport, out: &mut Output<'_>) -> Result<(), CommandError
     let asn = view
         .asn
         .map_or_else(|| "any AS".to_owned(), |asn| format!("AS {asn}"));
-    writeln!(out, "{} ({}, {asn})", printable(&view.name), view.address)?;
+    writeln!(out, "{} ({}, {asn})", printable(&view.name), place(view))?;
     let mut line = |label: &str, text: String| writeln!(out, "  {label:<13}{}", printable(&text));
     line(
         "state",

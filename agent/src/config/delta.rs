@@ -408,7 +408,10 @@ mod tests {
         let usual = ["address = \"192.0.2.2\"", "asn = 65100", "role = \"host\""];
         let is_set = |usual: &&str| {
             let key = usual.split(' ').next();
-            lines.lines().any(|line| line.split(' ').next() == key)
+            let sets = |line: &str| line.split(' ').next() == key;
+            // Who is on an interface needs no address.
+            let found = key == Some("address") && lines.starts_with("interface");
+            found || lines.lines().any(sets)
         };
         let usual = usual.into_iter().filter(|line| !is_set(line));
         let peer: Vec<_> = usual.chain(lines.lines()).collect();
@@ -442,6 +445,8 @@ mod tests {
             ("", "connect_retry = 9"),
             ("asn = 65001", "asn = 65001\nreflector_client = true"),
             ("", "next_hop_self = true"),
+            ("", "extended_next_hop = true"),
+            ("interface = \"eth6\"", "interface = \"eth7\""),
             ("", "enforce_first_as = false"),
             ("", "allow_own_as = 3"),
             ("", "delay_open = 3"),

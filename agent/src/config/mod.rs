@@ -46,7 +46,7 @@ pub use model::{
 pub use policy::{Policies, Policy, PrefixListTable, policy_keys};
 pub use setting::{Effect, Entry, Location, Origin, Setting};
 pub use source::{DEFAULT_PATH, Place, Sources};
-pub use speaker::{carriers, discovery_number, fabric, originations, speaker_config};
+pub use speaker::{carriers, discovery_number, fabric, originations, speaker_config, unnumbered};
 
 /// Reads and validates the configuration at `path`: a file with the `conf.d/*.toml` beside it, or
 /// a directory holding `wayleave.toml` and `conf.d`.

@@ -140,11 +140,11 @@ pub struct Peer {
 settings! {
     /// How a named neighbour is reached.
     pub struct Transport {
-        /// Its address.
-        address: IpAddr => ResetsSession,
+        /// Its address; unset: whoever is found on the link of `interface` (unnumbered).
+        address: Option<IpAddr> => ResetsSession,
         /// The TCP port to connect to.
         port: u16 => ResetsSession,
-        /// The interface a link-local address belongs to.
+        /// The interface a link-local address belongs to, or on which the neighbour is found.
         interface: Option<String> => ResetsSession,
         /// The address to connect from.
         local_address: Option<IpAddr> => ResetsSession,
@@ -198,6 +198,8 @@ settings! {
         add_path_receive: bool => ResetsSession,
         /// It is told so many paths to a prefix at most, if it likes; 0: the best (RFC 7911).
         add_path_send: u8 => ResetsSession,
+        /// IPv4 prefixes may have IPv6 next hops (RFC 8950), if the neighbour agrees.
+        extended_next_hop: bool => ResetsSession,
         /// The paths of an external neighbour must begin with its AS (RFC 4271, 6.3).
         enforce_first_as: bool => Live,
         /// How often our own AS may stand in a path.
@@ -231,7 +233,25 @@ settings! {
     }
 }
 
+impl Transport {
+    /// The interface on whose link the neighbour is found, when no address is given.
+    pub fn unnumbered(&self) -> Option<&str> {
+        match self.address.value {
+            None => self.interface.value.as_deref(),
+            Some(_) => None,
+        }
+    }
+}
+
 impl Peer {
+    /// Where it says who the neighbour is.
+    pub fn origin(&self) -> &super::Origin {
+        match self.transport.unnumbered() {
+            Some(_) => &self.transport.interface.origin,
+            None => &self.transport.address.origin,
+        }
+    }
+
     /// Every value but the name.
     pub fn entries(&self) -> Vec<Entry> {
         [self.transport.entries(), self.options.entries()].concat()

@@ -24,6 +24,8 @@ macro_rules! shared {
             lacks_asn: bool,
             /// Whether it has a name: a router, mostly, and not one of many clients.
             named: bool,
+            /// Whether it is reached over IPv6.
+            ipv6: bool,
             /// Who connects to us is not connected to: ranges have none.
             connect_retry: Option<&'a Found<u16>>,
             $($key: Option<&'a Found<$type>>,)*
@@ -37,6 +39,8 @@ macro_rules! shared {
                     group: raw.group.as_ref(),
                     lacks_asn: raw.lacks("asn"),
                     named: true,
+                    // Without an address it is found on its link, which is a matter of IPv6.
+                    ipv6: raw.address.as_ref().is_none_or(|addr| addr.value.is_ipv6()),
                     connect_retry: raw.connect_retry.as_ref(),
                     $($key: raw.$key.as_ref(),)*
                 }
@@ -49,6 +53,7 @@ macro_rules! shared {
                     group: raw.group.as_ref(),
                     lacks_asn: raw.lacks("asn"),
                     named: false,
+                    ipv6: raw.prefix.as_ref().is_some_and(|prefix| prefix.value.addr().is_ipv6()),
                     connect_retry: None,
                     $($key: raw.$key.as_ref(),)*
                 }
@@ -61,6 +66,7 @@ macro_rules! shared {
                     group: None,
                     lacks_asn: raw.lacks("asn"),
                     named: false,
+                    ipv6: false,
                     connect_retry: raw.connect_retry.as_ref(),
                     $($key: raw.$key.as_ref(),)*
                 }
@@ -100,6 +106,7 @@ shared! {
     next_hop_self: NextHopSelfSetting,
     add_path_receive: bool,
     add_path_send: u8,
+    extended_next_hop: bool,
     enforce_first_as: bool,
     allow_own_as: u8,
     max_prefixes: u32,
@@ -195,6 +202,13 @@ impl RawOptions<'_> {
             next_hop_self: check.setting(self.next_hop_self.cloned(), NextHopSelfSetting::Never),
             add_path_receive: check.setting(self.add_path_receive.cloned(), false),
             add_path_send: check.setting(self.add_path_send.cloned(), 0),
+            extended_next_hop: match self.extended_next_hop {
+                Some(found) => check.found(found.clone()),
+                None if self.ipv6 => {
+                    Setting::derived(true, "the neighbour being reached over IPv6")
+                }
+                None => Setting::default_to(false),
+            },
             enforce_first_as: check.setting(self.enforce_first_as.cloned(), true),
             allow_own_as: match (self.allow_own_as, role.value) {
                 (Some(found), _) => check.found(found.clone()),

@@ -26,7 +26,7 @@ pub(super) fn peers(
     let mut peers = Vec::new();
     let mut complete = true;
     let mut names: BTreeMap<String, Place> = BTreeMap::new();
-    let mut addresses: BTreeMap<(IpAddr, Option<String>), Place> = BTreeMap::new();
+    let mut who_is_where = Occupied::default();
     for raw in raw {
         let header = raw.place.clone().unwrap_or_default();
         let name_place = raw
@@ -37,7 +37,9 @@ pub(super) fn peers(
         let address_place = raw
             .address
             .as_ref()
-            .map_or(&header, |addr| &addr.place)
+            .map(|addr| &addr.place)
+            .or(raw.interface.as_ref().map(|name| &name.place))
+            .unwrap_or(&header)
             .clone();
         let Some(peer) = peer(raw, &header, groups, bgp, check) else {
             complete = false;
@@ -49,21 +51,54 @@ pub(super) fn peers(
                 .faults
                 .push(fault.at(&name_place).also("the first is here", &first));
         }
-        let transport = &peer.transport;
-        let key = (transport.address.value, transport.interface.value.clone());
-        if let Some(first) = addresses.insert(key, address_place.clone()) {
-            let fault = Fault::new(format!(
-                "two peers have the address {}: who connects from there would be either",
-                transport.address.value
-            ));
-            check
-                .faults
-                .push(fault.at(&address_place).also("the first is here", &first));
-        }
+        who_is_where.take(&peer, address_place, check);
         peers.push(peer);
     }
     peers.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     complete.then_some(peers)
+}
+
+/// Where the peers so far are: no two of them may be the same neighbour.
+#[derive(Default)]
+struct Occupied {
+    addresses: BTreeMap<(IpAddr, Option<String>), Place>,
+    /// By interface; whether the peer there is found on its link.
+    interfaces: BTreeMap<String, (bool, Place)>,
+}
+
+impl Occupied {
+    fn take(&mut self, peer: &Peer, place: Place, check: &mut Check<'_>) {
+        let transport = &peer.transport;
+        let interface = transport.interface.value.clone();
+        if let Some(address) = transport.address.value
+            && let Some(first) = self
+                .addresses
+                .insert((address, interface.clone()), place.clone())
+        {
+            let fault = Fault::new(format!(
+                "two peers have the address {address}: who connects from there would be either"
+            ));
+            check
+                .faults
+                .push(fault.at(&place).also("the first is here", &first));
+        }
+        let unnumbered = transport.unnumbered().is_some();
+        let Some(interface) = interface else { return };
+        match self.interfaces.get(&interface) {
+            Some((other, first)) if unnumbered || *other => {
+                let fault = Fault::new(format!(
+                    "two peers are on the interface {interface:?}, and one of them has no address: whoever \
+                     is found there would be either"
+                ));
+                let help = "write the addresses of both";
+                let fault = fault.at(&place).also("the first is here", first);
+                check.faults.push(fault.help(help));
+            }
+            Some(_) | None => {
+                self.interfaces.insert(interface, (unnumbered, place));
+            }
+        }
+    }
 }
 
 pub(super) fn ranges(
@@ -135,31 +170,27 @@ fn peer(
     check.require(raw.interface.as_ref(), |name| is_interface(name), |name| {
         format!("`peer.interface`: expected the name of an interface (1 to 15 characters), found {name:?}")
     });
-    let lacks = raw.lacks("address");
-    let Some(address) = raw.address else {
-        let fault = match &raw.interface {
-            Some(interface) => Fault::new(format!(
-                "`peer.address` is missing: finding the neighbour on {:?} by itself (unnumbered) is not supported yet",
-                interface.value
-            ))
-            .at(&interface.place)
-            .help("write the neighbour's link-local address: address = \"fe80::1\""),
-            None => Fault::new("`address` is missing in [[peer]]: where is the neighbour?")
-                .at(header)
-                .help("write address = \"192.0.2.1\""),
-        };
-        check.missing(lacks, fault);
-        return None;
+    let place = match (&raw.address, &raw.interface) {
+        (Some(address), interface) => {
+            let local = raw.local_address.as_ref();
+            check_address(address, interface.as_ref(), local, check);
+            address.place.clone()
+        }
+        // Written, and refused.
+        (None, _) if !raw.lacks("address") => return None,
+        (None, Some(interface)) => {
+            check_unnumbered(&raw, header, groups, interface, check);
+            interface.place.clone()
+        }
+        (None, None) => {
+            let fault = Fault::new("`address` is missing in [[peer]]: where is the neighbour?");
+            let help = "write address = \"192.0.2.1\", or interface = \"eth0\" for whoever is found on its link";
+            check.missing(raw.lacks("interface"), fault.at(header).help(help));
+            return None;
+        }
     };
-    check_address(
-        &address,
-        raw.interface.as_ref(),
-        raw.local_address.as_ref(),
-        check,
-    );
-    let place = address.place.clone();
     let transport = Transport {
-        address: check.found(address),
+        address: check.optional(raw.address),
         port: check.setting(raw.port, 179),
         interface: check.optional(raw.interface),
         local_address: check.optional(raw.local_address),
@@ -169,10 +200,10 @@ fn peer(
     let name = match raw.name {
         Some(found) => check.found(found),
         None => {
-            let address = transport.address.value;
-            let name = match &transport.interface.value {
-                Some(interface) => format!("{address}%{interface}"),
-                None => address.to_string(),
+            let name = match (transport.address.value, &transport.interface.value) {
+                (Some(address), Some(interface)) => format!("{address}%{interface}"),
+                (Some(address), None) => address.to_string(),
+                (None, interface) => interface.clone().unwrap_or_default(),
             };
             Setting {
                 value: name,
@@ -185,6 +216,49 @@ fn peer(
         transport,
         options: options?,
     })
+}
+
+/// What makes no sense where the neighbour is found on its link, or cannot be done yet.
+fn check_unnumbered(
+    raw: &RawPeer,
+    header: &Place,
+    groups: &Groups,
+    interface: &Found<String>,
+    check: &mut Check<'_>,
+) {
+    let name = &interface.value;
+    if let Some(local) = &raw.local_address {
+        let fault = Fault::new(format!(
+            "`peer.local_address`: a neighbour that is found on {name:?} finds us by the link-local address \
+             of that interface, so that the session has this one"
+        ));
+        let help = "leave it out, or write the neighbour's link-local address as well";
+        check.faults.push(fault.at(&local.place).help(help));
+    }
+    let of_group = groups.get(raw.group.as_ref());
+    let of_group = of_group.and_then(|group| group.password.as_ref());
+    if let Some(password) = raw.password.as_ref().or(of_group) {
+        let fault = Fault::new(format!(
+            "`peer.password`: the kernel asks for passwords by address, and that of a neighbour found on \
+             {name:?} is not known beforehand"
+        ));
+        let help =
+            "write the neighbour's link-local address beside the interface: address = \"fe80::1\"";
+        let fault = fault.at(&password.place).help(help);
+        check.faults.push(match raw.password {
+            Some(_) => fault,
+            None => fault.also("for this member of the group", header),
+        });
+    }
+    if raw.name.is_none() && is_interface(name) && !is_name(name) {
+        let fault = Fault::new(format!(
+            "`peer.name` is missing, and the interface {name:?} is no name for a peer: expected letters, \
+             digits and `._:%-`"
+        ));
+        check
+            .faults
+            .push(fault.at(&interface.place).help("write a name beside it"));
+    }
 }
 
 fn check_address(

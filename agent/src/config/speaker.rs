@@ -1,6 +1,6 @@
 //! What the speaker is told, out of the agent's configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::Ipv6Addr, sync::Arc, time::Duration};
 
 use wayleave_bgp_core::{
     Family, LargeCommunity, Prefix,
@@ -33,7 +33,11 @@ pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
         let transport = &peer.transport;
         let base = PeerConfig::new(
             peer.name.value.clone(),
-            transport.address.value,
+            // Unspecified beside an interface: whoever is found on its link.
+            transport
+                .address
+                .value
+                .unwrap_or(Ipv6Addr::UNSPECIFIED.into()),
             remote_as(peer.options.asn.value),
         );
         PeerConfig {
@@ -74,6 +78,16 @@ pub fn speaker_config(config: &Config, key: NodeKey) -> SpeakerConfig {
         ranges: ranges.collect(),
         ..SpeakerConfig::new(config.node.router_id.value, bgp.asn.value)
     }
+}
+
+/// The interfaces on whose links neighbours are to be found.
+pub fn unnumbered(config: &Config) -> BTreeSet<String> {
+    let transports = config.peers.iter().map(|peer| &peer.transport);
+    let enabled = transports.filter(|transport| !transport.disabled.value);
+    enabled
+        .filter_map(|transport| transport.unnumbered())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The number of service discovery, when it is on. Checked with the rest of the configuration.
@@ -151,6 +165,7 @@ fn with_options(
         },
         add_path_receive: options.add_path_receive.value,
         add_path_send: options.add_path_send.value,
+        extended_next_hop: options.extended_next_hop.value,
         enforce_first_as: options.enforce_first_as.value,
         allow_own_as: options.allow_own_as.value,
         import: policy(&options.import.value, pools, policies),

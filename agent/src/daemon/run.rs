@@ -33,6 +33,7 @@ use crate::{
     config::{self, Config},
     event::{Applied, Owner, Phase, Progress, Refused, Reload},
     log::Log,
+    neighbor,
     problem::Problems,
 };
 
@@ -120,6 +121,11 @@ pub(super) async fn run(config: Config, source: Source, log: &Log) -> Result<(),
         problems.clone(),
     ));
     tokio::spawn(links::watch(speaker.handle.clone()));
+    tokio::spawn(neighbor::run(
+        speaker.handle.clone(),
+        context.config.clone(),
+        problems.clone(),
+    ));
     tokio::spawn(service::keep_watchdog(speaker.handle.clone()));
     tokio::spawn(service::keep_status(context));
 

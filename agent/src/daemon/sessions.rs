@@ -11,6 +11,7 @@ use wayleave_bgp::SpeakerHandle;
 use wayleave_bgp_core::view::{PeerView, State};
 
 use crate::{
+    api::peers::place,
     config::{Config, Peer},
     problem::{Problem, Problems, Severity},
     text::printable,
@@ -87,6 +88,8 @@ impl Down {
             if let Some(refusal) = outage.about_router_ids() {
                 // Time does not heal it.
                 problems.push(router_id_refused(view, peer, refusal, config));
+            } else if is_unfound(view) {
+                // Who looks for it says why.
             } else if now.saturating_duration_since(outage.since) >= GRACE {
                 problems.push(problem(view, peer, &outage));
             }
@@ -127,13 +130,18 @@ fn shut_down(view: &PeerView) -> Option<Problem> {
     Some(Problem {
         key: format!("{KEYS}{}.shut-down", view.name),
         severity: Severity::Warning,
-        what: format!("{} ({}) is shut down", view.name, view.address),
+        what: format!("{} ({}) is shut down", view.name, place(view)),
         why: format!("{} has shut it down{said}", shut_down.by),
         fix: format!(
             "`wayleave peers enable {}` when it is to come back",
             view.name
         ),
     })
+}
+
+/// Nobody is known on the link of an unnumbered peer.
+fn is_unfound(view: &PeerView) -> bool {
+    view.interface.is_some() && view.address.is_unspecified()
 }
 
 /// A session that cannot open because of the identifiers: within an AS both ends have the same.
@@ -143,12 +151,14 @@ fn router_id_refused(view: &PeerView, peer: &Peer, refusal: &str, config: &Confi
     let what = if is_external {
         format!(
             "{} ({}) and this host refuse each other over the router id; ours is {ours}",
-            view.name, view.address
+            view.name,
+            place(view)
         )
     } else {
         format!(
             "{} ({}) has the router id of this host, {ours}, so that no session opens between them",
-            view.name, view.address
+            view.name,
+            place(view)
         )
     };
     Problem {
@@ -174,7 +184,8 @@ fn same_router_id(view: &PeerView, config: &Config) -> Option<Problem> {
         severity: Severity::Warning,
         what: format!(
             "{} ({}) has the router id of this host, {ours}",
-            view.name, view.address
+            view.name,
+            place(view)
         ),
         why: "that is allowed between ASes (RFC 6286), but once both are seen from a third router it \
               cannot tell their routes apart by it"
@@ -189,7 +200,10 @@ fn same_router_id(view: &PeerView, config: &Config) -> Option<Problem> {
 fn problem(view: &PeerView, peer: &Peer, outage: &Outage) -> Problem {
     let passive = peer.transport.passive.value;
     let port = peer.transport.port.value;
-    let address = std::net::SocketAddr::new(view.address, port);
+    let address = match &view.interface {
+        Some(interface) => format!("[{}%{interface}]:{port}", view.address),
+        None => std::net::SocketAddr::new(view.address, port).to_string(),
+    };
     let why = match (outage.reasons.as_slice(), view.state) {
         ([_, ..], _) => outage.reasons.join("; before that: "),
         ([], State::Active | State::Idle) if passive => {
@@ -204,13 +218,13 @@ fn problem(view: &PeerView, peer: &Peer, outage: &Outage) -> Problem {
     let fix = if passive {
         format!(
             "check that {} runs BGP and connects to this host",
-            view.address
+            place(view)
         )
     } else {
         format!(
             "check that {address} is reachable and runs BGP, that it has this host as a neighbour, \
              and that the AS numbers agree ({})",
-            peer.transport.address.origin
+            peer.origin()
         )
     };
     Problem {
@@ -224,7 +238,7 @@ fn problem(view: &PeerView, peer: &Peer, outage: &Outage) -> Problem {
         what: format!(
             "the session with {} ({}) is down ({})",
             view.name,
-            view.address,
+            place(view),
             state(view.state)
         ),
         why,

@@ -29,11 +29,15 @@ use crate::{
 
 /// More changes than these are not done at once: 16 take the kernel a tenth of a millisecond.
 const AT_ONCE: usize = 16;
-/// When the kernel has taken longer than this for changes done at once, somebody else keeps it
+/// When the kernel has taken longer than this for changes done at once, somebody else may keep it
 /// busy ...
 const SLOW: Duration = Duration::from_millis(2);
-/// ... and the speaker does not wait for it again so soon.
-const CAREFUL: Duration = Duration::from_secs(1);
+/// ... and the speaker keeps away from it so many times as long: it spends no more than a fiftieth
+/// of its time on such waits, up to 20 ms each. A thread that was not scheduled for a moment looks
+/// the same from here, and ought not to send all changes of a second the long way.
+const AWAY: u32 = 50;
+/// Not longer, though.
+const LONGEST_AWAY: Duration = Duration::from_secs(1);
 /// Stretches of the kernel's events read before the kernel has its turn: a storm of them must not
 /// hold up desires.
 const EVENT_READS: usize = 8;
@@ -128,8 +132,9 @@ impl Core {
         let turn = self.reconciler.turn(begun, &mut self.heard);
         self.last = turn;
         let now = self.now();
-        if now.since(begun) > SLOW {
-            self.careful = now + CAREFUL;
+        let taken = now.since(begun);
+        if taken > SLOW {
+            self.careful = now + taken.saturating_mul(AWAY).min(LONGEST_AWAY);
         }
         let earlier = match (turn, due) {
             (Turn::Again, _) => true,

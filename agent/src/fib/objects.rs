@@ -435,6 +435,10 @@ impl Objects {
             self.later.remove(&(due, id));
             self.work.insert(id);
         }
+        // With nearly every change of a route.
+        if self.work.is_empty() {
+            return Vec::new();
+        }
         let mut changes = Vec::new();
         for id in std::mem::take(&mut self.work) {
             match self.change(id, now, protocol, &in_use) {

@@ -22,7 +22,8 @@ use super::{
 /// Ways, what their routes do, and the objects those go through.
 #[derive(Debug, Default)]
 pub(super) struct Ways {
-    /// By family of the routes.
+    /// By family of the routes; of those over IPv6 routers alone, which routes of both families share,
+    /// in the second.
     numbers: [BTreeMap<Arc<Wish>, WayId>; 2],
     /// By number, less one.
     ways: Vec<Option<Way>>,
@@ -70,6 +71,7 @@ impl Ways {
 
     /// Takes a wish into use for routes of a family, once more.
     pub(super) fn claim(&mut self, wish: &Wish, ipv6: bool, topology: &Topology) -> WayId {
+        let ipv6 = ipv6 || leads_over_ipv6(wish);
         if let Some(id) = self.numbers[usize::from(ipv6)].get(wish).copied() {
             self.way_mut(id).users += 1;
             return id;
@@ -345,6 +347,15 @@ impl Ways {
         self.ways[index(id)]
             .as_mut()
             .expect("invariant: a way in use is kept")
+    }
+}
+
+/// Whether routes of either family go the same way: all routers are of IPv6, over which IPv4 routes lead
+/// as well (RFC 8950). With an object for each family, a start could not tell whose is whose.
+fn leads_over_ipv6(wish: &Wish) -> bool {
+    match wish {
+        Wish::Via(gateways) => gateways.iter().all(|gateway| gateway.addr.is_ipv6()),
+        Wish::Exactly(_) | Wish::Blackhole => false,
     }
 }
 

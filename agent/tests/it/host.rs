@@ -1,6 +1,6 @@
 //! The agent on a host of its own: what it does to the kernel, and what gets through to it.
 
-use std::{os::unix::net::UnixDatagram, time::Duration};
+use std::{os::unix::net::UnixDatagram, process::Stdio, time::Duration};
 
 use nix::sys::{signal::Signal, stat::Mode};
 
@@ -102,6 +102,45 @@ fn a_host_that_had_containers_does_not_start_without_them() {
             "the container is cut off: {}",
             ip_says("route show proto 201")
         );
+    });
+}
+
+#[test]
+fn without_cap_net_raw_a_peer_without_an_address_is_a_problem_that_says_what_to_do() {
+    in_namespace(|| {
+        assert!(ip(
+            "link add eth1 index 101 type veth peer name far index 102"
+        ));
+        assert!(ip("link set eth1 up") && ip("link set far up"));
+        let peer = "[[peer]]\ninterface = \"eth1\"\nasn = \"external\"\nimport = \"all\"\nexport = \"own\"\n";
+        let agent = Agent::launch(&format!("{HOST}{peer}"), |command| {
+            let mut wrapped = std::process::Command::new("setpriv");
+            wrapped
+                .args(["--bounding-set=-net_raw", "--inh-caps=-net_raw"])
+                .arg(command.get_program())
+                .args(command.get_args())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped());
+            *command = wrapped;
+        });
+        agent.wait_ready();
+        let problem = until("the problem", || {
+            let problems = agent.cli(&["problems"]);
+            let mut problems = problems["problems"].as_array().unwrap().iter();
+            problems
+                .find(|problem| problem["key"] == "neighbor.no-socket")
+                .cloned()
+        });
+        let fix = problem["fix"].as_str().unwrap();
+        assert!(fix.contains("AmbientCapabilities=CAP_NET_RAW"), "{fix}");
+        // Nobody is looked for any more.
+        agent.write_config(HOST);
+        agent.cli(&["reload"]);
+        until("it to be gone", || {
+            let gone = !keys(&agent).contains(&"neighbor.no-socket".to_owned());
+            gone.then_some(())
+        });
     });
 }
 

@@ -68,6 +68,11 @@ pub(crate) struct Args {
     /// the figures then, but waits meanwhile.
     #[arg(long)]
     pub(crate) realtime: bool,
+    /// Time single changes once more with every processor kept from halting: threads under
+    /// SCHED_IDLE spin meanwhile and give way to everybody. What a virtual machine needs to wake a
+    /// halted processor is most of these figures, and comes or not by chance.
+    #[arg(long)]
+    pub(crate) awake: bool,
     /// Our daemon, when it is not built beside this program and WAYLEAVED does not name it.
     #[arg(long, value_name = "PATH")]
     pub(crate) wayleaved: Option<PathBuf>,

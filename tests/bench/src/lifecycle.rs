@@ -15,11 +15,12 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    awake::Awake,
     check::{Expected, Fault, Goal, Passage, Reached, Receiver},
     daemon::{Contender, Kind, Relation, Role},
     error::Error,
     fabric::{Fabric, daemon_address, daemon_socket, peer_address},
-    latency,
+    latency::{self, Latency},
     measure::{Measurement, Metric},
     prefix::Family,
     process::Process,
@@ -103,6 +104,8 @@ pub(crate) struct Sampling {
     pub(crate) samples: usize,
     /// A daemon that is slow at this gets no more time than so.
     pub(crate) budget: Duration,
+    /// Whether to sample once more with all processors awake.
+    pub(crate) awake: bool,
 }
 
 /// Runs one daemon through `phases` once. What was measured before a failure stays in `out`.
@@ -262,14 +265,26 @@ impl<'a> Life<'a> {
     }
 
     fn latency(&mut self, sampling: Sampling) -> Result<(), Error> {
+        let taken = self.sample(sampling)?;
+        self.note(Metric::LatencyP50, taken.p50.as_secs_f64() * 1e6);
+        self.note(Metric::LatencyP99, taken.p99.as_secs_f64() * 1e6);
+        self.note(Metric::LatencySamples, taken.samples as f64);
+        if sampling.awake {
+            let awake = Awake::keep().map_err(Error::io("keep the processors awake"))?;
+            let taken = self.sample(sampling)?;
+            drop(awake);
+            self.note(Metric::AwakeLatencyP50, taken.p50.as_secs_f64() * 1e6);
+            self.note(Metric::AwakeLatencyP99, taken.p99.as_secs_f64() * 1e6);
+        }
+        Ok(())
+    }
+
+    fn sample(&mut self, sampling: Sampling) -> Result<Latency, Error> {
         let family = self.workload.family;
         let taken = latency::sample(&mut self.source, &mut self.sink, family, sampling)
             .map_err(Error::fault("latency"))?;
         self.settle("latency")?;
-        self.note(Metric::LatencyP50, taken.p50.as_secs_f64() * 1e6);
-        self.note(Metric::LatencyP99, taken.p99.as_secs_f64() * 1e6);
-        self.note(Metric::LatencySamples, taken.samples as f64);
-        Ok(())
+        Ok(taken)
     }
 
     fn joiner_and_death(&mut self, death: bool) -> Result<(), Error> {

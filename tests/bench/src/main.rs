@@ -2,6 +2,7 @@
 //! sink. What it measures and how: `docs/benchmarks.md`, whose head is `preface.md` here.
 
 mod args;
+mod awake;
 mod canonical;
 mod check;
 mod daemon;
@@ -80,6 +81,7 @@ fn run(args: &Args) -> Result<bool, Error> {
         seed: args.seed,
         source: format!("synthetic, seed {}", args.seed),
         realtime: args.realtime,
+        awake: args.awake,
     };
     if let Some(feed) = &recorded {
         report.source.push_str(&format!(
@@ -97,6 +99,7 @@ fn run(args: &Args) -> Result<bool, Error> {
         plan,
         contenders,
         seed: args.seed,
+        awake: args.awake,
     };
     bench.all(args.quick, recorded, &mut |section| {
         // One that nobody takes part in says nothing.
@@ -159,6 +162,7 @@ struct Bench {
     plan: Plan,
     contenders: Vec<Contender>,
     seed: u64,
+    awake: bool,
 }
 
 impl Bench {
@@ -216,6 +220,7 @@ impl Bench {
         Sampling {
             samples: self.plan.samples,
             budget: self.plan.latency_budget,
+            awake: self.awake,
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) enum Metric {
     LatencyP50,
     LatencyP99,
     LatencySamples,
+    AwakeLatencyP50,
+    AwakeLatencyP99,
     Withdraw,
     Reannounce,
     LateJoiner,
@@ -41,6 +43,8 @@ pub(crate) enum Metric {
     FibP50,
     FibP99,
     FibSamples,
+    AwakeFibP50,
+    AwakeFibP99,
     Uninstalled,
     InstalledAgain,
     FibPeerDown,
@@ -62,6 +66,8 @@ impl Metric {
             Self::LatencyP50 => "one change, p50, us",
             Self::LatencyP99 => "one change, p99, us",
             Self::LatencySamples => "changes sampled",
+            Self::AwakeLatencyP50 => "the same with no processor halted, p50, us",
+            Self::AwakeLatencyP99 => "the same with no processor halted, p99, us",
             Self::Withdraw => "all withdrawn, s",
             Self::Reannounce => "all announced again, s",
             Self::LateJoiner => "late joiner has all, s",
@@ -86,6 +92,8 @@ impl Metric {
             Self::FibP50 => "one prefix into the kernel, p50, us",
             Self::FibP99 => "one prefix into the kernel, p99, us",
             Self::FibSamples => "prefixes sampled",
+            Self::AwakeFibP50 => "the same with no processor halted, p50, us",
+            Self::AwakeFibP99 => "the same with no processor halted, p99, us",
             Self::Uninstalled => "withdrawn, all out of the kernel, s",
             Self::InstalledAgain => "announced again, all in the kernel, s",
             Self::FibPeerDown => "announcing peer gone, all out of the kernel, s",
@@ -133,6 +141,10 @@ impl Metric {
             | Self::LatencyP50
             | Self::LatencyP99
             | Self::LatencySamples
+            | Self::AwakeLatencyP50
+            | Self::AwakeLatencyP99
+            | Self::AwakeFibP50
+            | Self::AwakeFibP99
             | Self::Echoed
             | Self::InstalledBytes
             | Self::KeepaliveGap

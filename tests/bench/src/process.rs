@@ -1,6 +1,6 @@
 //! A daemon under test as a process: started, weighed, killed.
 
-#![allow(unsafe_code)] // Two calls the libraries do not wrap: see the SAFETY comments.
+#![allow(unsafe_code)] // Three calls the libraries do not wrap: see the SAFETY comments.
 
 use std::{
     fs::{self, File},
@@ -34,6 +34,16 @@ pub(crate) fn outrank_everybody() -> Result<(), Error> {
             what: "set the real-time scheduler".to_owned(),
             source: io::Error::last_os_error(),
         }),
+    }
+}
+
+/// Puts the calling thread behind everything else on the machine.
+pub(crate) fn give_way_to_everybody() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to a live value of the type the call reads.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

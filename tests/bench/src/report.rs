@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) seed: u64,
     /// Whether everything ran under SCHED_FIFO.
     pub(crate) realtime: bool,
+    /// Whether single changes were also timed with all processors awake.
+    pub(crate) awake: bool,
     /// Where the table came from, in words.
     pub(crate) source: String,
 }
@@ -153,6 +155,7 @@ impl Report {
             "date": date(),
             "machine": machine(),
             "realtime": self.realtime,
+            "awake": self.awake,
             "runs": self.runs,
             "seed": self.seed,
             "table": self.source,

@@ -19,5 +19,6 @@ mod scripted;
 mod secured;
 mod services;
 mod two_routers;
+mod unnumbered;
 mod ways;
 mod world;

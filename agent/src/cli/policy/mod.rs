@@ -139,7 +139,7 @@ fn session(config: &Config, given: &Given) -> Result<Session, CommandError> {
         peer: name.clone(),
         group: None,
         role: options.role.value.map(|role| role.word().to_owned()),
-        address: peer.transport.address.value,
+        address: peer.transport.address.value.unwrap_or(input::NOBODY),
         external,
         local_as: match (options.local_as.value, options.local_as_replace.value) {
             (Some(shown), true) => shown,

@@ -229,10 +229,9 @@ fn places(config: &Config) -> Places {
     for peer in &config.peers {
         let name = &peer.name.value;
         let transport = &peer.transport;
-        reserve(
-            transport.address.value,
-            format!("the address of neighbour {name}"),
-        );
+        if let Some(address) = transport.address.value {
+            reserve(address, format!("the address of neighbour {name}"));
+        }
         if let Some(address) = transport.local_address.value {
             let owner = format!("this host's own address (local_address of neighbour {name})");
             reserve(address, owner);

@@ -411,6 +411,10 @@ impl Fib {
     /// Objects were changed, deleted or refused: what that means for the routes through them, all
     /// at once, because it goes through all slots.
     pub(super) fn settle_fates(&mut self) {
+        // After nearly every change.
+        if self.fates.objects.is_empty() && !self.fates.verdict {
+            return;
+        }
         let Fates { objects, verdict } = std::mem::take(&mut self.fates);
         if verdict {
             self.ways.regroup(&self.topology);

@@ -22,6 +22,11 @@ const INSIDE: &str = "WAYLEAVE_TEST_NAMESPACE";
 /// A socket in a namespace with an uplink, made for the test of this name; `None`: it has run
 /// itself there, and goes no further out here.
 fn inside(test: &str) -> Option<Socket> {
+    inside_of("kernel", test)
+}
+
+/// The same for a test of another module.
+pub(super) fn inside_of(module: &str, test: &str) -> Option<Socket> {
     if std::env::var_os(INSIDE).is_some() {
         let mut socket = Socket::open().expect("a socket");
         uplink(&mut socket);
@@ -35,7 +40,7 @@ fn inside(test: &str) -> Option<Socket> {
         eprintln!("skipped: network namespaces need root");
         return None;
     }
-    let test = format!("fib::tests::kernel::{test}");
+    let test = format!("fib::tests::{module}::{test}");
     let this = std::env::current_exe().expect("the path of the test");
     let output = Command::new("unshare")
         .args(["--net", "--kill-child"])
@@ -52,7 +57,7 @@ fn inside(test: &str) -> Option<Socket> {
     None
 }
 
-fn apply(socket: &mut Socket, changes: impl IntoIterator<Item = Change>) {
+pub(super) fn apply(socket: &mut Socket, changes: impl IntoIterator<Item = Change>) {
     let changes: Vec<_> = changes.into_iter().collect();
     for (change, result) in changes.iter().zip(socket.apply(&changes)) {
         if let Err(error) = result {
@@ -99,7 +104,7 @@ fn learned(text: &str, router: Option<&str>) -> RouteChange<Forwarding> {
     }
 }
 
-fn ours(socket: &mut Socket) -> Vec<Route> {
+pub(super) fn ours(socket: &mut Socket) -> Vec<Route> {
     [Family::V4, Family::V6]
         .into_iter()
         .flat_map(|family| {
@@ -110,7 +115,7 @@ fn ours(socket: &mut Socket) -> Vec<Route> {
         .collect()
 }
 
-fn nexthops(socket: &mut Socket) -> Vec<Nexthop> {
+pub(super) fn nexthops(socket: &mut Socket) -> Vec<Nexthop> {
     let listed = socket.dump(&Dump::Nexthops).expect("a listing").into_iter();
     listed
         .filter_map(|object| {
@@ -124,7 +129,7 @@ fn nexthops(socket: &mut Socket) -> Vec<Nexthop> {
 }
 
 /// Waits for a condition, and says how long it took.
-async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !condition() {
         // Generous: the machine may be busy, and most who wait are done in milliseconds.
@@ -135,23 +140,27 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
 }
 
 /// An agent's FIB on the kernel of this namespace.
-struct Running {
-    feed: mpsc::Sender<FeedEvent<Forwarding>>,
+pub(super) struct Running {
+    pub(super) feed: mpsc::Sender<FeedEvent<Forwarding>>,
     /// What the speaker would ask before it sends.
     prompt: std::cell::RefCell<wayleave_bgp::Prompt<Forwarding>>,
-    handle: fib::FibHandle,
-    task: tokio::task::JoinHandle<Result<(), fib::Lost>>,
-    progress: Progress,
+    pub(super) handle: fib::FibHandle,
+    pub(super) task: tokio::task::JoinHandle<Result<(), fib::Lost>>,
+    pub(super) progress: Progress,
     problems: Problems,
 }
 
 fn run() -> Running {
+    run_with(SETTINGS)
+}
+
+pub(super) fn run_with(settings: Settings) -> Running {
     let (feed, received) = mpsc::channel(16);
     let (problems, progress) = (Problems::default(), Progress::default());
     let prompt = std::rc::Rc::new(std::cell::RefCell::new(None));
     let kept = std::rc::Rc::clone(&prompt);
     let (handle, task) = fib::start(
-        SETTINGS,
+        settings,
         &[Owner::Bgp],
         fib::Learned {
             subscribe: Box::new(move |prompt| {
@@ -177,14 +186,14 @@ fn run() -> Running {
 
 impl Running {
     /// As the speaker does: at once, or through the channel. Whether it was done at once.
-    async fn learn(&self, changes: Vec<RouteChange<Forwarding>>) -> bool {
+    pub(super) async fn learn(&self, changes: Vec<RouteChange<Forwarding>>) -> bool {
         let left = (self.prompt.borrow_mut())(FeedEvent::Changes(changes));
         let Some(event) = left else { return true };
         self.feed.send(event).await.expect("the task runs");
         false
     }
 
-    async fn in_sync(&self) {
+    pub(super) async fn in_sync(&self) {
         for family in wayleave_bgp_core::Family::ALL {
             self.feed
                 .send(FeedEvent::InSync(family))
@@ -194,7 +203,7 @@ impl Running {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -7,6 +7,7 @@ mod kernel;
 mod links;
 mod objects;
 mod others;
+mod over_ipv6;
 
 use std::{net::IpAddr, time::Duration};
 

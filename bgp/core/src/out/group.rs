@@ -292,6 +292,11 @@ impl Group {
         let following = members
             .iter()
             .any(|member| matches!(member.progress, Progress::Following(_)));
+        // Nobody reads what came from the only member there is.
+        let alone = match &members[..] {
+            [only] => Some(only.slot),
+            _ => None,
+        };
         let mut desired = key.desired(rules.as_mut());
         for &dest in dests {
             if !told.covers(dest) {
@@ -310,7 +315,9 @@ impl Group {
                 continue;
             }
             let source = if new.0.is_none() { old.1 } else { new.1 };
-            batch.push(dest, new.0, source);
+            if alone != Some(source) {
+                batch.push(dest, new.0, source);
+            }
             let held = !old.0.is_none() && !new.0.is_none() && old.1 != new.1;
             if held && new.1 != Slot::LOCAL {
                 turned.push((new.1, dest, None));

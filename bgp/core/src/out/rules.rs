@@ -57,7 +57,7 @@ pub(crate) struct Export {
     bound: Bound,
     /// The neighbour, where rules set next hops.
     address: IpAddr,
-    /// Which set of whom, in which turn: ids mean something else after one.
+    /// Which set of whom, in which generation: ids mean something else after one.
     of: Option<(u64, Family, AttrId, Slot)>,
     /// The set as rules see it, if it had to be changed for that.
     base: Vec<u8>,
@@ -92,7 +92,7 @@ impl Export {
         prefix: Prefix,
     ) -> AttrId {
         let family = prefix.family();
-        let asked = (shared.turn, family, attr, slot);
+        let asked = (shared.attrs.generation(), family, attr, slot);
         if self.of != Some(asked) {
             self.of = Some(asked);
             self.bind(key, shared, family, attr, slot);

@@ -9,7 +9,10 @@ use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::index::Index;
+use super::{
+    index::Index,
+    next_hop::{NextHopId, NextHops},
+};
 use crate::{
     attributes::NextHop,
     wire::{AttrFacts, has_large_community},
@@ -25,14 +28,6 @@ impl AttrId {
     pub(crate) fn is_none(self) -> bool {
         self == Self::NONE
     }
-}
-
-/// An interned next hop; [`NextHopId::OWN`] stands for our own address on each session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct NextHopId(u32);
-
-impl NextHopId {
-    pub(crate) const OWN: Self = Self(0);
 }
 
 /// LOCAL_PREF where none was sent (RFC 4271, 9.1.1 leaves the value to the speaker; 100 is what
@@ -104,6 +99,8 @@ pub(crate) struct AttrArena {
     /// The number of service discovery: whether a set carries any is found out once, where it is made,
     /// so that nobody who makes one can forget it.
     discovery: Option<u32>,
+    /// How often sets were collected.
+    generation: u64,
 }
 
 impl AttrArena {
@@ -122,6 +119,7 @@ impl AttrArena {
             idle: Vec::new(),
             next_hops: NextHops::new(),
             discovery: None,
+            generation: 0,
         }
     }
 
@@ -187,6 +185,7 @@ impl AttrArena {
             None => self.sets.push(set),
         }
         self.idle.push(id);
+        self.next_hops.count(next_hop, true);
         AttrId(id)
     }
 
@@ -211,6 +210,21 @@ impl AttrArena {
     /// The next hop of a set; `None`: our own address.
     pub(crate) fn next_hop(&self, id: AttrId) -> Option<NextHop> {
         self.next_hops.get(self.sets[id.0 as usize].next_hop)
+    }
+
+    /// The same by its number.
+    pub(crate) fn next_hop_id(&self, id: AttrId) -> NextHopId {
+        self.sets[id.0 as usize].next_hop
+    }
+
+    pub(crate) fn next_hops(&mut self) -> &mut NextHops {
+        &mut self.next_hops
+    }
+
+    /// Whether packets get to the next hop of a set, as far as anybody knows.
+    #[inline]
+    pub(crate) fn is_reachable(&self, id: AttrId) -> bool {
+        !self.next_hops.some_unreachable() || self.next_hops.is_reachable(self.next_hop_id(id))
     }
 
     pub(crate) fn hold(&mut self, id: AttrId) {
@@ -238,8 +252,14 @@ impl AttrArena {
         }
     }
 
+    /// What is remembered of ids that nobody holds is good as long as this is the same.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Frees the sets nobody holds.
     pub(crate) fn collect(&mut self) {
+        self.generation += 1;
         while let Some(id) = self.idle.pop() {
             let set = &mut self.sets[id as usize];
             if set.refs != 0 {
@@ -249,6 +269,7 @@ impl AttrArena {
             let bytes = std::mem::take(&mut set.bytes);
             let (next_hop, judged) = (set.next_hop, set.key.flags & JUDGED);
             let hash = self.hash(&bytes, next_hop, judged);
+            self.next_hops.count(next_hop, false);
             self.index.remove(hash, id);
             self.free.push(id);
         }
@@ -270,41 +291,6 @@ fn marked(number: Option<u32>, bytes: &[u8], flags: u16) -> u16 {
     match flags & AttrFacts::HAS_LARGE != 0 && carries_services(number, bytes) {
         true => flags | DISCOVERY,
         false => flags & !DISCOVERY,
-    }
-}
-
-/// Next hops are few: one table for both families, never freed. A peer that sends millions of
-/// distinct ones costs 40 bytes each; its maximum prefix bounds that.
-#[derive(Debug)]
-struct NextHops {
-    all: Vec<NextHop>,
-    index: Index,
-    hasher: DefaultHashBuilder,
-}
-
-impl NextHops {
-    fn new() -> Self {
-        Self {
-            all: Vec::new(),
-            index: Index::new(),
-            hasher: DefaultHashBuilder::default(),
-        }
-    }
-
-    fn intern(&mut self, next_hop: NextHop) -> NextHopId {
-        let hash = (self.hasher.hash_one(next_hop) >> 32) as u32;
-        let new = u32::try_from(self.all.len() + 1).expect("fewer than 2^32 next hops");
-        let all = &self.all;
-        let same = |id: u32| all[id as usize - 1] == next_hop;
-        let id = self.index.find_or_insert(hash, new, same);
-        if id == new {
-            self.all.push(next_hop);
-        }
-        NextHopId(id)
-    }
-
-    fn get(&self, id: NextHopId) -> Option<NextHop> {
-        (id != NextHopId::OWN).then(|| self.all[id.0 as usize - 1])
     }
 }
 

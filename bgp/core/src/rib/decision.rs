@@ -3,8 +3,8 @@
 //! Steps eliminate candidates from the whole set, as the RFC has it, so that the result does not
 //! depend on the order in which paths came ("deterministic MED").
 //!
-//! Gap: whether a next hop can be reached (RFC 4271, 9.1.2.1) is no part of the decision yet. An
-//! unreachable best path hides a reachable worse one; the agent does not install it and says so.
+//! A path whose next hop cannot be reached takes no part (RFC 4271, 9.1.2.1). What is known of that
+//! somebody else finds out; as long as nobody has, all can be. Gap: how far it is (9.1.2.2 e).
 
 use super::{
     attr::{AttrArena, AttrKey},
@@ -62,9 +62,16 @@ impl Sources<'_> {
         &self.sources[slot.index()]
     }
 
-    /// Whether a path takes part: accepted, and its peer's session is the one it came in.
+    /// Whether a path takes part: accepted, its peer's session is the one it came in, and its next hop
+    /// can be reached.
     pub(crate) fn is_candidate(&self, family: usize, path: &Path) -> bool {
-        !path.attr.is_none() && self.source(path.peer).holds(family, path.epoch)
+        !path.attr.is_none()
+            && self.source(path.peer).holds(family, path.epoch)
+            && self.is_reachable(path)
+    }
+
+    pub(crate) fn is_reachable(&self, path: &Path) -> bool {
+        self.attrs.is_reachable(path.attr) || self.source(path.peer).on_interface
     }
 
     fn key(&self, path: &Path) -> &AttrKey {

@@ -6,6 +6,7 @@ pub(crate) mod decision;
 pub(crate) mod index;
 pub(crate) mod key;
 pub(crate) mod limbo;
+pub(crate) mod next_hop;
 pub(crate) mod source;
 pub(crate) mod table;
 
@@ -187,6 +188,11 @@ impl Shared {
         self.attrs.release(old);
         self.decide_again(table, dest, Some(id));
         (dest, i8::from(!attr.is_none()) - i8::from(!old.is_none()))
+    }
+
+    /// Decides for `dest` again, for whether next hops can be reached has changed.
+    pub(crate) fn decide_anew<P: PrefixKey>(&mut self, table: &mut Table<P>, dest: u32) {
+        self.decide_again(table, dest, None);
     }
 
     /// Decides for `dest` after the path `touched` changed or went; whether the best did.

@@ -38,6 +38,8 @@ pub(crate) struct Source {
     /// told everything anew (RFC 7313, 4; RFC 4724, 4.2).
     pub(crate) stale: [Option<u8>; 2],
     pub(crate) ebgp: bool,
+    /// Its next hops are on the link of its session's interface, and are there as long as that is.
+    pub(crate) on_interface: bool,
     /// We reflect its routes to everybody (RFC 4456).
     pub(crate) client: bool,
     pub(crate) router_id: u32,
@@ -81,6 +83,7 @@ impl Source {
             epoch: [0; 2],
             stale: [None; 2],
             ebgp: false,
+            on_interface: true,
             client: true,
             router_id,
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

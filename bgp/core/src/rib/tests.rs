@@ -43,6 +43,7 @@ fn rib(candidates: &[Candidate]) -> (Shared, Table<Ipv4Prefix>, u32) {
             epoch: [0; 2],
             stale: [None; 2],
             ebgp: candidate.ebgp,
+            on_interface: false,
             client: false,
             router_id: candidate.router_id,
             address: IpAddr::from([192, 0, 2, candidate.address]),

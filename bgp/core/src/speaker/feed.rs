@@ -159,8 +159,10 @@ impl Speaker {
                 || peer.counts[index].end_of_rib
                 || (now.since(peer.last_route) >= QUIET && (late || !negotiated.sends_end_of_rib))
         };
-        let quiet =
-            !self.sweep.is_running() && !self.tables.v4.has_dirty() && !self.tables.v6.has_dirty();
+        let quiet = !self.sweep.is_running()
+            && !self.rejudging.is_running()
+            && !self.tables.v4.has_dirty()
+            && !self.tables.v6.has_dirty();
         quiet && self.slots().into_iter().all(settled)
     }
 

@@ -11,6 +11,7 @@ mod command;
 mod deferral;
 mod feed;
 mod import;
+mod judging;
 mod malformed;
 mod neighbor;
 mod originate;
@@ -40,6 +41,7 @@ use self::{
     command::ShutDown,
     deferral::Deferral,
     feed::Feed,
+    judging::Rejudging,
     originate::Own,
     peer::{OwnAddresses, Peer},
     staged::StagedFamilies,
@@ -107,6 +109,7 @@ pub struct Speaker {
     tables: Families,
     groups: Vec<Option<Group>>,
     sweep: Sweep,
+    rejudging: Rejudging,
     /// A walk that had waited for room has it.
     walks_go_on: bool,
     feeds: Vec<Option<Feed>>,
@@ -145,6 +148,7 @@ impl Speaker {
             tables: Families::new(),
             groups: Vec::new(),
             sweep: Sweep::default(),
+            rejudging: Rejudging::default(),
             walks_go_on: false,
             feeds: Vec::new(),
             fx: Effects::default(),
@@ -618,6 +622,7 @@ impl Speaker {
             epoch: self.shared.sources[slot.index()].epoch,
             stale: self.shared.sources[slot.index()].stale,
             ebgp: peer.is_ebgp(),
+            on_interface: info.interface.is_some(),
             client: config.reflector_client,
             router_id: negotiated.peer_router_id.to_u32(),
             address: info.remote.ip().to_canonical(),

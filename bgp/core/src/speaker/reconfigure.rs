@@ -6,17 +6,10 @@
 
 use std::net::IpAddr;
 
-use super::{
-    Action, Speaker, action,
-    import::{as_long_lived, refuses_prefix},
-    of_range_at, range_of,
-    rules::{Import, Judging},
-};
+use super::{Action, Speaker, action, of_range_at, range_of, rules::Import};
 use crate::{
     config::{PeerConfig, Policy, SpeakerConfig},
-    out::Families,
     rib::{
-        attr::AttrId,
         key::PrefixKey,
         source::{Slot, Source},
         table::Table,
@@ -177,7 +170,7 @@ impl Speaker {
             if let Some(peer) = self.peer_mut(slot) {
                 peer.import = Import::of(peer, asn);
             }
-            self.judge_again(slot);
+            self.judge_anew(slot);
         }
         if old.bfd != config.bfd
             && let Some((conn, _)) = self.peer(slot).and_then(|peer| peer.session.established())
@@ -223,117 +216,6 @@ impl Speaker {
             let departure = self.leave_group(slot);
             self.join_group(slot, key, departure);
         }
-    }
-
-    /// Judges everything `slot` has sent again.
-    fn judge_again(&mut self, slot: Slot) {
-        let v4 = self.judgements(&self.tables.v4, slot);
-        let v6 = self.judgements(&self.tables.v6, slot);
-        let v4 = self.by_rules(slot, v4, |tables, path| {
-            tables.v4.prefix(tables.v4.path(path).dest).into()
-        });
-        let v6 = self.by_rules(slot, v6, |tables, path| {
-            tables.v6.prefix(tables.v6.path(path).dest).into()
-        });
-        let multipath = self.config.multipath > 1;
-        let Self {
-            shared,
-            tables,
-            peers,
-            feeds,
-            ..
-        } = self;
-        let Some(peer) = peers.get_mut(slot.index()).and_then(Option::as_mut) else {
-            return;
-        };
-        for (index, judged) in [v4, v6].into_iter().enumerate() {
-            for (path, _, attr) in judged {
-                let epoch = match index {
-                    0 => tables.v4.path(path).epoch,
-                    _ => tables.v6.path(path).epoch,
-                };
-                let stale = shared.sources[slot.index()].is_stale(index, epoch);
-                let long_lived = stale && peer.stale[index].is_long_lived();
-                let attr = match long_lived && !attr.is_none() {
-                    true => as_long_lived(&mut shared.attrs, attr),
-                    false => attr,
-                };
-                let (dest, accepted) = if index == 0 {
-                    shared.judge(&mut tables.v4, path, attr)
-                } else {
-                    shared.judge(&mut tables.v6, path, attr)
-                };
-                let counts = &mut peer.counts[index];
-                counts.accepted = counts.accepted.saturating_add_signed(accepted.into());
-                if stale {
-                    let stale = &mut peer.stale[index];
-                    stale.accepted = stale.accepted.saturating_add_signed(accepted.into());
-                }
-                if multipath {
-                    super::turn::mark(feeds, index, dest);
-                }
-            }
-        }
-    }
-
-    /// Of judgements that take no rules: those that are other ones with rules, and what is left of
-    /// the paths then.
-    fn by_rules(
-        &mut self,
-        slot: Slot,
-        mut judged: Vec<(u32, AttrId, AttrId)>,
-        prefix: impl Fn(&Families, u32) -> Prefix,
-    ) -> Vec<(u32, AttrId, AttrId)> {
-        // Rules are bound to one set after the other.
-        judged.sort_unstable_by_key(|&(path, _, attr)| (attr, path));
-        let mut adjusted = (AttrId::NONE, AttrId::NONE);
-        for (_, _, attr) in &mut judged {
-            if adjusted.0 != *attr {
-                adjusted = (*attr, self.adjusted(slot, *attr));
-            }
-            *attr = adjusted.1;
-        }
-        let Self {
-            shared,
-            tables,
-            peers,
-            ..
-        } = self;
-        let peer = peers.get_mut(slot.index()).and_then(Option::as_mut);
-        if let Some(peer) = peer
-            && let Some(mut import) = peer.import.take()
-        {
-            let mut judging = Judging::of(peer, shared);
-            for (path, _, attr) in &mut judged {
-                if !attr.is_none() {
-                    *attr = import.judge(&mut judging, *attr, prefix(tables, *path));
-                }
-            }
-            peer.import = Some(import);
-        }
-        judged.retain(|(_, old, new)| old != new);
-        judged
-    }
-
-    /// The paths of `slot`, each with what counts of it so far and what is left of it by policy now.
-    fn judgements<P: PrefixKey>(&self, table: &Table<P>, slot: Slot) -> Vec<(u32, AttrId, AttrId)> {
-        let Some(peer) = self.peer(slot) else {
-            return Vec::new();
-        };
-        let config = peer.session.config();
-        let source = &self.shared.sources[slot.index()];
-        let judged = (0..table.path_bound()).filter_map(|id| {
-            let path = table.live_path(id)?;
-            if path.peer != slot || !source.holds(P::FAMILY.index(), path.epoch) {
-                return None;
-            }
-            let prefix = table.prefix(path.dest).into();
-            let refused = self.refuses_set(slot, path.received).is_some()
-                || refuses_prefix(config, prefix).is_some();
-            let attr = if refused { AttrId::NONE } else { path.received };
-            Some((id, path.attr, attr))
-        });
-        judged.collect()
     }
 }
 

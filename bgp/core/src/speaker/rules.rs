@@ -40,7 +40,7 @@ pub(super) fn session(peer: &Peer, asn: Asn) -> Session {
 #[derive(Debug)]
 pub(super) struct Import {
     bound: Bound,
-    /// Which set, in which turn: ids mean something else after one.
+    /// Which set, in which generation: ids mean something else after one.
     of: Option<(u64, Family, AttrId)>,
     /// What counts then, by the sets that leave the rules.
     leaving: Vec<Option<AttrId>>,
@@ -79,6 +79,11 @@ impl Import {
         })
     }
 
+    /// How much dearer a path is with these than without any.
+    pub(super) fn weight(&self) -> u32 {
+        2 + u32::try_from(self.bound.rules().rules().len() / 12).unwrap_or(u32::MAX / 2)
+    }
+
     /// What counts of a prefix that came with a set which is not refused otherwise; none: nothing.
     pub(super) fn judge(
         &mut self,
@@ -88,7 +93,7 @@ impl Import {
     ) -> AttrId {
         let family = prefix.family();
         let shared = &mut *judging.shared;
-        let asked = (shared.turn, family, attr);
+        let asked = (shared.attrs.generation(), family, attr);
         if self.of != Some(asked) {
             self.of = Some(asked);
             self.leaving.clear();

@@ -70,6 +70,7 @@ impl Speaker {
     pub fn turn(&mut self, now: Time) -> bool {
         self.shared.turn += 1;
         let tells = self.end_deferral(now);
+        let judges = self.judge_on();
         let multipath = self.config.multipath > 1;
         let Self {
             sweep,
@@ -82,7 +83,7 @@ impl Speaker {
         } = self;
         sweep.step(shared, &mut tables.v4, feeds, multipath);
         sweep.step(shared, &mut tables.v6, feeds, multipath);
-        let mut more = sweep.is_running();
+        let mut more = judges | sweep.is_running();
         more |= flush(shared, &mut tables.v4, groups, feeds, dirty);
         more |= flush(shared, &mut tables.v6, groups, feeds, dirty);
         let bounds = tables.bounds();

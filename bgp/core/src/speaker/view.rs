@@ -300,6 +300,8 @@ impl Speaker {
         };
         let reason = if refused.is_some() {
             "not a candidate".to_owned()
+        } else if !sources.is_reachable(path) {
+            "its next hop cannot be reached".to_owned()
         } else if id == best {
             // The closest rival says most about why this one won.
             let closest = others()

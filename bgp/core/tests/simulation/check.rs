@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     kept: usize,
     /// Prefixes of which several routes were told to a neighbour.
     several: usize,
+    /// Routes that took no part for want of a way to their next hop.
+    unreachable: usize,
 }
 
 impl Seen {
@@ -44,6 +46,7 @@ impl Seen {
         self.told += more.told;
         self.kept += more.kept;
         self.several += more.several;
+        self.unreachable += more.unreachable;
     }
 
     /// Fails if the generator has lost what makes its histories worth while.
@@ -55,7 +58,8 @@ impl Seen {
                 && self.rivals > runs
                 && self.told > 10 * runs
                 && self.kept > runs
-                && self.several > runs,
+                && self.several > runs
+                && self.unreachable > runs / 8,
             "{runs} histories left little to look at: {self:?}"
         );
     }
@@ -106,7 +110,7 @@ impl History {
                 there: self.net.speaker(m).config(),
                 peer,
             };
-            self.check_in(&session, &held, &mut candidates);
+            self.check_in(&session, &held, &mut candidates, seen);
         }
         seen.held += held.len();
         seen.refused += held.iter().filter(|route| route.refused.is_some()).count();
@@ -220,6 +224,7 @@ impl History {
         session: &Session<'_>,
         held: &[&RouteView],
         candidates: &mut BTreeMap<Prefix, Vec<Candidate>>,
+        seen: &mut Seen,
     ) {
         let (n, m) = (session.n, session.m);
         let told = self.net.routes(m, RibKind::Out, Some(n));
@@ -244,6 +249,13 @@ impl History {
                 route.refused,
             );
             if let Some(accepted) = accepted {
+                // RFC 4271, 9.1.2.1.
+                if let Hop::Received(hop) = accepted.hop
+                    && self.unreachable[n].contains(&hop)
+                {
+                    seen.unreachable += 1;
+                    continue;
+                }
                 let of_prefix = candidates.entry(route.prefix).or_default();
                 of_prefix.push(Candidate {
                     from: Some(m),

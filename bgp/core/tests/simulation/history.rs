@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use wayleave_bgp_core::{
 };
 
 use crate::{
-    network::{Network, link, name},
+    network::{Network, address, address6, link, name},
     policy::{Plan, community},
     random::Random,
     topology::{NEXT_HOPS, Promise, Topology},
@@ -34,6 +35,8 @@ pub(crate) struct History {
     pub(crate) plans: BTreeMap<Towards, (Plan, Plan)>,
     /// Peers that are out of the configuration for now.
     removed: BTreeMap<Towards, PeerConfig>,
+    /// Next hops that a speaker cannot reach.
+    pub(crate) unreachable: Vec<BTreeSet<IpAddr>>,
     pub(crate) prefixes: Vec<Prefix>,
     /// Routes that come and go at once, at most.
     at_once: usize,
@@ -69,6 +72,7 @@ impl History {
         }
         Self {
             owned: vec![BTreeMap::new(); net.nodes.len()],
+            unreachable: vec![BTreeSet::new(); net.nodes.len()],
             net,
             promise: topology.promise,
             edges: topology.edges,
@@ -121,7 +125,7 @@ impl History {
         if !self.net.nodes[n].up {
             return self.come_back(n);
         }
-        match self.random.below(24) {
+        match self.random.below(26) {
             0..=5 => self.originate(n),
             6..=7 => self.withdraw(n),
             8 => {
@@ -156,11 +160,35 @@ impl History {
                 self.net
                     .with(a, |speaker, now| speaker.reset(now, &name(b), None));
             }
+            23..=24 => {
+                // That of a neighbour mostly, whose routes come with it.
+                let m = match self.random.once_in(4) {
+                    true => self.random.below(self.net.nodes.len()),
+                    false => b,
+                };
+                let hops = [address(m).into(), address6(m).into()];
+                let hop: IpAddr = self.random.one_of(&hops);
+                let lost = !self.unreachable[a].contains(&hop);
+                self.reach(a, hop, !lost);
+            }
             _ => {
                 self.net.say(|| format!("{a} sees its link to {b} go down"));
                 self.net
                     .with(a, |speaker, now| speaker.link_down(now, &link(a, b)));
             }
+        }
+    }
+
+    /// Speaker `n` hears that it can reach a next hop, or no longer.
+    fn reach(&mut self, n: usize, hop: IpAddr, reachable: bool) {
+        match reachable {
+            true => self.unreachable[n].remove(&hop),
+            false => self.unreachable[n].insert(hop),
+        };
+        if self.net.nodes[n].up {
+            self.net.say(|| format!("{n} can reach {hop}: {reachable}"));
+            self.net
+                .with(n, |speaker, _| speaker.reachable(&[(hop, reachable)]));
         }
     }
 
@@ -261,6 +289,13 @@ impl History {
             .say(|| format!("{n} starts, restarted: {}", config.restarted));
         let awaits = config.awaits_own_routes;
         self.net.start(n, config);
+        // Whoever tells it has not heard of it yet, or is there before everything else.
+        if self.random.once_in(2) {
+            self.unreachable[n].clear();
+        }
+        let lost = self.unreachable[n].iter().map(|&hop| (hop, false));
+        let lost: Vec<(IpAddr, bool)> = lost.collect();
+        self.net.with(n, |speaker, _| speaker.reachable(&lost));
         if self.random.once_in(3)
             && let Some((prefix, _)) = self.owned[n].pop_first()
         {
@@ -381,6 +416,13 @@ impl History {
         }
         if whole || self.random.once_in(2) {
             self.net.heal_all();
+        }
+        for n in 0..self.net.nodes.len() {
+            if whole || self.random.once_in(2) {
+                for hop in self.unreachable[n].clone() {
+                    self.reach(n, hop, true);
+                }
+            }
         }
         // Where not everybody has to be there, some stay away.
         for n in 0..self.net.nodes.len() {

@@ -19,6 +19,7 @@ use std::{
 };
 
 use crate::{
+    awake::Awake,
     check::Fault,
     daemon::{Contender, Kind, Relation, Role},
     encode,
@@ -166,10 +167,15 @@ impl Run<'_, '_> {
             Metric::InstalledBytes,
             grown / load.wanted.prefixes.len() as f64,
         );
-        let taken = self
-            .singles(sampling)
-            .map_err(Error::fault("single prefixes into the kernel"))?;
+        let step = "single prefixes into the kernel";
+        let taken = self.singles(sampling).map_err(Error::fault(step))?;
         note_latency(taken, self.out);
+        if sampling.awake {
+            let awake = Awake::keep().map_err(Error::io("keep the processors awake"))?;
+            let taken = self.singles(sampling).map_err(Error::fault(step))?;
+            drop(awake);
+            note_awake(taken, self.out);
+        }
         let seconds = self.pass("withdrawn from the kernel", &load.withdrawal, Goal::Empty)?;
         self.note(Metric::Uninstalled, seconds);
         let longest = listening
@@ -316,6 +322,15 @@ fn note_latency(taken: Latency, out: &mut Vec<Measurement>) {
     }
 }
 
+fn note_awake(taken: Latency, out: &mut Vec<Measurement>) {
+    for (metric, value) in [
+        (Metric::AwakeFibP50, taken.p50.as_secs_f64() * 1e6),
+        (Metric::AwakeFibP99, taken.p99.as_secs_f64() * 1e6),
+    ] {
+        out.push(Measurement { metric, value });
+    }
+}
+
 /// The kernel alone, under the same watch.
 fn bare(
     fabric: &Fabric,
@@ -340,11 +355,17 @@ fn bare(
         let (seconds, cpu) = drive(&socket, fib, &add, Goal::Full)?;
         note(Metric::Installed, seconds);
         note(Metric::InstalledCpu, cpu.as_secs_f64());
-        let taken = samples(fib, load.family, sampling, |there| {
-            let change = if there { &add_one } else { &remove_one };
-            socket.apply(change).map_err(Fault::Watch)
-        })?;
-        note_latency(taken, out);
+        let mut singles = || {
+            samples(fib, load.family, sampling, |there| {
+                let change = if there { &add_one } else { &remove_one };
+                socket.apply(change).map_err(Fault::Watch)
+            })
+        };
+        note_latency(singles()?, out);
+        if sampling.awake {
+            let _awake = Awake::keep().map_err(Fault::Watch)?;
+            note_awake(singles()?, out);
+        }
         let mut note = |metric, value| out.push(Measurement { metric, value });
         let (seconds, _) = drive(&socket, fib, &remove, Goal::Empty)?;
         note(Metric::Uninstalled, seconds);

@@ -9,6 +9,7 @@ mod migration;
 mod next_hops;
 mod operators;
 mod paths;
+mod reachability;
 mod reflection;
 mod refresh;
 mod roles;
