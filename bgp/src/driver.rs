@@ -25,7 +25,7 @@ use wayleave_bgp_core::{
 use crate::{
     connection::{Connection, Progress, READ_SIZE},
     feed::{Ask, Feed, Prompt, Subscription},
-    handle::{Command, Shutdown},
+    handle::{Command, Direction, Shutdown},
     interface,
     listener::Listeners,
     log,
@@ -525,6 +525,18 @@ impl Driver {
             Command::Malformed(peer, answer) => drop(answer.send(machine.malformed(now, &peer))),
             Command::Reset(peer, text, answer) => {
                 let _ = answer.send(machine.reset(now, &peer, text.as_deref()));
+            }
+            Command::ShutDown(peer, by, text, answer) => {
+                let _ = answer.send(machine.shut_down(now, &peer, &by, text.as_deref()));
+            }
+            Command::Enable(peer, answer) => {
+                let _ = answer.send(machine.enable(now, &peer));
+            }
+            Command::Refresh(peer, direction, family, answer) => {
+                let _ = answer.send(match direction {
+                    Direction::In => machine.ask_again(&peer, family),
+                    Direction::Out => machine.tell_again(&peer, family),
+                });
             }
             Command::Originate(routes) => machine.originate(now, routes),
             Command::OwnRoutesAreComplete => machine.own_routes_are_complete(now),

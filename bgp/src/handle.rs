@@ -9,7 +9,7 @@ use std::{
 use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
 use wayleave_bgp_core::{
-    Prefix, QueryError,
+    Family, Prefix, QueryError, RefreshRefused,
     config::SpeakerConfig,
     feed::{FeedEvent, Forwarding, Origination},
     news::MalformedMessage,
@@ -32,6 +32,15 @@ pub enum Shutdown {
     Administrative(String),
 }
 
+/// Which table of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What it tells us.
+    In,
+    /// What we tell it.
+    Out,
+}
+
 /// What the thread is asked to do.
 pub(crate) enum Command {
     Speaker(oneshot::Sender<SpeakerView>),
@@ -39,6 +48,14 @@ pub(crate) enum Command {
     Routes(RouteQuery, oneshot::Sender<Result<RoutePage, QueryError>>),
     Malformed(String, oneshot::Sender<Option<Vec<MalformedMessage>>>),
     Reset(String, Option<String>, oneshot::Sender<bool>),
+    ShutDown(String, String, Option<String>, oneshot::Sender<bool>),
+    Enable(String, oneshot::Sender<bool>),
+    Refresh(
+        String,
+        Direction,
+        Option<Family>,
+        oneshot::Sender<Result<Vec<Family>, RefreshRefused>>,
+    ),
     Originate(Vec<Origination>),
     Withdraw(u8, Vec<Prefix>),
     OwnRoutesAreComplete,
@@ -158,6 +175,47 @@ impl SpeakerHandle {
     /// [`Gone`].
     pub async fn reset(&self, peer: &str, communication: Option<String>) -> Result<bool, Gone> {
         self.ask(|answer| Command::Reset(peer.to_owned(), communication, answer))
+            .await
+    }
+
+    /// Closes the session of a peer, with this text for its operator (RFC 9003), and keeps it closed until
+    /// [`enable`](Self::enable). `by`: who wants that, in words. Whether there is such a peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`].
+    pub async fn shut_down(
+        &self,
+        peer: &str,
+        by: String,
+        communication: Option<String>,
+    ) -> Result<bool, Gone> {
+        self.ask(|answer| Command::ShutDown(peer.to_owned(), by, communication, answer))
+            .await
+    }
+
+    /// Lets a peer that was shut down have sessions again; whether it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`].
+    pub async fn enable(&self, peer: &str) -> Result<bool, Gone> {
+        self.ask(|answer| Command::Enable(peer.to_owned(), answer))
+            .await
+    }
+
+    /// Has a table told again, of one family or of all that are exchanged with the peer; which these are.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`]; inside, [`RefreshRefused`] when that cannot be.
+    pub async fn refresh(
+        &self,
+        peer: &str,
+        direction: Direction,
+        family: Option<Family>,
+    ) -> Result<Result<Vec<Family>, RefreshRefused>, Gone> {
+        self.ask(|answer| Command::Refresh(peer.to_owned(), direction, family, answer))
             .await
     }
 

@@ -19,10 +19,10 @@ mod wake;
 mod watch;
 
 pub use wayleave_bgp_core as core;
-pub use wayleave_bgp_core::QueryError;
+pub use wayleave_bgp_core::{QueryError, RefreshRefused};
 
 pub use self::{
     feed::Prompt,
-    handle::{Gone, Shutdown, SpeakerHandle},
-    start::{Speaker, StartError, spawn},
+    handle::{Direction, Gone, Shutdown, SpeakerHandle},
+    start::{Speaker, StartError, router_id_towards, spawn},
 };

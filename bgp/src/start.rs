@@ -2,13 +2,13 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{Arc, mpsc},
     thread,
 };
 
 use mio::{Poll, Waker};
-use wayleave_bgp_core::config::SpeakerConfig;
+use wayleave_bgp_core::{RouterId, config::SpeakerConfig};
 
 use crate::{
     driver::{self, Driver},
@@ -68,6 +68,29 @@ impl Speaker {
     pub fn join(self) -> thread::Result<()> {
         self.thread.join()
     }
+}
+
+/// An identifier for a speaker: our address towards a neighbour, as is usual. Sends nothing.
+///
+/// # Errors
+///
+/// When there is no way to the neighbour.
+pub fn router_id_towards(neighbor: IpAddr) -> io::Result<RouterId> {
+    let any: IpAddr = match neighbor {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // A socket that is connected knows it.
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect((neighbor, 179))?;
+    Ok(match socket.local_addr()?.ip() {
+        IpAddr::V4(address) => RouterId(address),
+        // Any four octets that nobody else has (RFC 6286): the last ones differ within a network.
+        IpAddr::V6(address) => {
+            let [.., a, b, c, d] = address.octets();
+            RouterId(Ipv4Addr::new(a, b, c, d))
+        }
+    })
 }
 
 /// Starts a speaker on a thread of its own, in the network namespace of the calling one. It listens

@@ -23,12 +23,12 @@ impl Access {
         }
     }
 
-    /// Lets the other end of a connection in, or says who it is.
-    pub(super) fn check(&self, stream: &impl AsFd) -> Result<(), Stranger> {
+    /// Lets the other end of a connection in, and says who it is either way.
+    pub(super) fn check(&self, stream: &impl AsFd) -> Result<Caller, Stranger> {
         let unknown = |error: io::Error| Stranger::Unknown(error);
         let peer = getsockopt(stream, PeerCredentials).map_err(|error| unknown(error.into()))?;
         if peer.uid() == 0 || peer.uid() == self.user {
-            return Ok(());
+            return Ok(Caller(peer.uid()));
         }
         let stranger = Stranger::Known {
             user: peer.uid(),
@@ -36,12 +36,28 @@ impl Access {
         };
         let group = self.group.ok_or(stranger)?;
         if peer.gid() == group || peer_groups::of(stream).map_err(unknown)?.contains(&group) {
-            return Ok(());
+            return Ok(Caller(peer.uid()));
         }
         Err(Stranger::Known {
             user: peer.uid(),
             pid: peer.pid(),
         })
+    }
+}
+
+/// The user at the other end of a connection that was let in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller(u32);
+
+impl Caller {
+    /// Who that is, in words. Asks the system's user database, which may take its time.
+    pub(super) async fn name(self) -> String {
+        let Self(id) = self;
+        let lookup = move || nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(id));
+        match tokio::task::spawn_blocking(lookup).await {
+            Ok(Ok(Some(user))) => user.name,
+            Ok(Ok(None) | Err(_)) | Err(_) => format!("user {id}"),
+        }
     }
 }
 

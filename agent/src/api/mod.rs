@@ -9,6 +9,8 @@
 //! | `GET /v1/status` | the agent as a whole, with its problems |
 //! | `GET /v1/peers`, `GET /v1/peers/{name}` | sessions |
 //! | `POST /v1/peers/{name}/reset` | closes a session; it is opened again |
+//! | `POST /v1/peers/{name}/shutdown`, `/enable` | closes a session and keeps it closed; no longer |
+//! | `POST /v1/peers/{name}/refresh` | has routes told again |
 //! | `GET /v1/routes?rib=&family=&peer=&prefix=&longer=&covering=&cursor=&limit=` | routes, in pages |
 //! | `GET /v1/fib?family=&prefix=&longer=&after=&limit=` | routes in the kernel and what is desired |
 //! | `GET /v1/ipam?after=&limit=` | pools, blocks and leases of this host |
@@ -38,6 +40,7 @@ pub mod resolve;
 pub mod routes;
 mod server;
 pub mod services;
+pub mod sessions;
 pub mod status;
 pub mod watch;
 
@@ -103,6 +106,7 @@ pub fn router(context: Context, others: Router) -> Router {
     Router::new()
         .merge(status::routes())
         .merge(peers::routes())
+        .merge(sessions::routes())
         .merge(routes::routes())
         .merge(problems::routes())
         .merge(configuration::routes())

@@ -4,18 +4,14 @@ use std::time::Duration;
 
 use axum::{
     Json, Router,
-    body::Bytes,
     extract::{Path, State},
-    routing::{get, post},
+    routing::get,
 };
 use serde::{Deserialize, Serialize};
 use wayleave_bgp_core::view::PeerView;
 
 use super::{ApiError, Code, Context};
 use crate::{config::Config, rfc3339};
-
-/// The longest text a NOTIFICATION carries (RFC 9003).
-const LONGEST_COMMUNICATION: usize = 255;
 
 /// All sessions, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,27 +56,10 @@ pub struct Configured {
     pub origin: String,
 }
 
-/// What a reset may say.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ResetRequest {
-    /// A text for the neighbour's operator (RFC 9003), at most 255 bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub communication: Option<String>,
-}
-
-/// A session that was closed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResetDone {
-    /// Whose.
-    pub peer: String,
-}
-
 pub(super) fn routes() -> Router<Context> {
     Router::new()
         .route("/v1/peers", get(peers))
         .route("/v1/peers/{name}", get(peer))
-        .route("/v1/peers/{name}/reset", post(reset))
 }
 
 async fn peers(State(context): State<Context>) -> Result<Json<PeerList>, ApiError> {
@@ -106,48 +85,8 @@ async fn peer(
         .ok_or_else(|| no_peer(&name, &known))
 }
 
-async fn reset(
-    State(context): State<Context>,
-    Path(name): Path<String>,
-    body: Bytes,
-) -> Result<Json<ResetDone>, ApiError> {
-    let request: ResetRequest = if body.is_empty() {
-        ResetRequest::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| {
-            ApiError::new(
-                Code::BadRequest,
-                format!("the body is not what was expected: {error}"),
-            )
-            .hint("send nothing, or {\"communication\": \"TEXT\"}")
-        })?
-    };
-    if request
-        .communication
-        .as_ref()
-        .is_some_and(|text| text.len() > LONGEST_COMMUNICATION)
-    {
-        let message =
-            format!("the communication is longer than {LONGEST_COMMUNICATION} bytes (RFC 9003)");
-        return Err(ApiError::new(Code::BadRequest, message));
-    }
-    let views = context.speaker.peers().await?;
-    let full = views
-        .iter()
-        .find(|view| is(view, &name))
-        .map(|view| view.name.clone());
-    if let Some(full) = full
-        && context.speaker.reset(&full, request.communication).await?
-    {
-        tracing::info!(peer = full, "session reset by request");
-        return Ok(Json(ResetDone { peer: full }));
-    }
-    let known: Vec<_> = views.into_iter().map(|view| view.name).collect();
-    Err(no_peer(&name, &known))
-}
-
 /// A peer is asked for by its name or its address.
-fn is(view: &PeerView, name: &str) -> bool {
+pub(super) fn is(view: &PeerView, name: &str) -> bool {
     view.name == name
         || place(view) == name
         || name
@@ -193,7 +132,7 @@ fn report(view: PeerView, config: &Config) -> PeerReport {
     }
 }
 
-fn no_peer(name: &str, known: &[String]) -> ApiError {
+pub(super) fn no_peer(name: &str, known: &[String]) -> ApiError {
     let error = ApiError::new(Code::NotFound, format!("there is no peer {name:?}"));
     match known {
         [] => error.hint("no peers are configured"),

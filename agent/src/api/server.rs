@@ -11,7 +11,10 @@ use std::{
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -24,7 +27,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use super::{ApiError, Code, access::Access};
+use super::{
+    ApiError, Code,
+    access::{Access, Caller},
+};
 use crate::text;
 
 /// Connections at a time; more wait in the kernel's queue.
@@ -134,10 +140,17 @@ impl Socket {
                 accepted = self.accept(&room) => accepted,
                 () = &mut stop => break,
             };
-            let Some((stream, permit)) = accepted else {
+            let Some((stream, caller, permit)) = accepted else {
                 continue;
             };
-            let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+            // Handlers of what is to be known later as somebody's wish ask who it was.
+            let of_caller = service.clone();
+            let of_caller =
+                service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+                    request.extensions_mut().insert(caller);
+                    of_caller.call(request)
+                });
+            let connection = http.serve_connection(TokioIo::new(stream), of_caller);
             let connection = connections.watch(connection);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -154,7 +167,10 @@ impl Socket {
         }
     }
 
-    async fn accept(&self, room: &Arc<Semaphore>) -> Option<(UnixStream, OwnedSemaphorePermit)> {
+    async fn accept(
+        &self,
+        room: &Arc<Semaphore>,
+    ) -> Option<(UnixStream, Caller, OwnedSemaphorePermit)> {
         // The semaphore is never closed.
         let permit = Arc::clone(room).acquire_owned().await.ok()?;
         let mut stream = match self.listener.accept().await {
@@ -169,13 +185,15 @@ impl Socket {
                 return None;
             }
         };
-        if let Err(stranger) = self.access.check(&stream) {
-            tracing::warn!("the API refused a connection: {stranger}");
-            let _ = stream.try_write(refusal(&stranger.to_string()).as_bytes());
-            let _ = stream.shutdown().await;
-            return None;
+        match self.access.check(&stream) {
+            Ok(caller) => Some((stream, caller, permit)),
+            Err(stranger) => {
+                tracing::warn!("the API refused a connection: {stranger}");
+                let _ = stream.try_write(refusal(&stranger.to_string()).as_bytes());
+                let _ = stream.shutdown().await;
+                None
+            }
         }
-        Some((stream, permit))
     }
 }
 

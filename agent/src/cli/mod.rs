@@ -22,6 +22,7 @@ mod reload;
 mod resolve;
 mod routes;
 mod services;
+mod session;
 mod show;
 mod status;
 mod table;
@@ -260,6 +261,12 @@ mod tests {
             "wayleave peers show reset",
             "wayleave peers reset tor1",
             "wayleave peers reset tor1 --message maintenance",
+            "wayleave peers shutdown tor1",
+            "wayleave peers shutdown 192.0.2.254 --message maintenance",
+            "wayleave peers enable tor1",
+            "wayleave peers refresh tor1",
+            "wayleave peers refresh tor1 --in --family ipv6",
+            "wayleave peers refresh tor1 --out --family ipv4 -o json",
             "wayleave routes",
             "wayleave routes 10.1.0.0/16 --longer",
             "wayleave routes fd00::1",
@@ -338,6 +345,10 @@ mod tests {
             "wayleave routes --rib out",
             "wayleave routes --longer",
             "wayleave peers reset",
+            "wayleave peers shutdown",
+            "wayleave peers enable tor1 --message TEXT",
+            "wayleave peers refresh tor1 --in --out",
+            "wayleave peers refresh tor1 --family vpnv4",
             "wayleave policy test transit-in",
             "wayleave policy test --prefix 10.1.0.0/16",
             "wayleave policy test transit-in --prefix 10.1.0.0/16 --ebgp --ibgp",

@@ -1,23 +1,25 @@
-//! `wayleave peers [NAME]`, `wayleave peers show NAME`, `wayleave peers reset NAME`
+//! `wayleave peers [NAME]`, `wayleave peers show NAME`, and the commands of [`session`](super::session).
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
-use wayleave_bgp_core::view::{BfdState, FamilyCounts, MessageCounts, SessionType, State};
+use wayleave_bgp_core::view::{
+    BfdState, FamilyCounts, MessageCounts, SessionType, ShutDownView, State,
+};
 
 use super::{
     Client, CommandError, Outcome,
     client::{encoded, typed},
     output::Output,
+    session::SessionCommand,
     table::{Align, Table, count, duration},
 };
 use crate::{
-    api::peers::{PeerList, PeerReport, ResetDone, place},
+    api::peers::{PeerList, PeerReport, place},
     text::printable,
 };
 
-const PATH: &str = "/v1/peers";
+pub(super) const PATH: &str = "/v1/peers";
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -35,14 +37,8 @@ enum PeersCommand {
         /// Its name or address.
         name: String,
     },
-    /// Closes a session; it is opened again.
-    Reset {
-        /// Its name or address.
-        name: String,
-        /// A text for the neighbour's operator (RFC 9003).
-        #[arg(long, value_name = "TEXT")]
-        message: Option<String>,
-    },
+    #[command(flatten)]
+    Session(SessionCommand),
 }
 
 impl Peers {
@@ -52,9 +48,7 @@ impl Peers {
         out: &mut Output<'_>,
     ) -> Result<Outcome, CommandError> {
         match (self.command, self.name) {
-            (Some(PeersCommand::Reset { name, message }), _) => {
-                reset(client, out, &name, message.as_deref())
-            }
+            (Some(PeersCommand::Session(command)), _) => command.exec(client, out),
             (Some(PeersCommand::Show { name }), _) | (None, Some(name)) => show(client, out, &name),
             (None, None) => list(client, out),
         }
@@ -163,6 +157,18 @@ fn print_one(peer: &PeerReport, out: &mut Output<'_>) -> Result<(), CommandError
             peer.since
         ),
     )?;
+    if let Some(ShutDownView {
+        seconds,
+        by,
+        communication,
+    }) = &view.shut_down
+    {
+        let said = communication.as_ref();
+        let said = said.map_or_else(String::new, |text| format!(", with the words {text:?}"));
+        let (ago, name) = (duration(*seconds), &view.name);
+        let end = format!("`wayleave peers enable {name}` ends it");
+        line("shut down", format!("by {by}, {ago} ago{said}; {end}"))?;
+    }
     if let Some(error) = &view.last_error {
         let when = peer
             .last_error_at
@@ -253,28 +259,6 @@ fn print_one(peer: &PeerReport, out: &mut Output<'_>) -> Result<(), CommandError
     Ok(())
 }
 
-fn reset(
-    client: &Client,
-    out: &mut Output<'_>,
-    name: &str,
-    message: Option<&str>,
-) -> Result<Outcome, CommandError> {
-    let path = format!("{PATH}/{}/reset", encoded(name));
-    let body = message.map(|text| json!({ "communication": text }));
-    let answer = client.post(&path, body.as_ref())?;
-    if out.is_json() {
-        out.json(&answer)?;
-    } else {
-        let done: ResetDone = typed(&path, &answer)?;
-        writeln!(
-            out,
-            "the session with {} was closed and is opened again",
-            printable(&done.peer)
-        )?;
-    }
-    Ok(Outcome::Done)
-}
-
 fn state(peer: &PeerReport) -> String {
     let disabled = peer
         .configured
@@ -282,6 +266,7 @@ fn state(peer: &PeerReport) -> String {
         .is_some_and(|configured| configured.disabled);
     match peer.view.state {
         _ if disabled => "disabled",
+        _ if peer.view.shut_down.is_some() => "shut down",
         State::Idle => "Idle",
         State::Connect => "Connect",
         State::Active => "Active",

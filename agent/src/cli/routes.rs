@@ -46,7 +46,7 @@ enum Rib {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FamilyName {
+pub(super) enum FamilyName {
     Ipv4,
     Ipv6,
 }

@@ -2,8 +2,8 @@
 
 use super::{
     model::{Config, PeerOptions, PolicySetting},
-    peer::passes_nothing_unasked,
-    setting::Origin,
+    options::passes_nothing_unasked,
+    setting::{Origin, Setting},
 };
 use crate::problem::{Problem, Severity};
 
@@ -73,6 +73,9 @@ pub fn advice(config: &Config) -> Vec<Problem> {
             ),
         });
     }
+    for group in &config.groups {
+        problems.extend(unused(config, group));
+    }
     for peer in &config.peers {
         problems.extend(policy_advice(config, &peer.name.value, &peer.options));
     }
@@ -84,6 +87,24 @@ pub fn advice(config: &Config) -> Vec<Problem> {
         ));
     }
     problems
+}
+
+/// A group without members does nothing: somebody has forgotten them, or the group.
+fn unused(config: &Config, group: &Setting<String>) -> Option<Problem> {
+    let Setting {
+        value: name,
+        origin,
+    } = group;
+    let peers = config.peers.iter().map(|peer| &peer.options);
+    let mut members = peers.chain(config.ranges.iter().map(|range| &range.options));
+    let is_used = members.any(|options| options.group.value.as_ref() == Some(name));
+    (!is_used).then(|| Problem {
+        key: format!("config.unused-group.{name}"),
+        severity: Severity::Warning,
+        what: format!("the peer group {name} has no members"),
+        why: format!("it is at {origin}, and no [[peer]] and no [[range]] has group = {name:?}"),
+        fix: format!("write group = {name:?} in its members, or remove it"),
+    })
 }
 
 fn policy_advice(config: &Config, name: &str, options: &PeerOptions) -> Option<Problem> {

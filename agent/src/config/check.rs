@@ -11,6 +11,7 @@ use wayleave_discovery::answers::Zone;
 
 use super::{
     diagnostic::{Fault, Faults},
+    group::Groups,
     host::HostFacts,
     model::{Api, Bgp, Config, Discovery, Dns, Fib, Log, LogFormat, Node, Paths},
     password, peer, policy,
@@ -47,12 +48,13 @@ pub(super) fn check(
                 .first()
                 .and_then(|range| range.place.clone())
         });
-    let references = policy::references(&document.peers, &document.ranges);
+    let references = policy::references(&document);
     let bgp = check.bgp(document.bgp, first_peer.as_ref());
     let pools = space::pools(document.pools, &mut check);
     let blocks = space::blocks(document.blocks, &pools, &mut check);
-    let peers = peer::peers(document.peers, &bgp, &mut check);
-    let ranges = peer::ranges(document.ranges, &bgp, &mut check);
+    let groups = Groups::new(document.groups, &mut check);
+    let peers = peer::peers(document.peers, &groups, &bgp, &mut check);
+    let ranges = peer::ranges(document.ranges, &groups, &bgp, &mut check);
     if let (Some(peers), Some(ranges)) = (&peers, &ranges) {
         password::check(peers, ranges, &mut check);
     }
@@ -84,6 +86,7 @@ pub(super) fn check(
         bgp,
         peers: peers?,
         ranges: ranges?,
+        groups: groups.names(&check),
         pools: pools?,
         blocks: blocks?,
         fib,

@@ -417,7 +417,8 @@ mod tests {
         let peer: Vec<_> = usual.chain(lines.lines()).collect();
         config(&format!(
             "[node]\nname = \"h1\"\nrouter_id = \"192.0.2.1\"\n[bgp]\nasn = 65001\n\
-             [[pool]]\ncidr = \"10.1.0.0/16\"\n[[peer]]\nname = \"tor\"\n{}\n",
+             [[pool]]\ncidr = \"10.1.0.0/16\"\n[[peer_group]]\nname = \"leaves\"\n\
+             [[peer]]\nname = \"tor\"\n{}\n",
             peer.join("\n")
         ))
     }
@@ -425,6 +426,7 @@ mod tests {
     #[test]
     fn every_key_of_a_peer_costs_what_the_speaker_makes_it_cost() {
         let changes = [
+            ("", "group = \"leaves\""),
             ("", "asn = 65101"),
             ("", "import = \"all\""),
             ("", "export = \"all\""),
@@ -444,10 +446,32 @@ mod tests {
             ("asn = 65001", "asn = 65001\nreflector_client = true"),
             ("", "next_hop_self = true"),
             ("", "extended_next_hop = true"),
+            ("", "extended_messages = false"),
+            ("", "bgp_role = \"customer\""),
+            (
+                "bgp_role = \"customer\"",
+                "bgp_role = \"customer\"\nbgp_role_strict = true",
+            ),
             ("interface = \"eth6\"", "interface = \"eth7\""),
             ("", "enforce_first_as = false"),
             ("", "allow_own_as = 3"),
             ("", "delay_open = 3"),
+            ("", "local_as = 65010"),
+            (
+                "local_as = 65010",
+                "local_as = 65010\nlocal_as_prepend = false",
+            ),
+            (
+                "local_as = 65010",
+                "local_as = 65010\nlocal_as_replace = true",
+            ),
+            ("", "as_override = true"),
+            ("", "remove_private_as = true"),
+            ("", "max_prefixes_ipv4 = 7"),
+            ("", "max_prefixes_ipv6 = 7"),
+            ("", "next_hop_self = \"external\""),
+            ("", "add_path_receive = true"),
+            ("", "add_path_send = 2"),
             ("", "max_prefixes = 7"),
             (
                 "max_prefixes = 7",
@@ -501,6 +525,37 @@ mod tests {
         let subjects: Vec<_> = delta.changes.iter().map(Change::subject).collect();
         assert_eq!(subjects, ["bgp", "peer tor"]);
         assert_eq!(delta.effect(), Effect::ResetsSession);
+    }
+
+    #[test]
+    fn a_value_of_a_group_is_a_change_of_the_members_that_have_it_from_there() {
+        let groups = "[[peer_group]]\nname = \"tor\"\nasn = 65100\nhold_time = 30\nallow_own_as = 1\n\
+            [[peer_group]]\nname = \"spine\"\nhold_time = 30\n\
+            [[peer]]\nname = \"a\"\naddress = \"192.0.2.11\"\ngroup = \"tor\"\n\
+            [[peer]]\nname = \"b\"\naddress = \"192.0.2.12\"\ngroup = \"tor\"\nhold_time = 9\n\
+            [[peer]]\nname = \"c\"\naddress = \"192.0.2.13\"\ngroup = \"spine\"\nasn = 65100\n\
+            [[range]]\nprefix = \"198.51.100.0/24\"\ngroup = \"tor\"\n[[pool]]";
+        let before = BASE.replace("[[pool]]", groups);
+        let to = |change: &dyn Fn(&str) -> String| {
+            let after = change(&before);
+            assert_ne!(before, after);
+            let delta = Delta::between(&config(&before), &config(&after));
+            let subjects: Vec<_> = delta.changes.iter().map(Change::subject).collect();
+            (subjects, delta.effect())
+        };
+        let hold = to(&|text| text.replacen("hold_time = 30", "hold_time = 60", 1));
+        let members = ["peer a".to_owned(), "range 198.51.100.0/24".to_owned()];
+        assert_eq!(hold, (members.to_vec(), Effect::ResetsSession));
+        let live = to(&|text| text.replace("allow_own_as = 1", "allow_own_as = 2"));
+        let members = ["peer a", "peer b", "range 198.51.100.0/24"].map(str::to_owned);
+        assert_eq!(live, (members.to_vec(), Effect::Live));
+        // What a member says is no change where its group has said the same.
+        let said = "name = \"a\"\nhold_time = 30";
+        assert_eq!(to(&|text| text.replace("name = \"a\"", said)).0, [""; 0]);
+        // To another group: what differs between the two.
+        let moved = "name = \"c\"\naddress = \"192.0.2.13\"\ngroup = \"tor\"";
+        let left = "name = \"c\"\naddress = \"192.0.2.13\"\ngroup = \"spine\"";
+        assert_eq!(to(&|text| text.replace(left, moved)).1, Effect::Live);
     }
 
     #[test]

@@ -19,8 +19,10 @@ mod advice;
 mod check;
 mod delta;
 mod diagnostic;
+mod group;
 mod host;
 mod model;
+mod options;
 mod password;
 mod peer;
 mod policy;
@@ -38,8 +40,8 @@ pub use delta::{Change, Delta, KeyChange, Kind};
 pub use diagnostic::{ConfigErrors, Diagnostic};
 pub use host::HostFacts;
 pub use model::{
-    Api, Bgp, Block, Config, Discovery, Dns, Fib, Log, LogFormat, Node, Paths, Peer, PeerOptions,
-    PolicySetting, Pool, Range, RemoteAsSetting, Role,
+    Api, Bgp, Block, Config, Discovery, Dns, Fib, Log, LogFormat, NextHopSelfSetting, Node, Paths,
+    Peer, PeerOptions, PolicySetting, Pool, Range, RemoteAsSetting, Role,
 };
 pub use policy::{Policies, Policy, PrefixListTable, policy_keys};
 pub use setting::{Effect, Entry, Location, Origin, Setting};

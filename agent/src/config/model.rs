@@ -33,6 +33,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// Ranges from which neighbours may connect, by prefix.
     pub ranges: Vec<Range>,
+    /// The names of the groups that peers and ranges may belong to.
+    pub groups: Vec<super::Setting<String>>,
     /// Address space of the fabric, by name.
     pub pools: Vec<Pool>,
     /// Blocks this host owns by configuration, by prefix.
@@ -157,8 +159,20 @@ settings! {
     /// What a neighbour, or everyone in a range, is to us. Live is what the speaker applies to an
     /// open session of a named peer: policy, and what only its next attempt needs.
     pub struct PeerOptions {
+        /// The group whose values it has where it sets none itself.
+        group: Option<String> => Live,
         /// The AS it must be in.
         asn: RemoteAsSetting => ResetsSession,
+        /// The AS it takes us to be in, when that is not ours (RFC 7705).
+        local_as: Option<Asn> => ResetsSession,
+        /// What it sends counts as having come through that AS.
+        local_as_prepend: bool => Live,
+        /// It is told of that AS only, and not of ours.
+        local_as_replace: bool => Live,
+        /// Its own AS in the paths it is told is replaced by ours.
+        as_override: bool => Live,
+        /// Private AS numbers are left out of the paths it is told.
+        remove_private_as: bool => Live,
         /// A ready-made policy that `import`, `export` and `allow_own_as` start from.
         role: Option<Role> => Live,
         /// What is accepted from it.
@@ -179,15 +193,29 @@ settings! {
         /// A reflection client of ours (RFC 4456).
         reflector_client: bool => Live,
         /// Put our own address as next hop on what is passed on.
-        next_hop_self: bool => Live,
+        next_hop_self: NextHopSelfSetting => Live,
         /// IPv4 prefixes may have IPv6 next hops (RFC 8950), if the neighbour agrees.
         extended_next_hop: bool => ResetsSession,
+        /// Messages may have 65535 octets (RFC 8654), if the neighbour agrees.
+        extended_messages: bool => ResetsSession,
+        /// What we are to the neighbour (RFC 9234).
+        bgp_role: Option<BgpRoleSetting> => ResetsSession,
+        /// It has to say what it is to us.
+        bgp_role_strict: bool => ResetsSession,
+        /// It may tell several paths to a prefix (RFC 7911).
+        add_path_receive: bool => ResetsSession,
+        /// It is told so many paths to a prefix at most, if it likes; 0: the best (RFC 7911).
+        add_path_send: u8 => ResetsSession,
         /// The paths of an external neighbour must begin with its AS (RFC 4271, 6.3).
         enforce_first_as: bool => Live,
         /// How often our own AS may stand in a path.
         allow_own_as: u8 => Live,
         /// Most prefixes accepted before the session is closed.
         max_prefixes: Option<u32> => Live,
+        /// Most IPv4 prefixes among these.
+        max_prefixes_ipv4: Option<u32> => Live,
+        /// Most IPv6 prefixes among these.
+        max_prefixes_ipv6: Option<u32> => Live,
         /// At how many per cent of these a warning is given.
         max_prefixes_warning: u8 => Live,
         /// How long one that went past is kept out, in seconds.
@@ -390,6 +418,43 @@ impl Serialize for RemoteAsSetting {
             Self::Exact(asn) => asn.serialize(serializer),
             Self::External => serializer.serialize_str("external"),
             Self::Internal => serializer.serialize_str("internal"),
+        }
+    }
+}
+
+/// What this host is to an external neighbour (RFC 9234, 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BgpRoleSetting {
+    /// The neighbour is our customer.
+    Provider,
+    /// The neighbour is a client of ours, a route server.
+    RouteServer,
+    /// The neighbour is a route server.
+    RouteServerClient,
+    /// The neighbour is our provider.
+    Customer,
+    /// Each tells the other what is its own and its customers'.
+    Peer,
+}
+
+/// What gets our own address as next hop, on internal sessions too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NextHopSelfSetting {
+    /// `false`: nothing but what has no other.
+    Never,
+    /// `"external"`: what was learned from external neighbours, and not what is reflected.
+    External,
+    /// `true`: everything.
+    Always,
+}
+
+impl Serialize for NextHopSelfSetting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Never => serializer.serialize_bool(false),
+            Self::External => serializer.serialize_str("external"),
+            Self::Always => serializer.serialize_bool(true),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
 };
 
 use toml::{
@@ -20,7 +21,9 @@ use wayleave_bgp_core::{
 
 use super::{
     diagnostic::{Fault, Faults, nearest},
-    model::{LogFormat, PolicySetting, RemoteAsSetting, Role, Secret},
+    model::{
+        BgpRoleSetting, LogFormat, NextHopSelfSetting, PolicySetting, RemoteAsSetting, Role, Secret,
+    },
     policy::{MedTo, NextHopSetting, PrefixItem, PrependSetting, SessionKind},
     source::{Place, Sources},
     value::{Found, FromToml, Reading, describe},
@@ -72,7 +75,7 @@ macro_rules! tables {
                             }
                         })*
                         unknown => {
-                            let place = Place { file, span: key.span() };
+                            let place = Place::new(file, key.span());
                             read.wrong.extend(nearest(unknown, Self::KEYS.iter().copied()));
                             let fault = unknown_key(Self::TABLE, unknown, Self::KEYS);
                             faults.push(fault.at(&place));
@@ -87,6 +90,14 @@ macro_rules! tables {
             pub(super) fn lacks(&self, key: &str) -> bool {
                 let present = [$((written!($key $($written)?), self.$key.is_some())),*];
                 !present.contains(&(key, true)) && !self.wrong.iter().any(|wrong| *wrong == key)
+            }
+
+            /// Says of every value that it was written for a group.
+            #[allow(dead_code, reason = "one table is a group")]
+            pub(super) fn mark(&mut self, group: &Arc<str>) {
+                $(if let Some(found) = &mut self.$key {
+                    found.place.group = Some(Arc::clone(group));
+                })*
             }
 
             /// What `later` sets stands, the rest stays.
@@ -135,7 +146,13 @@ tables! {
         port: u16,
         interface: String,
         local_address: IpAddr,
+        group: String,
         asn: RemoteAsSetting,
+        local_as: Asn,
+        local_as_prepend: bool,
+        local_as_replace: bool,
+        as_override: bool,
+        remove_private_as: bool,
         role: Role,
         import: PolicySetting,
         export: PolicySetting,
@@ -147,11 +164,18 @@ tables! {
         connect_retry: u16,
         delay_open: u16,
         reflector_client: bool,
-        next_hop_self: bool,
+        next_hop_self: NextHopSelfSetting,
         extended_next_hop: bool,
+        extended_messages: bool,
+        bgp_role: BgpRoleSetting,
+        bgp_role_strict: bool,
+        add_path_receive: bool,
+        add_path_send: u8,
         enforce_first_as: bool,
         allow_own_as: u8,
         max_prefixes: u32,
+        max_prefixes_ipv4: u32,
+        max_prefixes_ipv6: u32,
         max_prefixes_warning: u8,
         max_prefixes_restart: u32,
         ttl: u8,
@@ -166,7 +190,13 @@ tables! {
     RawRange = "range" {
         prefix: Prefix,
         limit: u32,
+        group: String,
         asn: RemoteAsSetting,
+        local_as: Asn,
+        local_as_prepend: bool,
+        local_as_replace: bool,
+        as_override: bool,
+        remove_private_as: bool,
         role: Role,
         import: PolicySetting,
         export: PolicySetting,
@@ -175,11 +205,58 @@ tables! {
         send_hold_time: u16,
         delay_open: u16,
         reflector_client: bool,
-        next_hop_self: bool,
+        next_hop_self: NextHopSelfSetting,
         extended_next_hop: bool,
+        extended_messages: bool,
+        bgp_role: BgpRoleSetting,
+        bgp_role_strict: bool,
+        add_path_receive: bool,
+        add_path_send: u8,
         enforce_first_as: bool,
         allow_own_as: u8,
         max_prefixes: u32,
+        max_prefixes_ipv4: u32,
+        max_prefixes_ipv6: u32,
+        max_prefixes_warning: u8,
+        max_prefixes_restart: u32,
+        ttl: u8,
+        ttl_security: bool,
+        password: Secret,
+        graceful_restart: bool,
+        bfd: bool,
+        bfd_interval: u16,
+        bfd_multiplier: u8,
+        discovery: bool,
+    }
+    RawGroup = "peer_group" {
+        name: String,
+        asn: RemoteAsSetting,
+        local_as: Asn,
+        local_as_prepend: bool,
+        local_as_replace: bool,
+        as_override: bool,
+        remove_private_as: bool,
+        role: Role,
+        import: PolicySetting,
+        export: PolicySetting,
+        families: Vec<Found<Family>>,
+        hold_time: u16,
+        send_hold_time: u16,
+        connect_retry: u16,
+        delay_open: u16,
+        reflector_client: bool,
+        next_hop_self: NextHopSelfSetting,
+        extended_next_hop: bool,
+        extended_messages: bool,
+        bgp_role: BgpRoleSetting,
+        bgp_role_strict: bool,
+        add_path_receive: bool,
+        add_path_send: u8,
+        enforce_first_as: bool,
+        allow_own_as: u8,
+        max_prefixes: u32,
+        max_prefixes_ipv4: u32,
+        max_prefixes_ipv6: u32,
         max_prefixes_warning: u8,
         max_prefixes_restart: u32,
         ttl: u8,
@@ -334,7 +411,7 @@ macro_rules! document {
 
             fn take(&mut self, file: usize, root: &DeTable<'_>, faults: &mut Faults) {
                 for (key, value) in root {
-                    let place = Place { file, span: key.span() };
+                    let place = Place::new(file, key.span());
                     match key.get_ref().as_ref() {
                         $(stringify!($single) => {
                             if let Some(table) = single(file, stringify!($single), value, faults) {
@@ -384,6 +461,7 @@ document! {
     list {
         peers = "peer": RawPeer,
         ranges = "range": RawRange,
+        groups = "peer_group": RawGroup,
         pools = "pool": RawPool,
         blocks = "block": RawBlock,
     }
@@ -407,7 +485,7 @@ impl Document {
             let (root, errors) = DeTable::parse_recoverable(text);
             for error in &errors {
                 let span = error.span().unwrap_or(0..0);
-                let place = Place { file, span };
+                let place = Place::new(file, span);
                 faults.push(Fault::new(format!("not TOML: {}", error.message())).at(&place));
             }
             // What a broken file seems to say is not worth judging.
@@ -427,10 +505,7 @@ fn single<'t, 'i>(
 ) -> Option<&'t DeTable<'i>> {
     let table = value.get_ref().as_table();
     if table.is_none() {
-        let place = Place {
-            file,
-            span: value.span(),
-        };
+        let place = Place::new(file, value.span());
         let found = describe(value.get_ref());
         let fault = Fault::new(format!("`{name}`: expected one table, found {found}"));
         faults.push(fault.at(&place).help(format!("write it as [{name}], once")));
@@ -446,10 +521,7 @@ fn list<'t, 'i>(
 ) -> Vec<(&'t DeTable<'i>, Place)> {
     let mut tables = Vec::new();
     let mut wrong = |value: &Spanned<DeValue<'_>>| {
-        let place = Place {
-            file,
-            span: value.span(),
-        };
+        let place = Place::new(file, value.span());
         let found = describe(value.get_ref());
         let fault = Fault::new(format!(
             "`{name}`: expected a list of tables, found {found}"
@@ -462,13 +534,7 @@ fn list<'t, 'i>(
         Some(items) => {
             for item in items.iter() {
                 match item.get_ref().as_table() {
-                    Some(table) => tables.push((
-                        table,
-                        Place {
-                            file,
-                            span: item.span(),
-                        },
-                    )),
+                    Some(table) => tables.push((table, Place::new(file, item.span()))),
                     None => wrong(item),
                 }
             }
@@ -485,10 +551,7 @@ fn named<'t, 'i>(
     faults: &mut Faults,
 ) -> Vec<(Found<String>, &'t DeTable<'i>)> {
     let mut wrong = |what: &str, value: &Spanned<DeValue<'_>>| {
-        let place = Place {
-            file,
-            span: value.span(),
-        };
+        let place = Place::new(file, value.span());
         let found = describe(value.get_ref());
         let fault = Fault::new(format!("`{what}`: expected a table, found {found}"));
         let help = format!("write every one of them as [{kind}.NAME]");
@@ -500,10 +563,7 @@ fn named<'t, 'i>(
         return tables;
     };
     for (name, value) in all {
-        let place = Place {
-            file,
-            span: name.span(),
-        };
+        let place = Place::new(file, name.span());
         let name = Found {
             value: name.get_ref().to_string(),
             place,
@@ -565,7 +625,7 @@ fn homes_of(key: &str) -> Option<String> {
 /// How a table is opened.
 fn header(table: &str) -> String {
     match table {
-        "peer" | "range" | "pool" | "block" => format!("[[{table}]]"),
+        "peer" | "range" | "peer_group" | "pool" | "block" => format!("[[{table}]]"),
         "prefix_list" | "policy" => format!("[{table}.NAME]"),
         "rule" => "[[policy.NAME.rule]]".to_owned(),
         "match" | "set" => format!("`{table}` of a rule"),

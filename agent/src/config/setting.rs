@@ -30,6 +30,8 @@ pub enum Origin {
     Derived(&'static str),
     /// Written in a file.
     File(Location),
+    /// Written in a file, for the peer group of this name.
+    Group(Arc<str>, Location),
 }
 
 impl fmt::Display for Origin {
@@ -38,6 +40,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::Derived(from) => write!(f, "derived from {from}"),
             Self::File(location) => location.fmt(f),
+            Self::Group(name, location) => write!(f, "{location} (peer group {name})"),
         }
     }
 }
@@ -70,7 +73,7 @@ impl<T> Setting<T> {
 
     /// Whether it stands in a file.
     pub fn is_set(&self) -> bool {
-        matches!(self.origin, Origin::File(_))
+        matches!(self.origin, Origin::File(_) | Origin::Group(..))
     }
 
     pub(super) fn map<U>(self, with: impl FnOnce(T) -> U) -> Setting<U> {

@@ -19,10 +19,22 @@ pub const DEFAULT_PATH: &str = "/etc/wayleave/wayleave.toml";
 const LARGEST_FILE: u64 = 16 << 20;
 
 /// A stretch of one file, in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     pub(super) file: usize,
     pub(super) span: Range<usize>,
+    /// It lies in the table of this peer group.
+    pub(super) group: Option<Arc<str>>,
+}
+
+impl Place {
+    pub(super) fn new(file: usize, span: Range<usize>) -> Self {
+        Self {
+            file,
+            span,
+            group: None,
+        }
+    }
 }
 
 /// The texts of a configuration in the order they are merged: the main file, then the drop-ins
@@ -137,7 +149,11 @@ impl Sources {
     }
 
     pub(super) fn origin(&self, place: &Place) -> Origin {
-        Origin::File(self.locate(place))
+        let location = self.locate(place);
+        match &place.group {
+            Some(group) => Origin::Group(Arc::clone(group), location),
+            None => Origin::File(location),
+        }
     }
 
     /// The line a place begins in, and which of its characters the place covers.
@@ -229,10 +245,7 @@ mod tests {
     fn a_place_is_found_by_line_and_by_characters_not_bytes() {
         let sources = Sources::from_texts([("a.toml", "x = 1\nname = \"größe\" # y\n")]);
         let start = "x = 1\nname = \"größe\" # ".len();
-        let place = Place {
-            file: 0,
-            span: start..start + 1,
-        };
+        let place = Place::new(0, start..start + 1);
         let location = sources.locate(&place);
         assert_eq!((location.line, location.column), (2, 18));
         assert_eq!(
@@ -244,10 +257,7 @@ mod tests {
     #[test]
     fn a_place_past_the_end_is_the_end() {
         let sources = Sources::from_texts([("a.toml", "x = ")]);
-        let place = Place {
-            file: 0,
-            span: 900..901,
-        };
+        let place = Place::new(0, 900..901);
         assert_eq!(sources.locate(&place).column, 5);
         assert_eq!(sources.excerpt(&place), Some(("x = ", 4..4)));
     }

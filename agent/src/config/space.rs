@@ -22,10 +22,7 @@ pub(super) fn pools(raw: Vec<RawPool>, check: &mut Check<'_>) -> Option<Vec<Pool
     let mut pools: Vec<(Pool, Place)> = Vec::new();
     let mut complete = true;
     for raw in raw {
-        let header = raw.place.clone().unwrap_or(Place {
-            file: 0,
-            span: 0..0,
-        });
+        let header = raw.place.clone().unwrap_or_default();
         let Some((pool, place)) = pool(raw, several, &header, check) else {
             complete = false;
             continue;
@@ -197,10 +194,7 @@ pub(super) fn blocks(
     let mut blocks: Vec<(Block, Place)> = Vec::new();
     let mut complete = true;
     for raw in raw {
-        let header = raw.place.clone().unwrap_or(Place {
-            file: 0,
-            span: 0..0,
-        });
+        let header = raw.place.clone().unwrap_or_default();
         let lacks = raw.lacks("prefix");
         let Some(prefix) = raw.prefix else {
             let fault = Fault::new("`prefix` is missing in [[block]]");

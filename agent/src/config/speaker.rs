@@ -3,8 +3,11 @@
 use std::{collections::BTreeSet, net::Ipv6Addr, sync::Arc, time::Duration};
 
 use wayleave_bgp_core::{
-    LargeCommunity, Prefix,
-    config::{BfdTimers, ListenRange, PeerConfig, Policy, RemoteAs, SpeakerConfig},
+    Family, LargeCommunity, Prefix,
+    config::{
+        BfdTimers, BgpRole, ListenRange, LocalAs, NextHopSelf, PeerConfig, Policy, RemoteAs,
+        SpeakerConfig,
+    },
     feed::Origination,
 };
 
@@ -13,7 +16,9 @@ use wayleave_discovery::{
     community::DiscoveryNumber,
 };
 
-use super::model::{Config, PeerOptions, PolicySetting, RemoteAsSetting};
+use super::model::{
+    BgpRoleSetting, Config, NextHopSelfSetting, PeerOptions, PolicySetting, RemoteAsSetting,
+};
 use super::policy::Policies;
 
 /// The speaker's configuration, on the node with this key.
@@ -149,8 +154,30 @@ fn with_options(
         connect_retry: Duration::from_secs(options.connect_retry.value.into()),
         delay_open: Duration::from_secs(options.delay_open.value.into()),
         reflector_client: options.reflector_client.value,
-        next_hop_self: options.next_hop_self.value,
+        local_as: options.local_as.value.map(|asn| LocalAs {
+            asn,
+            prepend: options.local_as_prepend.value,
+            replace: options.local_as_replace.value,
+        }),
+        as_override: options.as_override.value,
+        remove_private_as: options.remove_private_as.value,
+        next_hop_self: match options.next_hop_self.value {
+            NextHopSelfSetting::Never => NextHopSelf::Never,
+            NextHopSelfSetting::External => NextHopSelf::External,
+            NextHopSelfSetting::Always => NextHopSelf::Always,
+        },
+        add_path_receive: options.add_path_receive.value,
+        add_path_send: options.add_path_send.value,
         extended_next_hop: options.extended_next_hop.value,
+        extended_messages: options.extended_messages.value,
+        bgp_role: options.bgp_role.value.map(|role| match role {
+            BgpRoleSetting::Provider => BgpRole::Provider,
+            BgpRoleSetting::RouteServer => BgpRole::RouteServer,
+            BgpRoleSetting::RouteServerClient => BgpRole::RouteServerClient,
+            BgpRoleSetting::Customer => BgpRole::Customer,
+            BgpRoleSetting::Peer => BgpRole::Peer,
+        }),
+        bgp_role_strict: options.bgp_role_strict.value,
         enforce_first_as: options.enforce_first_as.value,
         allow_own_as: options.allow_own_as.value,
         import: policy(&options.import.value, pools, policies),
@@ -158,6 +185,10 @@ fn with_options(
         role: options.role.value.map(|role| role.word().into()),
         discovery: options.discovery.value,
         max_prefixes: options.max_prefixes.value,
+        max_prefixes_of: Family::ALL.map(|family| match family {
+            Family::Ipv4Unicast => options.max_prefixes_ipv4.value,
+            Family::Ipv6Unicast => options.max_prefixes_ipv6.value,
+        }),
         max_prefixes_warning: options.max_prefixes_warning.value,
         max_prefixes_restart: options
             .max_prefixes_restart

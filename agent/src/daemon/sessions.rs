@@ -72,8 +72,11 @@ impl Down {
             .iter()
             .filter_map(|view| same_router_id(view, config))
             .collect();
+        problems.extend(views.iter().filter_map(shut_down));
         let mut still = BTreeMap::new();
-        for view in views.iter().filter(|view| view.state != State::Established) {
+        let is_wanted = |view: &&PeerView| view.shut_down.is_none();
+        let down = views.iter().filter(|view| view.state != State::Established);
+        for view in down.filter(is_wanted) {
             let Some(peer) = wanted.get(view.name.as_str()) else {
                 continue;
             };
@@ -120,6 +123,25 @@ impl Outage {
 /// Nobody is known on the link of an unnumbered peer.
 fn is_unfound(view: &PeerView) -> bool {
     view.interface.is_some() && view.address.is_unspecified()
+}
+
+/// A session that somebody has shut down: no fault, and easily forgotten.
+fn shut_down(view: &PeerView) -> Option<Problem> {
+    let shut_down = view.shut_down.as_ref()?;
+    let said = match &shut_down.communication {
+        Some(text) => format!(", with the words {text:?}"),
+        None => String::new(),
+    };
+    Some(Problem {
+        key: format!("{KEYS}{}.shut-down", view.name),
+        severity: Severity::Warning,
+        what: format!("{} ({}) is shut down", view.name, view.address),
+        why: format!("{} has shut it down{said}", shut_down.by),
+        fix: format!(
+            "`wayleave peers enable {}` when it is to come back",
+            view.name
+        ),
+    })
 }
 
 /// A session that cannot open because of the identifiers: within an AS both ends have the same.
@@ -237,7 +259,7 @@ fn state(state: State) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use wayleave_bgp_core::Asn;
+    use wayleave_bgp_core::{Asn, view::ShutDownView};
 
     use super::*;
     use crate::config::{HostFacts, Sources, parse};
@@ -274,6 +296,7 @@ mod tests {
             last_error_code: None,
             failures: 0,
             held_back_seconds: None,
+            shut_down: None,
             dynamic: false,
             capabilities_sent: Vec::new(),
             capabilities_received: Vec::new(),
@@ -368,6 +391,33 @@ mod tests {
             ..view(State::Established, None)
         };
         assert_eq!(down.judge(Instant::now(), &[other], &config), []);
+    }
+
+    #[test]
+    fn a_peer_that_was_shut_down_is_a_warning_that_says_by_whom_and_not_down_besides() {
+        let (config, mut down) = (peers(""), Down::default());
+        let kept_down = [PeerView {
+            shut_down: Some(ShutDownView {
+                seconds: 9,
+                by: "root".to_owned(),
+                communication: Some("moving racks".to_owned()),
+            }),
+            ..view(State::Idle, Some("sent Cease"))
+        }];
+        let start = Instant::now();
+        down.judge(start, &kept_down, &config);
+        let raised = down.judge(start + GRACE, &kept_down, &config);
+        assert_eq!(raised.len(), 1, "{raised:?}");
+        assert_eq!(raised[0].key, "peer.tor.shut-down");
+        assert_eq!(raised[0].severity, Severity::Warning);
+        assert_eq!(
+            raised[0].why,
+            "root has shut it down, with the words \"moving racks\""
+        );
+        assert_eq!(
+            down.judge(start + GRACE, &[view(State::Idle, None)], &config),
+            []
+        );
     }
 
     #[test]

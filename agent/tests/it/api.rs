@@ -273,15 +273,28 @@ fn every_refusal_is_an_object_with_code_and_message() {
         ("/v1/routes?prefix=10.0.0.1/8", "bad-request"),
         ("/v1/routes?rib=in&peer=nobody", "not-found"),
         ("/v1/peers/x/reset", "method-not-allowed"),
+        ("/v1/peers/x/shutdown", "method-not-allowed"),
+        ("/v1/peers/x/refresh", "method-not-allowed"),
         ("/v1/config/diff", "invalid"),
     ] {
         let refusal = server.refusal(path);
         assert_eq!(refusal["code"], code, "{path}: {refusal}");
         assert!(!refusal["message"].as_str().unwrap().is_empty(), "{path}");
     }
-    for body in ["{\"communication\": 3}", "{\"other\": 1}", "not json"] {
+    let long = format!("{{\"communication\": \"{}\"}}", "x".repeat(256));
+    for (command, body) in [
+        ("reset", "{\"communication\": 3}"),
+        ("reset", "{\"other\": 1}"),
+        ("reset", "not json"),
+        ("reset", &long),
+        ("shutdown", &long),
+        ("shutdown", "{\"message\": \"TEXT\"}"),
+        ("refresh", ""),
+        ("refresh", "{\"direction\": \"sideways\"}"),
+        ("refresh", "{\"direction\": \"in\", \"family\": \"vpnv4\"}"),
+    ] {
         let request = format!(
-            "POST /v1/peers/127.0.0.1/reset HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /v1/peers/127.0.0.1/{command} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         let answer = server.raw(request.as_bytes());

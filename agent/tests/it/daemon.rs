@@ -139,6 +139,88 @@ fn a_reset_closes_the_session_and_it_comes_back() {
 }
 
 #[test]
+fn a_session_that_is_shut_down_stays_down_over_a_reload_and_says_by_whom_until_it_is_enabled() {
+    let (one, two) = (loopback(), loopback());
+    let config = speaker("one", 65001, one, two, "");
+    let first = Agent::start(&config);
+    let second = Agent::start(&speaker("two", 65002, two, one, ""));
+    let state = |agent: &Agent| agent.cli(&["peers", "other"])["state"].clone();
+    let up = || (state(&first) == "Established").then_some(());
+    until("the session", up);
+    let text = |words: &[&str]| {
+        let output = first.run(words);
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(told).unwrap())
+    };
+    // While there is a session, it is asked and told again.
+    let (code, told) = text(&["peers", "refresh", "other", "--family", "ipv4"]);
+    assert_eq!(
+        (code, told.as_str()),
+        (
+            Some(0),
+            "other is asked for its ipv4-unicast routes again\n"
+        )
+    );
+    let (code, told) = text(&["peers", "refresh", &two.to_string(), "--out"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.starts_with("other is told all "), "{told}");
+    assert_eq!(state(&first), "Established");
+
+    let (code, told) = text(&["peers", "shutdown", "other", "--message", "moving racks"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("`wayleave peers enable other`"), "{told}");
+    until("the neighbour to hear why", || {
+        let peer = second.cli(&["peers", "other"]);
+        let why = peer["last_error"].as_str()?;
+        why.contains("moving racks").then_some(())
+    });
+    first.write_config(&config.replace("[bgp]", "[bgp]\nhold_time = 12"));
+    first.cli(&["reload"]);
+    let peer = first.cli(&["peers", "other"]);
+    assert_eq!(peer["state"], "Idle");
+    assert_eq!(peer["shut_down"]["communication"], "moving racks");
+    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap();
+    let me = me.map_or_else(String::new, |user| user.name);
+    assert_eq!(peer["shut_down"]["by"], json!(me));
+    let (_, told) = text(&["peers", "show", "other"]);
+    let line = told
+        .lines()
+        .find(|line| line.contains("shut down  "))
+        .expect(&told);
+    assert!(
+        line.contains(&format!("by {me}, ")) && line.contains("\"moving racks\""),
+        "{line}"
+    );
+    let (_, told) = text(&["peers"]);
+    assert!(told.contains("shut down"), "{told}");
+    until("the status to say so", || {
+        let problems = first.cli(&["problems"]);
+        let mut problems = problems["problems"].as_array()?.iter();
+        problems.find(|problem| problem["key"] == "peer.other.shut-down")?;
+        Some(())
+    });
+    // What is down is neither asked nor told, and says so.
+    let (code, told) = text(&["peers", "refresh", "other"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("is not Established"), "{told}");
+
+    let (code, told) = text(&["peers", "enable", "other"]);
+    assert_eq!(
+        (code, told.as_str()),
+        (Some(0), "other may have a session again\n")
+    );
+    until("the session again", up);
+    let (code, told) = text(&["peers", "enable", "other"]);
+    assert_eq!(
+        (code, told.as_str()),
+        (Some(0), "other was not shut down\n")
+    );
+    let (code, told) = text(&["peers", "shutdown", "nobody"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("there is no peer \"nobody\""), "{told}");
+}
+
+#[test]
 fn without_peers_it_runs_and_says_what_to_set() {
     let mut agent = Agent::start("");
     let status = agent.run(&["status"]);

@@ -63,6 +63,40 @@ pub enum RemoteAs {
     Internal,
 }
 
+/// Another AS than our own in which a neighbour takes us to be, while networks are joined or parted
+/// (local-as).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LocalAs {
+    /// Its number: what our OPEN says.
+    pub asn: Asn,
+    /// What the neighbour sends counts as having come through that AS.
+    pub prepend: bool,
+    /// It is told of that AS only, and not of ours behind it.
+    pub replace: bool,
+}
+
+/// Which routes get our own address as next hop on iBGP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NextHopSelf {
+    /// None but those that have no other.
+    Never,
+    /// Those learned from external neighbours: what is reflected stays as it is.
+    External,
+    /// All.
+    Always,
+}
+
+impl NextHopSelf {
+    /// Whether a route gets it that is reflected, or not.
+    pub(crate) fn is_for(self, reflected: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::External => !reflected,
+            Self::Always => true,
+        }
+    }
+}
+
 /// What this speaker is to an external neighbour (RFC 9234, 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BgpRole {
@@ -157,6 +191,14 @@ pub struct PeerConfig {
     pub local_address: Option<IpAddr>,
     /// The AS the neighbour must be in.
     pub remote_as: RemoteAs,
+    /// The AS in which it takes us to be, when that is not ours. External sessions only: whoever is in
+    /// either AS is refused.
+    pub local_as: Option<LocalAs>,
+    /// Its own AS in the paths it is told is replaced by ours, so that it does not take them for loops.
+    /// External sessions only, as the next.
+    pub as_override: bool,
+    /// Private AS numbers (RFC 6996) but its own are left out of the paths it is told.
+    pub remove_private_as: bool,
     /// Never connect, only accept.
     pub passive: bool,
     /// Switched off by the operator: no connection is made or accepted.
@@ -175,8 +217,8 @@ pub struct PeerConfig {
     pub delay_open: Duration,
     /// The neighbour is our reflection client (RFC 4456).
     pub reflector_client: bool,
-    /// Replace the next hop of what we pass on by our own address, on iBGP too.
-    pub next_hop_self: bool,
+    /// What we pass on gets our own address as next hop, on iBGP too.
+    pub next_hop_self: NextHopSelf,
     /// IPv4 prefixes may have IPv6 next hops on this session, if the neighbour agrees (RFC 8950): the
     /// one address both have may be an IPv6 one. IPv4 addresses are preferred where both have them.
     pub extended_next_hop: bool,
@@ -208,7 +250,9 @@ pub struct PeerConfig {
     pub discovery: bool,
     /// Most prefixes accepted over all families before the session is closed (Cease, 1).
     pub max_prefixes: Option<u32>,
-    /// At how many per cent of `max_prefixes` the operator is warned.
+    /// The same for one family, by [`Family::index`].
+    pub max_prefixes_of: [Option<u32>; 2],
+    /// At how many per cent of each of these the operator is warned.
     pub max_prefixes_warning: u8,
     /// How long a peer that went past it is kept out; without, as after any fault: from a second up
     /// to two minutes, doubled each time.
@@ -237,6 +281,9 @@ impl PeerConfig {
             port: 179,
             local_address: None,
             remote_as,
+            local_as: None,
+            as_override: false,
+            remove_private_as: false,
             passive: false,
             disabled: false,
             families: Family::ALL.to_vec(),
@@ -245,7 +292,7 @@ impl PeerConfig {
             connect_retry: Duration::from_secs(5),
             delay_open: Duration::ZERO,
             reflector_client: false,
-            next_hop_self: false,
+            next_hop_self: NextHopSelf::Never,
             extended_next_hop: address.is_ipv6(),
             add_path_receive: false,
             add_path_send: 0,
@@ -259,6 +306,7 @@ impl PeerConfig {
             role: None,
             discovery: false,
             max_prefixes: None,
+            max_prefixes_of: [None; 2],
             max_prefixes_warning: 75,
             max_prefixes_restart: None,
             ttl: None,
@@ -267,6 +315,31 @@ impl PeerConfig {
             graceful_restart: true,
             bfd: None,
         }
+    }
+
+    /// The AS in which the neighbour takes a speaker of AS `own` to be.
+    pub fn shown_as(&self, own: Asn) -> Asn {
+        self.local_as.map_or(own, |local| local.asn)
+    }
+
+    /// The AS of our own in the paths it is told: the last of ours, where it is told of two.
+    pub(crate) fn path_as(&self, own: Asn) -> Asn {
+        let hides = self.local_as.filter(|local| local.replace);
+        hides.map_or(own, |local| local.asn)
+    }
+
+    /// Whether the neighbour is to be in another AS than a speaker of AS `own`.
+    pub(crate) fn is_external(&self, own: Asn) -> bool {
+        match self.remote_as {
+            RemoteAs::Exact(asn) => asn != own,
+            RemoteAs::External => true,
+            RemoteAs::Internal => false,
+        }
+    }
+
+    /// Whether prefixes are counted against some bound.
+    pub(crate) fn bounds_prefixes(&self) -> bool {
+        self.max_prefixes.is_some() || self.max_prefixes_of.iter().any(Option::is_some)
     }
 
     /// Whether the neighbour's address is found on the link of its interface.

@@ -3,7 +3,7 @@
 //! A feed is a full picture, then changes. It holds at most one entry per prefix: a reader that
 //! lags gets the latest state, never a backlog.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
@@ -62,6 +62,23 @@ pub struct RouteChange<R = FeedRoute> {
     pub prefix: Prefix,
     /// Its best route; `None`: gone.
     pub route: Option<R>,
+}
+
+/// `+ 10.0.0.0/8 via 192.0.2.1 path 65001 65002`, with each of its next hops, or `- 10.0.0.0/8`.
+impl fmt::Display for RouteChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(route) = &self.route else {
+            return write!(f, "- {}", self.prefix);
+        };
+        write!(f, "+ {} via", self.prefix)?;
+        for path in &route.paths {
+            write!(f, " {}", path.next_hop.addr)?;
+        }
+        match route.attributes.as_path_text() {
+            path if path.is_empty() => f.write_str(", no path"),
+            path => write!(f, " path {path}"),
+        }
+    }
 }
 
 /// What a subscriber receives.

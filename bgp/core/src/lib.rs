@@ -28,7 +28,7 @@ pub mod wire;
 
 pub use limits::Limits;
 pub use session::{ConnId, Down};
-pub use speaker::{Action, BfdReport, ConnInfo, FeedId, QueryError, Speaker};
+pub use speaker::{Action, BfdReport, ConnInfo, FeedId, QueryError, RefreshRefused, Speaker};
 pub use types::{
     Asn, Community, Family, Ipv4Prefix, Ipv6Prefix, LargeCommunity, Prefix, RouterId, Time,
 };

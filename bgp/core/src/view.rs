@@ -111,6 +111,9 @@ pub struct PeerView {
     /// Seconds until connections are made and taken again (IdleHoldTimer).
     #[serde(default)]
     pub held_back_seconds: Option<u64>,
+    /// Somebody has shut it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shut_down: Option<ShutDownView>,
     /// It came from a listen range.
     #[serde(default)]
     pub dynamic: bool,
@@ -138,6 +141,18 @@ pub struct PeerView {
     /// What does not work on this session, in words.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// A peer that is kept down because somebody wants that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShutDownView {
+    /// For how many seconds by now.
+    pub seconds: u64,
+    /// Who has done that, in words.
+    pub by: String,
+    /// What the neighbour's operator was told (RFC 9003).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub communication: Option<String>,
 }
 
 /// A NOTIFICATION in numbers (RFC 4271, 4.5).

@@ -141,6 +141,9 @@ fn session(config: &Config, given: &Given) -> Result<Session, CommandError> {
         role: options.role.value.map(|role| role.word().to_owned()),
         address: peer.transport.address.value.unwrap_or(input::NOBODY),
         external,
-        local_as,
+        local_as: match (options.local_as.value, options.local_as_replace.value) {
+            (Some(shown), true) => shown,
+            _ => local_as,
+        },
     })
 }

@@ -18,7 +18,7 @@ use super::{
     check::Check,
     diagnostic::{Fault, nearest},
     model::{Bgp, Block, Discovery, Dns, Peer, PolicySetting, Pool, Range},
-    raw::{Document, RawPeer, RawPolicy, RawPrefixList, RawRange},
+    raw::{Document, RawPolicy, RawPrefixList},
     setting::{Effect, Entry, Origin},
     source::Place,
     speaker::carriers_of,
@@ -390,21 +390,28 @@ pub(super) struct Reference {
 }
 
 /// Every policy that is asked for by name.
-pub(super) fn references(peers: &[RawPeer], ranges: &[RawRange]) -> Vec<Reference> {
-    let peers = peers.iter().flat_map(|peer| {
+pub(super) fn references(document: &Document) -> Vec<Reference> {
+    let peers = document.peers.iter().flat_map(|peer| {
         [
             ("peer", "import", &peer.import),
             ("peer", "export", &peer.export),
         ]
     });
-    let ranges = ranges.iter().flat_map(|range| {
+    let ranges = document.ranges.iter().flat_map(|range| {
         [
             ("range", "import", &range.import),
             ("range", "export", &range.export),
         ]
     });
+    let groups = document.groups.iter().flat_map(|group| {
+        [
+            ("peer_group", "import", &group.import),
+            ("peer_group", "export", &group.export),
+        ]
+    });
     peers
         .chain(ranges)
+        .chain(groups)
         .filter_map(|(table, key, found)| {
             let found = found.as_ref()?;
             let PolicySetting::Named(name) = &found.value else {

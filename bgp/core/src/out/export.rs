@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::rules::{Export, ExportRules, SentNextHop};
+use super::{
+    path::PathChange,
+    rules::{Export, ExportRules, SentNextHop},
+};
 
 use crate::{
     attributes::NextHop,
-    config::{BgpRole, Policy},
+    config::{BgpRole, NextHopSelf, Policy},
     policy::NextHopChange,
     rib::{
         Shared,
@@ -29,8 +32,11 @@ pub(crate) struct GroupKey {
     pub(crate) ebgp: bool,
     /// Members are our reflection clients.
     pub(crate) client: bool,
-    pub(crate) next_hop_self: bool,
+    pub(crate) next_hop_self: NextHopSelf,
+    /// Put before the path on eBGP.
     pub(crate) local_asn: Asn,
+    /// What else is done to it there.
+    pub(crate) path: PathChange,
     pub(crate) cluster_id: RouterId,
     /// Our own address as a next hop on these sessions, by [`Family::index`]; a family without
     /// one cannot be sent routes that need it.
@@ -199,7 +205,7 @@ impl GroupKey {
         // Rules may change it: it is looked at behind them.
         self.rules.is_some()
             || self
-                .usual_next_hop(family, shared.attrs.next_hop(attr))
+                .usual_next_hop(family, shared.attrs.next_hop(attr), internal && !self.ebgp)
                 .is_some()
     }
 
@@ -224,17 +230,28 @@ impl GroupKey {
         &self,
         family: Family,
         next_hop: Option<NextHop>,
+        reflected: bool,
     ) -> Option<NextHop> {
         let own = self.own_next_hop[family.index()];
         match next_hop {
             None => own,
-            Some(_) if self.ebgp || self.next_hop_self => own,
+            Some(_) if self.puts_own_next_hop(reflected) => own,
             Some(kept) if is_link_local(kept.addr) => own,
             Some(kept) => {
                 let sendable = self.sendable(family, kept.addr);
                 sendable.then(|| NextHop::from(kept.addr))
             }
         }
+    }
+
+    /// Whether what is passed on gets our own next hop whatever it came with.
+    fn puts_own_next_hop(&self, reflected: bool) -> bool {
+        self.ebgp || self.next_hop_self.is_for(reflected)
+    }
+
+    /// Whether routes from this peer are reflected to the group: from one iBGP session to another.
+    pub(super) fn reflects(&self, shared: &Shared, slot: Slot) -> bool {
+        slot != Slot::LOCAL && !shared.sources[slot.index()].ebgp && !self.ebgp
     }
 
     /// Whether routes of a family can have such a next hop.
@@ -253,11 +270,12 @@ impl GroupKey {
         before: Option<NextHop>,
         change: NextHopChange,
         peer: IpAddr,
+        reflected: bool,
     ) -> Option<SentNextHop> {
         let own = self.own_next_hop[family.index()].map(|_| SentNextHop::Own);
         let kept = match change {
             NextHopChange::Usual => {
-                let usual_own = self.ebgp || self.next_hop_self;
+                let usual_own = self.puts_own_next_hop(reflected);
                 let kept = before.filter(|kept| !usual_own && !is_link_local(kept.addr));
                 let Some(kept) = kept else {
                     return own;
@@ -297,12 +315,11 @@ impl GroupKey {
         out: &mut Vec<u8>,
     ) -> Option<Encoded> {
         let source = &shared.sources[slot.index()];
-        let internal = slot != Slot::LOCAL && !source.ebgp;
-        let reflected = internal && !self.ebgp;
+        let reflected = self.reflects(shared, slot);
         let judged = shared.attrs.key(attr).flags & JUDGED != 0;
         let next_hop = match shared.attrs.next_hop(attr) {
             Some(kept) if judged => kept,
-            next_hop => self.usual_next_hop(family, next_hop)?,
+            next_hop => self.usual_next_hop(family, next_hop, reflected)?,
         };
         let egress = Egress {
             as4: self.as4,
@@ -329,7 +346,9 @@ impl GroupKey {
             (Family::Ipv4Unicast | Family::Ipv6Unicast, _) => None,
         };
         out.clear();
-        egress_attributes(shared.attrs.bytes(attr), classic, &egress, out);
+        let held = shared.attrs.bytes(attr);
+        let changed = self.path.changed(held);
+        egress_attributes(changed.as_deref().unwrap_or(held), classic, &egress, out);
         Some(match classic {
             Some(addr) => Encoded::Classic(addr),
             None => Encoded::MultiProtocol(next_hop),

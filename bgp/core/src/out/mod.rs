@@ -10,6 +10,7 @@ pub(crate) mod export;
 pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod outbox;
+mod path;
 mod rules;
 mod told;
 pub(crate) mod walk;
@@ -17,6 +18,7 @@ pub(crate) mod walk;
 pub(crate) use self::{
     export::GroupKey,
     group::{Departure, Families, Group},
+    path::PathChange,
     rules::ExportRules,
     walk::Walk,
 };

@@ -106,13 +106,16 @@ impl Export {
             return *known;
         }
         let before = shared.attrs.next_hop(attr);
+        let reflected = key.reflects(shared, slot);
         let leaves = match self.bound.changed(decision.set) {
-            None => match key.usual_next_hop(family, before) {
+            None => match key.usual_next_hop(family, before, reflected) {
                 Some(_) => attr,
                 None => AttrId::NONE,
             },
             Some(changed) => {
-                let next_hop = key.changed_next_hop(family, before, changed.next_hop, self.address);
+                let change = changed.next_hop;
+                let next_hop =
+                    key.changed_next_hop(family, before, change, self.address, reflected);
                 let facts = facts_of(&changed.attributes);
                 next_hop.map_or(AttrId::NONE, |next_hop| {
                     let attrs = &mut shared.attrs;

@@ -330,6 +330,7 @@ impl Session {
     /// ManualStart (event 1).
     pub(crate) fn start(&mut self, now: Time, fx: &mut Effects) {
         if self.rest == Rest::Stopped && self.links.is_empty() && !self.config.disabled {
+            self.forgive();
             self.rest = Rest::Passive;
             self.connect(now, fx);
         }
@@ -597,7 +598,10 @@ impl Session {
             Err(notification) => return self.fault(now, conn, notification, fx),
         };
         let peer_is_higher = (open.router_id.to_u32(), open.asn)
-            > (self.identity.router_id.to_u32(), self.identity.asn);
+            > (
+                self.identity.router_id.to_u32(),
+                self.config.shown_as(self.identity.asn),
+            );
         if self.links[at].phase == Phase::Delayed {
             self.send_open(now, at, fx);
         }

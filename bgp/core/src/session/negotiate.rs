@@ -153,6 +153,10 @@ pub(crate) fn our_open(
     restart: OurRestart,
     bare: bool,
 ) -> Open {
+    let identity = Identity {
+        asn: config.shown_as(identity.asn),
+        ..identity
+    };
     let capabilities = if bare {
         Capabilities::default()
     } else {
@@ -256,10 +260,13 @@ pub(crate) fn negotiate(
     open: &Open,
     bare: bool,
 ) -> Result<Negotiated, Notification> {
-    let internal = open.asn == identity.asn;
+    // Who takes us to be in another AS is in neither of the two: within one, LOCAL_PREF and reflection
+    // would cross what the neighbour takes for its border.
+    let in_ours = open.asn == identity.asn || open.asn == config.shown_as(identity.asn);
+    let internal = in_ours && config.local_as.is_none();
     let expected = match config.remote_as {
-        RemoteAs::Exact(asn) => open.asn == asn,
-        RemoteAs::External => !internal,
+        RemoteAs::Exact(asn) => open.asn == asn && in_ours == internal,
+        RemoteAs::External => !in_ours,
         RemoteAs::Internal => internal,
     };
     // AS_TRANS stands for a number that is in the capability, and is nobody's (RFC 6793, 9).

@@ -8,8 +8,8 @@ use std::{
 use super::{Peer, rules};
 use crate::{
     attributes::NextHop,
-    config::{BfdTimers, Password, PeerConfig, Policy, RemoteAs, SpeakerConfig},
-    out::{ExportRules, GroupKey},
+    config::{BfdTimers, Password, PeerConfig, Policy, SpeakerConfig},
+    out::{ExportRules, GroupKey, PathChange},
     session::{ConnId, Negotiated},
     types::Family,
     view::{BfdState, SessionType},
@@ -126,11 +126,7 @@ pub(super) fn ttls(peer: &PeerConfig, speaker: &SpeakerConfig) -> (Option<u8>, O
     if peer.ttl_security {
         return (Some(255), Some(255));
     }
-    let external = match peer.remote_as {
-        RemoteAs::Exact(asn) => asn != speaker.asn,
-        RemoteAs::External => true,
-        RemoteAs::Internal => false,
-    };
+    let external = peer.is_external(speaker.asn);
     (peer.ttl.or(external.then_some(1)), None)
 }
 
@@ -184,7 +180,8 @@ pub(super) fn group_key(
         ebgp: negotiated.session_type == SessionType::Ebgp,
         client: peer.reflector_client,
         next_hop_self: peer.next_hop_self,
-        local_asn: speaker.asn,
+        local_asn: peer.shown_as(speaker.asn),
+        path: PathChange::towards(peer, speaker.asn, negotiated),
         cluster_id: speaker.cluster_id.unwrap_or(speaker.router_id),
         own_next_hop,
         ipv6_next_hop_for_ipv4: negotiated.extended_next_hop,

@@ -165,7 +165,7 @@ impl Speaker {
             return false;
         };
         let Some((_, negotiated)) = peer.session.established() else {
-            return peer.range.is_none() && !peer.session.config().disabled;
+            return peer.range.is_none() && !peer.session.is_stopped();
         };
         if negotiated.is_restarting {
             return false;

@@ -27,6 +27,7 @@ pub(super) enum Refusal {
     Own,
     FirstAs,
     OwnAs,
+    LocalAs,
     OwnOriginator,
     OwnCluster,
     NextHop,
@@ -44,6 +45,7 @@ impl Refusal {
             Self::Own => "it is a route of our own, sent back",
             Self::FirstAs => "its AS_PATH does not begin with its peer's AS (`enforce_first_as`)",
             Self::OwnAs => "our AS is in its AS_PATH",
+            Self::LocalAs => "the AS its peer takes us to be in (`local_as`) is in its AS_PATH",
             Self::OwnOriginator => "its ORIGINATOR_ID is ours (RFC 4456, 8)",
             Self::OwnCluster => "our CLUSTER_ID is in its CLUSTER_LIST (RFC 4456, 8)",
             Self::NextHop => "its next hop is no unicast address of a neighbour",
@@ -89,6 +91,11 @@ impl Speaker {
         if path_contains(bytes, self.config.asn) > usize::from(config.allow_own_as) {
             return Some(Refusal::OwnAs);
         }
+        if let Some(local) = config.local_as
+            && path_contains(bytes, local.asn) > usize::from(config.allow_own_as)
+        {
+            return Some(Refusal::LocalAs);
+        }
         if self.shared.attrs.key(attr).flags & AttrFacts::ONLY_TO_CUSTOMER != 0 {
             // The peer is a customer or client of ours, or it is neither and says so for another.
             let leaked = match peer.role() {
@@ -117,27 +124,39 @@ impl Speaker {
         ours.then_some(Refusal::OwnNextHop)
     }
 
-    /// What counts of a set that is not refused: itself, with what the protocol has a receiver change.
+    /// What counts of a set that is not refused: see [`as_adjusted`](Self::as_adjusted).
+    pub(super) fn adjusted(&mut self, slot: Slot, received: AttrId) -> AttrId {
+        let Some(canonical) = self.as_adjusted(slot, received) else {
+            return received;
+        };
+        let next_hop = self.shared.attrs.next_hop(received);
+        let facts = facts_of(&canonical);
+        self.shared.attrs.intern(&canonical, next_hop, &facts)
+    }
+
+    /// What counts in the place of a set, with what the protocol has a receiver change; `None`: itself.
     ///
     /// LOCAL_PREF is 0 where an external neighbour says that the way through it is about to go ("the
     /// RECOMMENDED value is 0", RFC 8326, 4.2): others are preferred, and those who have none go on using
-    /// it. What comes from a provider, a peer or a route server is for customers only (RFC 9234, 5).
-    pub(super) fn adjusted(&mut self, slot: Slot, received: AttrId) -> AttrId {
+    /// it. What comes from a provider, a peer or a route server is for customers only (RFC 9234, 5). And it
+    /// has come through the AS that the neighbour takes us to be in: for whoever is told, that lies on the
+    /// way.
+    pub(super) fn as_adjusted(&self, slot: Slot, received: AttrId) -> Option<Vec<u8>> {
         if received.is_none() {
-            return received;
+            return None;
         }
         let attrs = &self.shared.attrs;
+        let peer = self.peer(slot)?;
         let leaving = self.is_leaving(slot, received);
-        let marked = attrs.key(received).flags & AttrFacts::ONLY_TO_CUSTOMER != 0;
-        let peer = self.peer(slot);
-        let marks = peer
-            .filter(|_| !marked)
-            .and_then(|peer| match peer.role()? {
-                BgpRole::Customer | BgpRole::Peer | BgpRole::RouteServerClient => peer.asn(),
-                BgpRole::Provider | BgpRole::RouteServer => None,
-            });
-        if !leaving && marks.is_none() {
-            return received;
+        let is_marked = attrs.key(received).flags & AttrFacts::ONLY_TO_CUSTOMER != 0;
+        let marks = match peer.role().filter(|_| !is_marked) {
+            Some(BgpRole::Customer | BgpRole::Peer | BgpRole::RouteServerClient) => peer.asn(),
+            Some(BgpRole::Provider | BgpRole::RouteServer) | None => None,
+        };
+        let local_as = peer.session.config().local_as;
+        let through = local_as.filter(|local| local.prepend);
+        if !leaving && marks.is_none() && through.is_none() {
+            return None;
         }
         let mut canonical = Vec::new();
         let mut edit = Edit::new(attrs.bytes(received));
@@ -147,10 +166,11 @@ impl Speaker {
         if let Some(asn) = marks {
             edit.set_only_to_customer(asn);
         }
+        if let Some(local) = through {
+            edit.prepend(local.asn, 1);
+        }
         edit.finish(true, &mut canonical);
-        let next_hop = attrs.next_hop(received);
-        let facts = facts_of(&canonical);
-        self.shared.attrs.intern(&canonical, next_hop, &facts)
+        Some(canonical)
     }
 
     /// Whether an external neighbour says by a set that the way through it is about to go.
@@ -168,15 +188,6 @@ impl Speaker {
                 .iter()
                 .all(|&mark| contains_large_community(bytes, mark))
     }
-}
-
-/// A set with LOCAL_PREF 0.
-pub(super) fn as_last_choice(canonical: &[u8]) -> Vec<u8> {
-    let mut lowered = Vec::new();
-    let mut edit = Edit::new(canonical);
-    edit.set_local_pref(0);
-    edit.finish(true, &mut lowered);
-    lowered
 }
 
 /// A set with the community LLGR_STALE (RFC 9494, 4.2).

@@ -7,6 +7,7 @@
 
 mod action;
 mod bfd;
+mod command;
 mod deferral;
 mod feed;
 mod import;
@@ -32,10 +33,12 @@ use std::{
 
 pub use self::{
     action::{Action, BfdReport, ConnInfo},
+    command::RefreshRefused,
     feed::FeedId,
     view::QueryError,
 };
 use self::{
+    command::ShutDown,
     deferral::Deferral,
     feed::Feed,
     judging::Rejudging,
@@ -115,6 +118,8 @@ pub struct Speaker {
     news: VecDeque<News>,
     timers: BTreeSet<(Time, Slot)>,
     own: Own,
+    /// Peers that somebody has shut down, by name.
+    shut_down: BTreeMap<String, ShutDown>,
     dirty: Vec<u32>,
     canonical: Vec<u8>,
     /// Empty but during a call of [`Speaker::received`].
@@ -151,6 +156,7 @@ impl Speaker {
             news: VecDeque::new(),
             timers: BTreeSet::new(),
             own: Own::new(),
+            shut_down: BTreeMap::new(),
             dirty: Vec::new(),
             canonical: Vec::new(),
             staged: StagedFamilies::default(),
@@ -410,19 +416,6 @@ impl Speaker {
             .into_iter()
             .chain(deferral)
             .min_by_key(|(due, _)| *due)
-    }
-
-    /// Closes the session of the peer with this name and opens it again. Whether there is one.
-    pub fn reset(&mut self, now: Time, name: &str, communication: Option<&str>) -> bool {
-        let Some(slot) = self.slot_named(name) else {
-            return false;
-        };
-        let why = Notification::cease(Cease::AdministrativeReset, communication);
-        for family in Family::ALL {
-            self.drop_stale(slot, family);
-        }
-        self.with_session(now, slot, |session, fx| session.reset(now, &why, fx));
-        true
     }
 
     /// Closes all sessions for a restart: neighbours that hold our routes meanwhile go on doing so, the
@@ -774,12 +767,15 @@ impl Speaker {
         let mut peer = Peer::new(now, config, identity, seed, range);
         peer.session.set_restart(self.our_restart());
         let found = self.neighbor_of(peer.session.config());
+        let is_down = self.shut_down.contains_key(&*peer.name);
         self.peers[slot.index()] = Some(peer);
         self.with_session(now, slot, |session, fx| {
             if let Some(remote) = found {
                 session.found(now, remote, fx);
             }
-            session.start(now, fx);
+            if !is_down {
+                session.start(now, fx);
+            }
         });
         Some(slot)
     }

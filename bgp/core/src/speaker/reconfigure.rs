@@ -27,9 +27,16 @@ fn opened_alike(old: &PeerConfig, new: &PeerConfig) -> bool {
     old.allow_own_as = new.allow_own_as;
     old.enforce_first_as = new.enforce_first_as;
     old.next_hop_self = new.next_hop_self;
+    old.as_override = new.as_override;
+    old.remove_private_as = new.remove_private_as;
+    if let (Some(old), Some(new)) = (&mut old.local_as, new.local_as) {
+        old.prepend = new.prepend;
+        old.replace = new.replace;
+    }
     old.reflector_client = new.reflector_client;
     old.discovery = new.discovery;
     old.max_prefixes = new.max_prefixes;
+    old.max_prefixes_of = new.max_prefixes_of;
     old.max_prefixes_warning = new.max_prefixes_warning;
     old.max_prefixes_restart = new.max_prefixes_restart;
     old.connect_retry = new.connect_retry;
@@ -126,6 +133,7 @@ impl Speaker {
                 self.add_peer(now, peer.clone(), None);
             }
         }
+        self.forget_shut_down();
         if old.multipath != new.multipath {
             done.push(format!("speaker: up to {} equal paths", new.multipath));
             for feed in self.feeds.iter_mut().flatten() {
@@ -154,6 +162,7 @@ impl Speaker {
                 config.allow_own_as,
                 config.enforce_first_as,
                 config.discovery,
+                config.local_as,
             )
         };
         if !same_rules || judged_by(&old) != judged_by(&config) {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     attributes::NextHop,
-    config::{PeerConfig, Policy, RemoteAs},
+    config::{PeerConfig, Policy},
     policy::{Bound, NextHopChange, Route, Rules, Session, Set, Source, Validation, Verdict},
     rib::{
         Shared,
@@ -31,12 +31,8 @@ pub(super) fn session(peer: &Peer, asn: Asn) -> Session {
         group: peer.range.map(|range| range.to_string()),
         role: config.role.as_deref().map(str::to_owned),
         address: peer.address(),
-        external: match config.remote_as {
-            RemoteAs::Exact(remote) => remote != asn,
-            RemoteAs::External => true,
-            RemoteAs::Internal => false,
-        },
-        local_as: asn,
+        external: config.is_external(asn),
+        local_as: config.path_as(asn),
     }
 }
 

@@ -112,7 +112,9 @@ impl Speaker {
             .filter_map(|(slot, peer)| {
                 let peer = peer.as_ref()?;
                 let holds = peer.stale.iter().any(Stale::is_held);
-                let free = peer.range.is_some() && !holds && peer.session.is_forgettable(now);
+                let is_down = self.shut_down.contains_key(&*peer.name);
+                let done = !holds && !is_down && peer.session.is_forgettable(now);
+                let free = peer.range.is_some() && done;
                 free.then_some(Slot(slot))
             })
             .collect();

@@ -218,7 +218,7 @@ impl Speaker {
         result?;
         let limited = self
             .peer(slot)
-            .is_some_and(|peer| peer.session.config().max_prefixes.is_some());
+            .is_some_and(|peer| peer.session.config().bounds_prefixes());
         if limited || self.staged.v4.is_full() || self.staged.v6.is_full() {
             self.apply(now, slot);
         }
@@ -373,27 +373,40 @@ impl Speaker {
         }
     }
 
-    /// The peer's maximum prefix (RFC 4486, 4).
+    /// The peer's maximum of prefixes, of one family and of both (RFC 4486, 4).
     pub(super) fn check_limit(&self, slot: Slot) -> Result<(), Notification> {
         let Some(peer) = self.peer(slot) else {
             return Ok(());
         };
-        let Some(limit) = peer.session.config().max_prefixes else {
-            return Ok(());
-        };
-        let held = peer.counts.map(|counts| counts.received);
-        let all: u32 = held.iter().sum();
-        // What is to be told anew is counted when it is: a neighbour that restarts with other routes
-        // never has more than it may. Both together are bounded all the same.
-        let stale: u32 = peer.stale.iter().map(|stale| stale.received).sum();
-        if all.saturating_sub(stale) <= limit && all / 2 <= limit {
+        let config = peer.session.config();
+        if !config.bounds_prefixes() {
             return Ok(());
         }
-        let family = if held[0] >= held[1] {
-            Family::Ipv4Unicast
-        } else {
-            Family::Ipv6Unicast
-        };
-        Err(Notification::maximum_prefixes(family, limit))
+        let held = peer.counts.map(|counts| counts.received);
+        let stale = peer.stale.map(|stale| stale.received);
+        // What is to be told anew is counted when it is: a neighbour that restarts with other routes
+        // never has more than it may. Both together are bounded all the same.
+        let exceeds =
+            |all: u32, stale: u32, limit: u32| all.saturating_sub(stale) > limit || all / 2 > limit;
+        for family in Family::ALL {
+            let index = family.index();
+            if let Some(limit) = config.max_prefixes_of[index]
+                && exceeds(held[index], stale[index], limit)
+            {
+                return Err(Notification::maximum_prefixes(family, limit));
+            }
+        }
+        match config.max_prefixes {
+            Some(limit) if exceeds(held.iter().sum(), stale.iter().sum(), limit) => {
+                // The data has room for one family: the one there is most of.
+                let family = if held[0] >= held[1] {
+                    Family::Ipv4Unicast
+                } else {
+                    Family::Ipv6Unicast
+                };
+                Err(Notification::maximum_prefixes(family, limit))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }

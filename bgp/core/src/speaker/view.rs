@@ -2,12 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{
-    Speaker,
-    import::{as_last_choice, refuses_prefix},
-    peer::Peer,
-    rules,
-};
+use super::{Speaker, import::refuses_prefix, peer::Peer, rules};
 use crate::{
     attributes::NextHop,
     config::{Policy, RemoteAs},
@@ -121,15 +116,8 @@ impl Speaker {
         if let Some(trouble) = &peer.bfd_trouble {
             warnings.push(format!("BFD does not watch the way to it: {trouble}"));
         }
-        if let Some(limit) = config.max_prefixes {
-            let held: u32 = peer.counts.iter().map(|counts| counts.received).sum();
-            let warned_at = u64::from(limit) * u64::from(config.max_prefixes_warning) / 100;
-            if up && u64::from(held) >= warned_at {
-                warnings.push(format!(
-                    "it has sent {held} of the {limit} prefixes it may: past that the session is \
-                     closed (max_prefixes)"
-                ));
-            }
+        if up {
+            warnings.extend(many_prefixes(peer));
         }
         let open = peer.session.last_open();
         let last_error = peer.session.last_error();
@@ -143,7 +131,7 @@ impl Speaker {
                 RemoteAs::Internal => Some(self.config.asn),
                 RemoteAs::External => None,
             }),
-            local_asn: self.config.asn,
+            local_asn: config.shown_as(self.config.asn),
             session_type: peer.session_type().filter(|_| up),
             state: peer.session.state(),
             state_seconds: now.since(peer.state_since).as_secs(),
@@ -158,6 +146,7 @@ impl Speaker {
             last_error: last_error.map(|(why, _)| why),
             last_error_code: peer.session.last_code(),
             failures: peer.session.failures(),
+            shut_down: self.shut_down_view(now, &peer.name),
             held_back_seconds: held_back.map(|until| until.since(now).as_secs()),
             dynamic: peer.range.is_some(),
             capabilities_sent: peer.session.our_open().capabilities.describe(),
@@ -365,10 +354,8 @@ impl Speaker {
             (None, Policy::Rules(rules)) => {
                 let attrs = &self.shared.attrs;
                 let received = attrs.bytes(path.received);
-                let asked = match self.is_leaving(path.peer, path.received) {
-                    true => &as_last_choice(received)[..],
-                    false => received,
-                };
+                let adjusted = self.as_adjusted(path.peer, path.received);
+                let asked = adjusted.as_deref().unwrap_or(received);
                 let next_hop = attrs.next_hop(path.received);
                 let us = (self.config.asn, self.config.discovery);
                 rules::why_refused(rules, peer, us, prefix, asked, next_hop)
@@ -416,4 +403,31 @@ impl Speaker {
             .and_then(|slot| self.peer(slot))
             .is_some_and(|peer| peer.session.state() == State::Established)
     }
+}
+
+/// Warnings of a peer that has sent nearly as many prefixes as it may.
+fn many_prefixes(peer: &Peer) -> impl Iterator<Item = String> {
+    let config = peer.session.config();
+    let held = peer.counts.map(|counts| counts.received);
+    let [v4, v6] = config.max_prefixes_of;
+    let bounds = [
+        (
+            held.iter().sum(),
+            config.max_prefixes,
+            "prefixes",
+            "max_prefixes",
+        ),
+        (held[0], v4, "IPv4 prefixes", "max_prefixes_ipv4"),
+        (held[1], v6, "IPv6 prefixes", "max_prefixes_ipv6"),
+    ];
+    let warning = config.max_prefixes_warning;
+    bounds.into_iter().filter_map(move |(held, limit, what, key)| {
+        let limit = limit?;
+        let warned_at = u64::from(limit) * u64::from(warning) / 100;
+        (u64::from(held) >= warned_at).then(|| {
+            format!(
+                "it has sent {held} of the {limit} {what} it may: past that the session is closed ({key})"
+            )
+        })
+    })
 }

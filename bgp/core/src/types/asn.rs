@@ -21,6 +21,11 @@ impl Asn {
         !matches!(self.0, 0 | 23_456 | 65_535 | u32::MAX)
     }
 
+    /// Whether the number is for use within a network only (RFC 6996, 5).
+    pub fn is_private(self) -> bool {
+        matches!(self.0, 64_512..=65_534 | 4_200_000_000..=4_294_967_294)
+    }
+
     /// What goes into a two-octet field: the number itself, or [`AS_TRANS`].
     pub fn to_u16(self) -> u16 {
         u16::try_from(self.0).unwrap_or(23_456)

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use wayleave_bgp_core::{
     Asn, Prefix, Speaker,
     attributes::{Attributes, Origin},
-    config::{ListenRange, PeerConfig, Policy, RemoteAs},
+    config::{ListenRange, NextHopSelf, PeerConfig, Policy, RemoteAs},
     feed::Origination,
     policy::{
         Action, Amount, AnyCommunity, CommunityPattern, Condition, Match, NamePattern, NextHopTo,
@@ -470,7 +470,9 @@ fn next_hops_that_rules_set_lead_somewhere_or_the_route_does_not_leave() {
     for name in ["s2", "s3", "s4"] {
         change(&mut net, 1, name, |peer| {
             peer.export = export.clone();
-            peer.next_hop_self = name == "s3";
+            if name == "s3" {
+                peer.next_hop_self = NextHopSelf::Always;
+            }
         });
     }
     originate(

@@ -9,7 +9,7 @@ use std::{
 
 use wayleave_bgp_core::{
     Family, LargeCommunity, Limits, Prefix,
-    config::{Policy, SpeakerConfig},
+    config::{NextHopSelf, Policy, SpeakerConfig},
     feed::Origination,
     view::RibKind,
 };
@@ -120,7 +120,15 @@ fn one_storm(seed: u64) {
                         match rng.below(3) {
                             0 => peer.disabled = !peer.disabled,
                             1 => peer.export = [Policy::Own, Policy::All][rng.below(2)].clone(),
-                            _ => peer.next_hop_self = !peer.next_hop_self,
+                            _ => {
+                                let other = [NextHopSelf::External, NextHopSelf::Always];
+                                peer.next_hop_self = match peer.next_hop_self {
+                                    NextHopSelf::Never => other[rng.below(2)],
+                                    NextHopSelf::External | NextHopSelf::Always => {
+                                        NextHopSelf::Never
+                                    }
+                                };
+                            }
                         }
                     }
                 }

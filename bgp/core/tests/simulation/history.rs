@@ -16,7 +16,7 @@ use crate::{
     network::{Network, address, address6, link, name},
     policy::{Plan, community},
     random::Random,
-    topology::{Promise, Topology},
+    topology::{NEXT_HOPS, Promise, Topology},
 };
 
 /// Steps a part of the storm may take: some of what is in force meanwhile never comes to rest.
@@ -392,7 +392,7 @@ impl History {
         for peer in config.peers.iter_mut().filter(|peer| number(peer) == b) {
             match random.below(6) {
                 0 => peer.disabled = !peer.disabled,
-                1 => peer.next_hop_self = !peer.next_hop_self,
+                1 => peer.next_hop_self = random.one_of(&NEXT_HOPS),
                 2 => peer.hold_time = random.one_of(&[3, 9, 30]),
                 3 => peer.graceful_restart = !peer.graceful_restart,
                 // What is for ever must keep the promise.

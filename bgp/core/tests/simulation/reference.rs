@@ -5,7 +5,7 @@ use std::{cmp::Reverse, net::IpAddr};
 
 use wayleave_bgp_core::{
     Asn, Community, Prefix, RouterId,
-    config::{PeerConfig, SpeakerConfig},
+    config::{NextHopSelf, PeerConfig, SpeakerConfig},
     policy::Source,
 };
 
@@ -178,10 +178,15 @@ impl Session<'_> {
         };
         let mut route = plan.judge(&passage, route)?;
         // RFC 4271, 5.1.3.
+        let own_next_hop = match self.peer.next_hop_self {
+            NextHopSelf::Never => false,
+            NextHopSelf::External => !reflected,
+            NextHopSelf::Always => true,
+        };
         let own = self.own_address(prefix);
         let kept = match route.hop {
             Hop::Own => own,
-            Hop::Received(_) if self.is_external() || self.peer.next_hop_self => own,
+            Hop::Received(_) if self.is_external() || own_next_hop => own,
             Hop::Received(addr) | Hop::Set(addr) => addr,
         };
         // An address of the other family cannot be told.

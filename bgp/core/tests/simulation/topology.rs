@@ -4,13 +4,21 @@ use std::{collections::BTreeSet, time::Duration};
 
 use wayleave_bgp_core::{
     Asn, Family, LargeCommunity, Limits, RouterId,
-    config::{PeerConfig, RemoteAs, SpeakerConfig},
+    config::{NextHopSelf, PeerConfig, RemoteAs, SpeakerConfig},
 };
 
 use crate::{
     network::{address, name},
     random::Random,
 };
+
+/// Whose next hops become our own on iBGP; none, more often than not.
+pub(crate) const NEXT_HOPS: [NextHopSelf; 4] = [
+    NextHopSelf::Never,
+    NextHopSelf::Never,
+    NextHopSelf::External,
+    NextHopSelf::Always,
+];
 
 /// What a seed promises about where its history leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +181,7 @@ impl Topology {
             for peer in &mut config.peers {
                 peer.hold_time = hold_time;
                 peer.graceful_restart = !random.once_in(5);
-                peer.next_hop_self = random.once_in(3);
+                peer.next_hop_self = random.one_of(&NEXT_HOPS);
                 peer.add_path_receive = random.once_in(2);
                 peer.add_path_send = random.one_of(&[0, 0, 2, 3, 255]);
                 peer.send_hold_time = Duration::from_secs(random.one_of(&[20, 480]));

@@ -117,6 +117,39 @@ impl<'a> Edit<'a> {
         }
     }
 
+    /// Takes numbers out of the path, wherever they stand; a segment that is left without any goes too.
+    pub(crate) fn remove_as_numbers(&mut self, goes: impl Fn(Asn) -> bool) {
+        let mut out = Vec::new();
+        for segment in Segments(self.now(AS_PATH).unwrap_or_default()) {
+            let stays = |asn: &&[u8; 4]| !goes(Asn(u32::from_be_bytes(**asn)));
+            let left: Vec<[u8; 4]> = segment.asns.iter().filter(stays).copied().collect();
+            if !left.is_empty() {
+                put_head(&mut out, segment.kind, left.len());
+                out.extend_from_slice(left.as_flattened());
+            }
+        }
+        self.replace_path(out);
+    }
+
+    /// Puts another number in the place of one, wherever that stands in the path.
+    pub(crate) fn replace_as_number(&mut self, of: Asn, by: Asn) {
+        let (of, by) = (of.0.to_be_bytes(), by.0.to_be_bytes());
+        let mut out = Vec::new();
+        for segment in Segments(self.now(AS_PATH).unwrap_or_default()) {
+            put_head(&mut out, segment.kind, segment.asns.len());
+            let numbers = segment.asns.iter();
+            out.extend(numbers.flat_map(|&asn| if asn == of { by } else { asn }));
+        }
+        self.replace_path(out);
+    }
+
+    /// A route without a path stays without one.
+    fn replace_path(&mut self, path: Vec<u8>) {
+        if self.now(AS_PATH).is_some() {
+            self.replace(AS_PATH, Some(path));
+        }
+    }
+
     /// Whether the set is what it was.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.replaced.is_empty()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wayleave_bgp_core::{
     Asn, Community, Family, LargeCommunity, Prefix, RouterId,
     attributes::{AsSegment, Attributes, NextHop, UnknownAttribute},
-    config::Policy,
+    config::{NextHopSelf, Policy},
     feed::Origination,
     wire::{
         Capabilities, Egress, GracefulRestart, MAX_MESSAGE, Open, RouteRefresh, egress_attributes,
@@ -302,7 +302,13 @@ impl World {
             (1, Some(of_peer)) => of_peer.passive = !of_peer.passive,
             (2, Some(of_peer)) => of_peer.export = policy,
             (3, Some(of_peer)) if policy != Policy::Own => of_peer.import = policy,
-            (4, Some(of_peer)) => of_peer.next_hop_self = !of_peer.next_hop_self,
+            (4, Some(of_peer)) => {
+                of_peer.next_hop_self = match of_peer.next_hop_self {
+                    NextHopSelf::Never => NextHopSelf::External,
+                    NextHopSelf::External => NextHopSelf::Always,
+                    NextHopSelf::Always => NextHopSelf::Never,
+                }
+            }
             (5, Some(of_peer)) => of_peer.reflector_client = !of_peer.reflector_client,
             (6, Some(of_peer)) => of_peer.hold_time = [0, 3, 9, 90][usize::from(amount & 3)],
             (7, Some(of_peer)) => {

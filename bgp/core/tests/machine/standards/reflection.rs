@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wayleave_bgp_core::{feed::Origination, view::RibKind};
+use wayleave_bgp_core::{config::NextHopSelf, feed::Origination, view::RibKind};
 
 use super::stage::{
     OPTIONAL, OURS, PARTIAL, Stage, TRANSITIVE, announce, as_path, attr, mandatory,
@@ -160,4 +160,26 @@ fn a_reflector_passes_on_what_it_does_not_know_as_anybody_does() {
     let told = stage.told(2);
     let flags = OPTIONAL | TRANSITIVE | PARTIAL;
     assert_eq!(told.routes["10.0.0.0/8"][&200], (flags, vec![1, 2, 3]));
+}
+
+/// Our own address as next hop where the AS begins, and the one that was set there where it is passed
+/// on within: RFC 4456, 10 would have reflection change nothing else.
+#[test]
+fn an_own_next_hop_is_for_external_routes_alone_or_for_reflected_ones_too() {
+    let own = [192, 0, 2, 1];
+    for (choice, of_external, of_internal) in [
+        (NextHopSelf::Never, [192, 0, 2, 2], [192, 0, 2, 3]),
+        (NextHopSelf::External, own, [192, 0, 2, 3]),
+        (NextHopSelf::Always, own, own),
+    ] {
+        let mut stage = Stage::up(&[65_002, OURS, OURS], |n, peer| {
+            peer.reflector_client = n > 1;
+            peer.next_hop_self = choice;
+        });
+        stage.say(1, &announce(10, &mandatory(1, &[65_002])));
+        stage.say(2, &announce(11, &mandatory(2, &[65_009])));
+        let told = stage.told(3);
+        assert_eq!(told.routes["10.0.0.0/8"][&3].1, of_external, "{choice:?}");
+        assert_eq!(told.routes["11.0.0.0/8"][&3].1, of_internal, "{choice:?}");
+    }
 }

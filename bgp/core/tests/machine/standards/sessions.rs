@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use wayleave_bgp_core::{
-    Asn, RouterId,
+    Asn, Family, RouterId,
     config::RemoteAs,
     feed::Origination,
     view::{RibKind, State},
     wire::keepalive,
 };
 
-use super::stage::{KEEPALIVE, OPEN, OURS, Stage, announce, mandatory, message};
+use super::stage::{
+    KEEPALIVE, OPEN, OPTIONAL, OURS, Stage, TRANSITIVE, UPDATE, announce, as_path, attr, mandatory,
+    message,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -185,6 +188,54 @@ fn the_maximum_of_prefixes_ends_each_session_that_goes_past_it_and_counts_from_z
         stage.establish(1);
         assert_eq!(stage.view(1).established_count, round + 1);
     }
+}
+
+/// RFC 4486, 4: the data says of which family there were too many, and how many there may be.
+#[test]
+fn a_maximum_of_one_family_counts_that_family_alone() {
+    let mut stage = Stage::up(&[65_002], |_, peer| {
+        peer.families = Family::ALL.to_vec();
+        peer.max_prefixes = Some(19);
+        peer.max_prefixes_of = [Some(4), Some(2)];
+    });
+    stage.hang_up(1);
+    assert!(stage.call(1));
+    let open = stage.open_with(1, |open| open.capabilities.families.push((2, 1)));
+    stage.say(1, &open);
+    stage.say(1, &keepalive());
+    let route6 = |low: u8| {
+        let mut reach = vec![0, 2, 1, 16, 0x20, 1, 0xd, 0xb8];
+        reach.extend([0; 11]);
+        reach.extend([2, 0, 16, 0xfd, low]);
+        let attributes = [
+            attr(TRANSITIVE, 1, &[0]),
+            as_path(&[65_002]),
+            attr(OPTIONAL, 14, &reach),
+        ]
+        .concat();
+        let mut body = vec![0, 0];
+        body.extend(u16::try_from(attributes.len()).unwrap().to_be_bytes());
+        body.extend(attributes);
+        message(UPDATE, &body)
+    };
+    for first in 10..14 {
+        stage.say(1, &announce(first, &mandatory(1, &[65_002])));
+    }
+    stage.say(1, &route6(1));
+    stage.say(1, &route6(2));
+    let view = stage.view(1);
+    assert_eq!(view.state, State::Established);
+    let warned = |key: &str| view.warnings.iter().any(|text| text.contains(key));
+    assert!(warned("4 of the 4 IPv4 prefixes") && warned("2 of the 2 IPv6 prefixes"));
+    assert!(
+        !warned("(max_prefixes)"),
+        "six of nineteen: {:?}",
+        view.warnings
+    );
+    stage.say(1, &route6(3));
+    let said = stage.last_word(1);
+    assert_eq!((said.code, said.subcode), (6, 1));
+    assert_eq!(said.data, [0, 2, 1, 0, 0, 0, 2]);
 }
 
 /// A session that ends with many routes and begins again before they have been swept.
