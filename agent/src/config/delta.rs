@@ -446,6 +446,12 @@ mod tests {
             ("asn = 65001", "asn = 65001\nreflector_client = true"),
             ("", "next_hop_self = true"),
             ("", "extended_next_hop = true"),
+            ("", "extended_messages = false"),
+            ("", "bgp_role = \"customer\""),
+            (
+                "bgp_role = \"customer\"",
+                "bgp_role = \"customer\"\nbgp_role_strict = true",
+            ),
             ("interface = \"eth6\"", "interface = \"eth7\""),
             ("", "enforce_first_as = false"),
             ("", "allow_own_as = 3"),

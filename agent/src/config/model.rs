@@ -194,12 +194,18 @@ settings! {
         reflector_client: bool => Live,
         /// Put our own address as next hop on what is passed on.
         next_hop_self: NextHopSelfSetting => Live,
+        /// IPv4 prefixes may have IPv6 next hops (RFC 8950), if the neighbour agrees.
+        extended_next_hop: bool => ResetsSession,
+        /// Messages may have 65535 octets (RFC 8654), if the neighbour agrees.
+        extended_messages: bool => ResetsSession,
+        /// What we are to the neighbour (RFC 9234).
+        bgp_role: Option<BgpRoleSetting> => ResetsSession,
+        /// It has to say what it is to us.
+        bgp_role_strict: bool => ResetsSession,
         /// It may tell several paths to a prefix (RFC 7911).
         add_path_receive: bool => ResetsSession,
         /// It is told so many paths to a prefix at most, if it likes; 0: the best (RFC 7911).
         add_path_send: u8 => ResetsSession,
-        /// IPv4 prefixes may have IPv6 next hops (RFC 8950), if the neighbour agrees.
-        extended_next_hop: bool => ResetsSession,
         /// The paths of an external neighbour must begin with its AS (RFC 4271, 6.3).
         enforce_first_as: bool => Live,
         /// How often our own AS may stand in a path.
@@ -414,6 +420,22 @@ impl Serialize for RemoteAsSetting {
             Self::Internal => serializer.serialize_str("internal"),
         }
     }
+}
+
+/// What this host is to an external neighbour (RFC 9234, 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BgpRoleSetting {
+    /// The neighbour is our customer.
+    Provider,
+    /// The neighbour is a client of ours, a route server.
+    RouteServer,
+    /// The neighbour is a route server.
+    RouteServerClient,
+    /// The neighbour is our provider.
+    Customer,
+    /// Each tells the other what is its own and its customers'.
+    Peer,
 }
 
 /// What gets our own address as next hop, on internal sessions too.

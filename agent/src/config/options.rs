@@ -6,7 +6,10 @@ use super::{
     check::{Check, hold_time_expected, hold_time_is_legal},
     diagnostic::Fault,
     group::Groups,
-    model::{Bgp, NextHopSelfSetting, PeerOptions, PolicySetting, RemoteAsSetting, Role, Secret},
+    model::{
+        Bgp, BgpRoleSetting, NextHopSelfSetting, PeerOptions, PolicySetting, RemoteAsSetting, Role,
+        Secret,
+    },
     raw::{RawGroup, RawPeer, RawRange},
     setting::Setting,
     source::Place,
@@ -104,9 +107,12 @@ shared! {
     delay_open: u16,
     reflector_client: bool,
     next_hop_self: NextHopSelfSetting,
+    extended_next_hop: bool,
+    extended_messages: bool,
+    bgp_role: BgpRoleSetting,
+    bgp_role_strict: bool,
     add_path_receive: bool,
     add_path_send: u8,
-    extended_next_hop: bool,
     enforce_first_as: bool,
     allow_own_as: u8,
     max_prefixes: u32,
@@ -200,8 +206,6 @@ impl RawOptions<'_> {
             delay_open: check.setting(self.delay_open.cloned(), 0),
             reflector_client: check.setting(self.reflector_client.cloned(), false),
             next_hop_self: check.setting(self.next_hop_self.cloned(), NextHopSelfSetting::Never),
-            add_path_receive: check.setting(self.add_path_receive.cloned(), false),
-            add_path_send: check.setting(self.add_path_send.cloned(), 0),
             extended_next_hop: match self.extended_next_hop {
                 Some(found) => check.found(found.clone()),
                 None if self.ipv6 => {
@@ -209,6 +213,11 @@ impl RawOptions<'_> {
                 }
                 None => Setting::default_to(false),
             },
+            extended_messages: check.setting(self.extended_messages.cloned(), true),
+            bgp_role: check.optional(self.bgp_role.cloned()),
+            bgp_role_strict: check.setting(self.bgp_role_strict.cloned(), false),
+            add_path_receive: check.setting(self.add_path_receive.cloned(), false),
+            add_path_send: check.setting(self.add_path_send.cloned(), 0),
             enforce_first_as: check.setting(self.enforce_first_as.cloned(), true),
             allow_own_as: match (self.allow_own_as, role.value) {
                 (Some(found), _) => check.found(found.clone()),
@@ -255,6 +264,12 @@ impl RawOptions<'_> {
                 "`{table}.reflector_client`: only a neighbour in our own AS can be a reflection client (RFC 4456)"
             );
             check.faults.push(self.fault(&client.place, message));
+        }
+        if let Some(role) = self.bgp_role.filter(|_| !external) {
+            let message = format!(
+                "`{table}.bgp_role`: roles are of neighbours in other ASes (RFC 9234), and this one is in ours"
+            );
+            check.faults.push(self.fault(&role.place, message));
         }
         let changes_paths = [
             ("as_override", self.as_override),

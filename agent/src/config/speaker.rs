@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, net::Ipv6Addr, sync::Arc, time::Duration};
 use wayleave_bgp_core::{
     Family, LargeCommunity, Prefix,
     config::{
-        BfdTimers, ListenRange, LocalAs, NextHopSelf, PeerConfig, Policy, RemoteAs, SpeakerConfig,
+        BfdTimers, BgpRole, ListenRange, LocalAs, NextHopSelf, PeerConfig, Policy, RemoteAs,
+        SpeakerConfig,
     },
     feed::Origination,
 };
@@ -15,7 +16,9 @@ use wayleave_discovery::{
     community::DiscoveryNumber,
 };
 
-use super::model::{Config, NextHopSelfSetting, PeerOptions, PolicySetting, RemoteAsSetting};
+use super::model::{
+    BgpRoleSetting, Config, NextHopSelfSetting, PeerOptions, PolicySetting, RemoteAsSetting,
+};
 use super::policy::Policies;
 
 /// The speaker's configuration, on the node with this key.
@@ -166,6 +169,15 @@ fn with_options(
         add_path_receive: options.add_path_receive.value,
         add_path_send: options.add_path_send.value,
         extended_next_hop: options.extended_next_hop.value,
+        extended_messages: options.extended_messages.value,
+        bgp_role: options.bgp_role.value.map(|role| match role {
+            BgpRoleSetting::Provider => BgpRole::Provider,
+            BgpRoleSetting::RouteServer => BgpRole::RouteServer,
+            BgpRoleSetting::RouteServerClient => BgpRole::RouteServerClient,
+            BgpRoleSetting::Customer => BgpRole::Customer,
+            BgpRoleSetting::Peer => BgpRole::Peer,
+        }),
+        bgp_role_strict: options.bgp_role_strict.value,
         enforce_first_as: options.enforce_first_as.value,
         allow_own_as: options.allow_own_as.value,
         import: policy(&options.import.value, pools, policies),

@@ -10,7 +10,9 @@ use wayleave_bgp_core::{Asn, Family, Prefix, RouterId, config::Password};
 
 use super::{
     diagnostic::{Fault, Faults},
-    model::{LogFormat, NextHopSelfSetting, PolicySetting, RemoteAsSetting, Role, Secret},
+    model::{
+        BgpRoleSetting, LogFormat, NextHopSelfSetting, PolicySetting, RemoteAsSetting, Role, Secret,
+    },
     source::Place,
 };
 
@@ -253,6 +255,23 @@ impl FromToml for NextHopSelfSetting {
             (Some(true), _) => Some(Self::Always),
             (None, Some("external")) => Some(Self::External),
             (None, _) => reading.expected("true, false or \"external\"", value),
+        }
+    }
+}
+
+impl FromToml for BgpRoleSetting {
+    fn from_toml(value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> Option<Self> {
+        match value.get_ref().as_str() {
+            Some("provider") => Some(Self::Provider),
+            Some("route-server") => Some(Self::RouteServer),
+            Some("route-server-client") => Some(Self::RouteServerClient),
+            Some("customer") => Some(Self::Customer),
+            Some("peer") => Some(Self::Peer),
+            _ => {
+                let expected = "what we are to the neighbour: \"provider\", \"customer\", \"peer\", \
+                                \"route-server\" or \"route-server-client\"";
+                reading.expected(expected, value)
+            }
         }
     }
 }

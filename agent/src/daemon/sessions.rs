@@ -120,6 +120,11 @@ impl Outage {
     }
 }
 
+/// Nobody is known on the link of an unnumbered peer.
+fn is_unfound(view: &PeerView) -> bool {
+    view.interface.is_some() && view.address.is_unspecified()
+}
+
 /// A session that somebody has shut down: no fault, and easily forgotten.
 fn shut_down(view: &PeerView) -> Option<Problem> {
     let shut_down = view.shut_down.as_ref()?;
@@ -137,11 +142,6 @@ fn shut_down(view: &PeerView) -> Option<Problem> {
             view.name
         ),
     })
-}
-
-/// Nobody is known on the link of an unnumbered peer.
-fn is_unfound(view: &PeerView) -> bool {
-    view.interface.is_some() && view.address.is_unspecified()
 }
 
 /// A session that cannot open because of the identifiers: within an AS both ends have the same.
