@@ -43,7 +43,9 @@ fn told(stage: &mut Stage, n: usize) -> Vec<u8> {
 fn change(stage: &mut Stage, change: impl FnOnce(&mut PeerConfig)) -> Vec<String> {
     let mut config = stage.speaker.config().clone();
     change(&mut config.peers[0]);
-    stage.speaker.reconfigure(stage.now, config)
+    let done = stage.speaker.reconfigure(stage.now, config);
+    while stage.speaker.turn(stage.now) {}
+    done
 }
 
 /// RFC 7705, 3: the AS is in our OPEN, and between the neighbour and everybody else.
