@@ -62,11 +62,6 @@ impl Groups {
         named.collect()
     }
 
-    /// The group that somebody names, if there is one.
-    pub(super) fn get(&self, name: Option<&Found<String>>) -> Option<&RawGroup> {
-        self.by_name.get(&name?.value).map(|(group, _)| group)
-    }
-
     /// The group of this name; says so when there is none.
     pub(super) fn find(
         &self,

@@ -179,7 +179,10 @@ fn peer(
         // Written, and refused.
         (None, _) if !raw.lacks("address") => return None,
         (None, Some(interface)) => {
-            check_unnumbered(&raw, header, groups, interface, check);
+            let has_password = options
+                .as_ref()
+                .is_some_and(|options| options.password.value.is_some());
+            check_unnumbered(&raw, interface, has_password, check);
             interface.place.clone()
         }
         (None, None) => {
@@ -221,9 +224,8 @@ fn peer(
 /// What makes no sense where the neighbour is found on its link, or cannot be done yet.
 fn check_unnumbered(
     raw: &RawPeer,
-    header: &Place,
-    groups: &Groups,
     interface: &Found<String>,
+    has_password: bool,
     check: &mut Check<'_>,
 ) {
     let name = &interface.value;
@@ -235,20 +237,20 @@ fn check_unnumbered(
         let help = "leave it out, or write the neighbour's link-local address as well";
         check.faults.push(fault.at(&local.place).help(help));
     }
-    let of_group = groups.get(raw.group.as_ref());
-    let of_group = of_group.and_then(|group| group.password.as_ref());
-    if let Some(password) = raw.password.as_ref().or(of_group) {
+    // Its own, or that of its group.
+    let place = match (&raw.password, has_password) {
+        (Some(own), _) => Some(&own.place),
+        (None, true) => raw.group.as_ref().map(|group| &group.place),
+        (None, false) => None,
+    };
+    if let Some(place) = place {
         let fault = Fault::new(format!(
             "`peer.password`: the kernel asks for passwords by address, and that of a neighbour found on \
              {name:?} is not known beforehand"
         ));
         let help =
             "write the neighbour's link-local address beside the interface: address = \"fe80::1\"";
-        let fault = fault.at(&password.place).help(help);
-        check.faults.push(match raw.password {
-            Some(_) => fault,
-            None => fault.also("for this member of the group", header),
-        });
+        check.faults.push(fault.at(place).help(help));
     }
     if raw.name.is_none() && is_interface(name) && !is_name(name) {
         let fault = Fault::new(format!(
