@@ -20,6 +20,7 @@ use super::{
         client::{encoded, typed},
         output::Output,
         route_pages::{FamilyName, RoutePages},
+        table::plural,
     },
     new_file::NewFile,
 };
@@ -145,11 +146,10 @@ impl Dump {
                 "left_out": writer.left_out(),
             }))?);
         }
+        let of = if prefixes == 1 { "prefix" } else { "prefixes" };
+        let (paths, peers) = (plural(paths, "path"), plural(peers, "peer"));
         let file = printable(&file);
-        Ok(writeln!(
-            out,
-            "{file}: {prefixes} prefixes, {paths} paths, {peers} peers"
-        )?)
+        Ok(writeln!(out, "{file}: {prefixes} {of}, {paths}, {peers}")?)
     }
 }
 

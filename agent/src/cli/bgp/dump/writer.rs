@@ -13,7 +13,7 @@ use wayleave_bgp_core::{
     view::{RoutePage, RouteView},
 };
 
-use super::super::super::{CommandError, Outcome};
+use super::super::super::{CommandError, Outcome, table::plural};
 use crate::{
     api::{peers::PeerList, status::Status},
     text::printable,
@@ -29,11 +29,11 @@ pub(super) struct Writer {
     /// Routes without a peer are this host's own.
     has_own: bool,
     prefixes: u32,
-    paths: u64,
+    paths: usize,
     /// Paths of neighbours that are not in the table of peers: they were not there when it began.
-    late: BTreeMap<String, u64>,
+    late: BTreeMap<String, usize>,
     /// Prefixes that have no place in a record, with why, and how many paths they have.
-    unwritable: Vec<(String, u64)>,
+    unwritable: Vec<(String, usize)>,
     octets: Vec<u8>,
 }
 
@@ -129,7 +129,7 @@ impl Writer {
                 attributes,
             })
             .collect();
-        let count = entries.len() as u64;
+        let count = entries.len();
         let rib = Rib {
             sequence: self.prefixes,
             prefix,
@@ -174,7 +174,7 @@ impl Writer {
         self.prefixes
     }
 
-    pub(super) fn paths(&self) -> u64 {
+    pub(super) fn paths(&self) -> usize {
         self.paths
     }
 
@@ -187,7 +187,7 @@ impl Writer {
         std::mem::take(&mut self.octets)
     }
 
-    pub(super) fn left_out(&self) -> u64 {
+    pub(super) fn left_out(&self) -> usize {
         let unwritable = self.unwritable.iter().map(|(_, paths)| paths);
         self.late.values().chain(unwritable).sum()
     }
@@ -196,14 +196,14 @@ impl Writer {
     pub(super) fn complain(&self) -> Outcome {
         let mut stderr = io::stderr().lock();
         for (name, paths) in &self.late {
+            let (name, paths) = (printable(name), plural(*paths, "path"));
             let _ = writeln!(
                 stderr,
-                "wayleave: {paths} paths of {} are not in it: it was not there when the dump began",
-                printable(name)
+                "wayleave: {paths} of {name} left out: it was not there when the dump began"
             );
         }
         for (why, _) in &self.unwritable {
-            let _ = writeln!(stderr, "wayleave: not in it: {}", printable(why));
+            let _ = writeln!(stderr, "wayleave: left out: {}", printable(why));
         }
         if self.unwritable.is_empty() {
             Outcome::Done

@@ -102,7 +102,7 @@ impl Mrt {
         if self.hex && messages == 0 {
             let _ = writeln!(
                 io::stderr(),
-                "wayleave: no BGP messages in the {number} records of {}",
+                "wayleave: no BGP messages in {} (records: {number})",
                 printable(name)
             );
         }
