@@ -17,7 +17,7 @@ use crate::{
     attributes::{Attributes, NextHop},
     message::{self, Found, Options, PathAttributes},
     types::{Family, Prefix},
-    wire::{Tlvs, encode_canonical, push, put_nlri4, put_nlri6, table},
+    wire::{Tlvs, encode_canonical, push, put_nlri4, put_nlri6, spec, table},
 };
 
 /// How attributes in a table are read: nothing in them depends on a session. That they are an internal
@@ -141,7 +141,7 @@ fn completed(attributes: &[u8], prefix: Prefix) -> (Vec<u8>, Seen) {
     for tlv in &mut tlvs {
         seen.next_hop |= tlv.code == table::NEXT_HOP;
         seen.mp_reach |= tlv.code == table::MP_REACH_NLRI;
-        let flags = tlv.flags & !table::EXTENDED_LENGTH;
+        let flags = flags(tlv.code, tlv.flags);
         match tlv.value {
             [len @ (4 | 16 | 32), hop @ ..]
                 if tlv.code == table::MP_REACH_NLRI && usize::from(*len) == hop.len() =>
@@ -163,4 +163,13 @@ fn completed(attributes: &[u8], prefix: Prefix) -> (Vec<u8>, Seen) {
     }
     out.extend_from_slice(tlvs.rest);
     (out, seen)
+}
+
+/// The flags that an attribute has, whatever the file says: BIRD 2 writes none for NEXT_HOP and
+/// LOCAL_PREF. What is in a table has been accepted, so that they tell nothing but the Partial bit.
+fn flags(code: u8, written: u8) -> u8 {
+    match spec(code) {
+        Some(spec) => spec.flags | written & table::PARTIAL,
+        None => written & !table::EXTENDED_LENGTH,
+    }
 }

@@ -132,6 +132,19 @@ fn mp_reach_nlri_is_read_short_and_whole() {
     }
 }
 
+/// As BIRD 2 writes them.
+#[test]
+fn attributes_without_their_flags_are_read() {
+    let route = read(
+        "10.0.0.0/8",
+        &hex("40010100 400200 000304 c0000201 000504 00000064"),
+    );
+    let next_hops: Vec<_> = route.next_hops.iter().map(ToString::to_string).collect();
+    assert_eq!(next_hops, ["192.0.2.1"]);
+    assert_eq!(route.attributes.local_pref, Some(100));
+    assert_eq!(route.problems, []);
+}
+
 #[test]
 fn what_is_wrong_with_attributes_is_said_and_the_rest_is_read() {
     let all = |attributes: &str| read("10.0.0.0/8", &hex(attributes));
