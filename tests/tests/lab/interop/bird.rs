@@ -78,6 +78,15 @@ impl Daemon for Tested {
     }
 }
 
+impl Tested {
+    /// Has it write a table as MRT.
+    pub(crate) fn dump(&self, table: &str, file: &str) -> Result<(), Why> {
+        self.bird
+            .cli(&format!("mrt dump table \"{table}\" to \"{file}\""))?;
+        Ok(())
+    }
+}
+
 /// `(65001,7) (65001, 77)` as `65001:7` and `65001:77`.
 fn tuples(text: &str) -> BTreeSet<String> {
     text.split(')')
@@ -98,9 +107,10 @@ fn announced(network: &str) -> String {
 
 fn config(setup: &Setup) -> String {
     let asn = setup.asn;
+    // First, because defaults count for what stands behind them.
     let mut text = format!(
-        "router id {};\nprotocol device {{ scan time 1; }}\n",
-        setup.id
+        "router id {};\n{}protocol device {{ scan time 1; }}\n",
+        setup.id, setup.more
     );
     for (channel, ipv6) in [("ipv4", false), ("ipv6", true)] {
         let own = setup

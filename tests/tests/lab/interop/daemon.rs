@@ -91,6 +91,8 @@ pub(crate) struct Setup {
     pub(crate) limit: Option<u32>,
     /// The next hop of its own IPv6 routes is left to it.
     pub(crate) next_hop_unset: bool,
+    /// What else its configuration says, in its own words.
+    pub(crate) more: String,
 }
 
 /// A neighbour of a daemon: one of our agents.
@@ -140,6 +142,7 @@ impl Setup {
             networks: networks(id).to_vec(),
             limit: None,
             next_hop_unset: false,
+            more: String::new(),
         }
     }
 

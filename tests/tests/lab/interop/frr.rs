@@ -154,5 +154,5 @@ fn config(setup: &Setup) -> String {
         }
         text += " exit-address-family\n";
     }
-    text
+    text + &setup.more
 }

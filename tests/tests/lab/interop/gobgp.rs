@@ -194,5 +194,5 @@ fn config(setup: &Setup) -> String {
             }
         }
     }
-    text
+    text + &setup.more
 }

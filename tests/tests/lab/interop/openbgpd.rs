@@ -134,5 +134,5 @@ fn config(setup: &Setup) -> String {
         }
         text += "}\n";
     }
-    text + "allow from any\nallow to any\n"
+    text + "allow from any\nallow to any\n" + &setup.more
 }
