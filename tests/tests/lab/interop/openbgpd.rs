@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
-use wayleave_lab::{End, Host, Lab, Openbgpd, Why};
+use wayleave_lab::{End, Host, Lab, Openbgpd, Why, ensure};
 
 use crate::interop::daemon::{
     COMMUNITIES, Daemon, Families, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
 };
+use crate::interop::paths::{Asked, Paths, Told};
 
 pub(crate) struct Tested {
     bgpd: Openbgpd,
@@ -89,6 +90,39 @@ impl Daemon for Tested {
     /// That of its loopback interface: nobody else can send a packet there.
     fn unset_next_hop(_: &End) -> Option<String> {
         Some("::1".to_owned())
+    }
+}
+
+impl Paths for Tested {
+    /// Of 7.7 FRR has the same answer.
+    const ASKED: Asked = Asked::Ignores("route refresh: AID IPv4 unicast not negotiated");
+
+    fn paths(&self, prefix: &str, us: IpAddr) -> Result<Told, Why> {
+        let shown = self.bgpd.cli_json(&format!("show rib detail {prefix}"))?;
+        let routes = shown["rib"].as_array().map(Vec::as_slice);
+        let ours = routes
+            .unwrap_or_default()
+            .iter()
+            .filter(|route| route["neighbor"]["remote_addr"] == us.to_string());
+        Ok(ours
+            .map(|route| {
+                let hop = route["exit_nexthop"].as_str().unwrap_or_default();
+                (hop.to_owned(), route["path_id"].as_u64())
+            })
+            .collect())
+    }
+
+    fn agreed(&self, us: IpAddr) -> Result<(), Why> {
+        let shown = self.bgpd.cli_json(&format!("show neighbor {us}"))?;
+        let session = &shown["neighbors"][0]["session"];
+        let agreed = &session["capabilities"]["add-path"];
+        let expected = serde_json::json!({ "family": "IPv4 unicast", "mode": "bidir" });
+        let families = agreed.as_array().map(Vec::as_slice);
+        ensure!(
+            families.unwrap_or_default().contains(&expected),
+            "{session}"
+        );
+        Ok(())
     }
 }
 
