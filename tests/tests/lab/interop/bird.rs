@@ -8,6 +8,7 @@ use wayleave_lab::{Bird, Host, Lab, Why, ensure};
 
 use crate::interop::daemon::{COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6};
 use crate::interop::paths::{Paths, Told};
+use crate::interop::roles::Roles;
 
 /// BIRD, and its configuration as it is now: networks come and go with it.
 pub(crate) struct Tested {
@@ -104,6 +105,27 @@ impl Paths for Tested {
             }
         }
         Ok(())
+    }
+}
+
+impl Roles for Tested {
+    const MISMATCH: &str = "Role mismatch";
+
+    fn our_role(&self, _: IpAddr) -> Result<String, Why> {
+        let session = self.session()?;
+        let shown = self.bird.cli(&format!("show protocols all {session}"))?;
+        let (_, theirs) = shown
+            .split_once("Neighbor capabilities")
+            .ok_or_else(|| shown.clone())?;
+        let role = theirs
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Role: "));
+        Ok(role.ok_or_else(|| shown.clone())?.to_owned())
+    }
+
+    fn mark(&self, prefix: &str) -> Result<Option<u64>, Why> {
+        let shown = self.bird.best(prefix)?;
+        Ok(shown.get("BGP.otc").and_then(|number| number.parse().ok()))
     }
 }
 

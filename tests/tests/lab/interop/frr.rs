@@ -9,6 +9,7 @@ use crate::interop::daemon::{
     COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
 };
 use crate::interop::paths::{Paths, Told};
+use crate::interop::roles::Roles;
 
 pub(crate) struct Tested {
     frr: Frr,
@@ -137,6 +138,23 @@ impl Paths for Tested {
             ensure!(seen[direction] == true, "{direction}: {seen}");
         }
         Ok(())
+    }
+}
+
+impl Roles for Tested {
+    const MISMATCH: &str = "2/11 (OPEN Message Error/Role Mismatch)";
+
+    fn our_role(&self, us: IpAddr) -> Result<String, Why> {
+        let address = us.to_string();
+        let shown = self
+            .frr
+            .vtysh_json(&format!("show bgp neighbors {address} json"))?;
+        let role = shown[&address]["remoteRole"].as_str();
+        Ok(role.ok_or("FRR shows no role")?.to_owned())
+    }
+
+    fn mark(&self, prefix: &str) -> Result<Option<u64>, Why> {
+        Ok(self.frr.best(prefix)?["otc"].as_u64())
     }
 }
 

@@ -19,6 +19,7 @@ mod ours;
 mod paths;
 mod refresh;
 mod restart;
+mod roles;
 mod signed;
 mod withdrawal;
 

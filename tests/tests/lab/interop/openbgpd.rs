@@ -9,6 +9,7 @@ use crate::interop::daemon::{
     COMMUNITIES, Daemon, Families, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
 };
 use crate::interop::paths::{Asked, Paths, Told};
+use crate::interop::roles::Roles;
 
 pub(crate) struct Tested {
     bgpd: Openbgpd,
@@ -123,6 +124,27 @@ impl Paths for Tested {
             "{session}"
         );
         Ok(())
+    }
+}
+
+impl Roles for Tested {
+    const MISMATCH: &str = "role mismatch";
+
+    fn our_role(&self, us: IpAddr) -> Result<String, Why> {
+        let shown = self.bgpd.cli_json(&format!("show neighbor {us}"))?;
+        let theirs = &shown["neighbors"][0]["session"]["remote"];
+        let role = theirs["capabilities"]["open_policy_role"].as_str();
+        Ok(role.ok_or("OpenBGPD shows no role")?.to_owned())
+    }
+
+    fn mark(&self, prefix: &str) -> Result<Option<u64>, Why> {
+        let route = self.bgpd.best(prefix)?;
+        let attributes = route["attributes"].as_array().map(Vec::as_slice);
+        let mark = attributes
+            .unwrap_or_default()
+            .iter()
+            .find(|attribute| attribute["type"] == "OTC");
+        Ok(mark.and_then(|mark| mark["as"].as_u64()))
     }
 }
 
