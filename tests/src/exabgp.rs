@@ -128,7 +128,20 @@ impl Exabgp {
         // By prefix alone: no test has two neighbours tell ExaBGP the same.
         Ok(table
             .into_iter()
-            .map(|((_, prefix), route)| (prefix, route))
+            .map(|((_, prefix, _), route)| (prefix, route))
+            .collect())
+    }
+
+    /// All paths to a prefix, by their identifiers as ExaBGP writes them (`0.0.0.1`; RFC 7911).
+    pub fn paths(&self, prefix: &str) -> Result<BTreeMap<String, Value>, LabError> {
+        let mut table = BTreeMap::new();
+        for event in &self.events()? {
+            replay(&mut table, event);
+        }
+        Ok(table
+            .into_iter()
+            .filter(|((_, to, _), _)| to == prefix)
+            .map(|((_, _, path), route)| (path, route))
             .collect())
     }
 
@@ -172,19 +185,22 @@ impl Exabgp {
     }
 }
 
-/// Applies a line to the routes by neighbour and prefix.
-fn replay(table: &mut BTreeMap<(String, String), Value>, event: &Value) {
+/// A neighbour, a prefix of it, and which path to that: nothing without ADD-PATH.
+type Key = (String, String, String);
+
+/// Applies a line to the routes.
+fn replay(table: &mut BTreeMap<Key, Value>, event: &Value) {
     let neighbour = &event["neighbor"];
     let from = neighbour["address"]["peer"].as_str().unwrap_or_default();
     if event["type"] == "state" && neighbour["state"] == "down" {
-        table.retain(|(peer, _), _| peer != from);
+        table.retain(|(peer, ..), _| peer != from);
     }
     let update = &neighbour["message"]["update"];
     let empty = serde_json::Map::new();
     let object = |value: &Value| value.as_object().unwrap_or(&empty).clone();
     for (_, prefixes) in object(&update["withdraw"]) {
-        for prefix in nlri(&prefixes) {
-            table.remove(&(from.to_owned(), prefix));
+        for (prefix, path) in nlri(&prefixes) {
+            table.remove(&(from.to_owned(), prefix, path));
         }
     }
     for (_, by_next_hop) in object(&update["announce"]) {
@@ -192,20 +208,25 @@ fn replay(table: &mut BTreeMap<(String, String), Value>, event: &Value) {
         let mut by_next_hop: Vec<_> = object(&by_next_hop).into_iter().collect();
         by_next_hop.sort_by_key(|(next_hop, _)| !next_hop.starts_with("fe80:"));
         for (next_hop, prefixes) in by_next_hop {
-            for prefix in nlri(&prefixes) {
+            for (prefix, path) in nlri(&prefixes) {
                 let mut route = object(&update["attribute"]);
                 route.insert("next-hop".to_owned(), json!(next_hop));
-                table.insert((from.to_owned(), prefix), Value::Object(route));
+                table.insert((from.to_owned(), prefix, path), Value::Object(route));
             }
         }
     }
 }
 
-fn nlri(prefixes: &Value) -> Vec<String> {
+/// Prefixes and their identifiers.
+fn nlri(prefixes: &Value) -> Vec<(String, String)> {
     let prefixes = prefixes.as_array().map(Vec::as_slice).unwrap_or_default();
     prefixes
         .iter()
-        .filter_map(|prefix| prefix["nlri"].as_str().map(str::to_owned))
+        .filter_map(|nlri| {
+            let prefix = nlri["nlri"].as_str()?;
+            let path = nlri["path-information"].as_str().unwrap_or_default();
+            Some((prefix.to_owned(), path.to_owned()))
+        })
         .collect()
 }
 
@@ -226,7 +247,7 @@ mod tests {
     #[test]
     fn routes_come_go_by_withdrawal_and_go_with_their_session() {
         let mut table = BTreeMap::new();
-        let key = |prefix: &str| ("10.255.0.1".to_owned(), prefix.to_owned());
+        let key = |prefix: &str| ("10.255.0.1".to_owned(), prefix.to_owned(), String::new());
         replay(
             &mut table,
             &said(json!({ "update": {
@@ -248,5 +269,26 @@ mod tests {
                 "address": { "peer": "10.255.0.1" }, "state": "down" } }),
         );
         assert!(table.is_empty());
+    }
+    #[test]
+    fn paths_to_one_prefix_go_one_by_one() {
+        let mut table = BTreeMap::new();
+        for path in ["0.0.0.1", "0.0.0.2"] {
+            replay(
+                &mut table,
+                &said(json!({ "update": {
+                    "attribute": { "origin": "igp" },
+                    "announce": { "ipv4 unicast": { "10.255.0.1": [
+                        { "nlri": "192.0.2.0/24", "path-information": path } ] } } } })),
+            );
+        }
+        assert_eq!(table.len(), 2);
+        replay(
+            &mut table,
+            &said(json!({ "update": { "withdraw": { "ipv4 unicast": [
+                { "nlri": "192.0.2.0/24", "path-information": "0.0.0.1" } ] } } })),
+        );
+        let left: Vec<_> = table.keys().map(|(.., path)| path.as_str()).collect();
+        assert_eq!(left, ["0.0.0.2"]);
     }
 }

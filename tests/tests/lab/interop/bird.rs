@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
-use wayleave_lab::{Bird, Host, Lab, Why};
+use wayleave_lab::{Bird, Host, Lab, Why, ensure};
 
 use crate::interop::daemon::{COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6};
+use crate::interop::paths::{Paths, Told};
+use crate::interop::roles::Roles;
 
 /// BIRD, and its configuration as it is now: networks come and go with it.
 pub(crate) struct Tested {
@@ -64,7 +66,7 @@ impl Daemon for Tested {
     }
 
     fn ask_again(&self, _: IpAddr) -> Result<(), Why> {
-        self.bird.cli("reload in n0")?;
+        self.bird.cli(&format!("reload in {}", self.session()?))?;
         Ok(())
     }
 
@@ -84,6 +86,67 @@ impl Tested {
         self.bird
             .cli(&format!("mrt dump table \"{table}\" to \"{file}\""))?;
         Ok(())
+    }
+}
+
+impl Paths for Tested {
+    /// Nor does it show those that it gives itself.
+    const SHOWS_IDENTIFIERS: bool = false;
+
+    fn paths(&self, prefix: &str, _: IpAddr) -> Result<Told, Why> {
+        let shown = self.bird.cli(&format!("show route {prefix} all"))?;
+        let hops = shown
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("BGP.next_hop: "));
+        Ok(hops.map(|hop| (hop.to_owned(), None)).collect())
+    }
+
+    fn agreed(&self, _: IpAddr) -> Result<(), Why> {
+        let session = self.session()?;
+        let shown = self.bird.cli(&format!("show protocols all {session}"))?;
+        let (local, theirs) = shown
+            .split_once("Neighbor capabilities")
+            .ok_or_else(|| shown.clone())?;
+        for side in [local, theirs] {
+            let (_, modes) = side.split_once("ADD-PATH").ok_or_else(|| shown.clone())?;
+            for mode in ["RX: ipv4", "TX: ipv4"] {
+                ensure!(modes.contains(mode), "{shown}");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Roles for Tested {
+    const MISMATCH: &str = "Role mismatch";
+
+    fn our_role(&self, _: IpAddr) -> Result<String, Why> {
+        let session = self.session()?;
+        let shown = self.bird.cli(&format!("show protocols all {session}"))?;
+        let (_, theirs) = shown
+            .split_once("Neighbor capabilities")
+            .ok_or_else(|| shown.clone())?;
+        let role = theirs
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Role: "));
+        Ok(role.ok_or_else(|| shown.clone())?.to_owned())
+    }
+
+    fn mark(&self, prefix: &str) -> Result<Option<u64>, Why> {
+        let shown = self.bird.best(prefix)?;
+        Ok(shown.get("BGP.otc").and_then(|number| number.parse().ok()))
+    }
+}
+
+impl Tested {
+    /// The name of its first session.
+    fn session(&self) -> Result<String, Why> {
+        let config = self.config.lock().map_err(|e| e.to_string())?;
+        let name = config
+            .split("protocol bgp ")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        Ok(name.ok_or("no `protocol bgp`")?.to_owned())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The configurations in docs/interop.md, as they stand there but for the addresses of the cable.
 
-use wayleave_lab::{Lab, Link, Why, ensure};
+use wayleave_lab::{End, Lab, Why, ensure};
 
 use crate::interop::daemon::{Daemon, is_ipv6};
 use crate::interop::ours::{CONVERGED, heard};
@@ -12,15 +12,16 @@ const OURS: [&str; 2] = ["203.0.113.0/24", "2001:db8:200::/48"];
 pub(crate) fn comes_up<D: Daemon>(lab: &Lab) -> Result<(), Why> {
     let (far, us) = (lab.host("far")?, lab.host("us")?);
     let link = lab.link(&far, &us)?;
-    let daemon = D::run(lab, &far, &block(D::HEADING, 0, &link)?)?;
+    let block = |heading: &str, n| block(heading, n, &[&link.b, &link.a]);
+    let daemon = D::run(lab, &far, &block(D::HEADING, 0)?)?;
     if !D::AFTERWARDS.is_empty() {
-        for command in block(D::HEADING, 1, &link)?.lines() {
+        for command in block(D::HEADING, 1)?.lines() {
             let words: Vec<&str> = command.split_whitespace().collect();
             ensure!(words.first() == Some(&D::AFTERWARDS), "{command}");
             far.run(words)?;
         }
     }
-    let agent = block("The agent", 0, &link)?;
+    let agent = block("The agent", 0)?;
     // A speaker alone: the networks of the daemon lead nowhere.
     let agent = lab.agent(&us, &format!("{agent}\n[fib]\ninstall = false\n"))?;
     lab.until(CONVERGED, "routes to cross both ways", || {
@@ -45,8 +46,9 @@ pub(crate) fn comes_up<D: Daemon>(lab: &Lab) -> Result<(), Why> {
     Ok(())
 }
 
-/// A block of code below a heading, on this cable.
-fn block(heading: &str, n: usize, link: &Link) -> Result<String, Why> {
+/// A block of code below a heading, with the addresses of these ends in the place of 192.0.2.1,
+/// 192.0.2.2 and so on.
+pub(crate) fn block(heading: &str, n: usize, ends: &[&End]) -> Result<String, Why> {
     let title = format!("\n### {heading}\n");
     let (_, section) = DOCUMENT
         .split_once(&title)
@@ -57,9 +59,11 @@ fn block(heading: &str, n: usize, link: &Link) -> Result<String, Why> {
     let (_, code) = code
         .and_then(|code| code.split_once('\n'))
         .ok_or_else(|| format!("{heading} has no block {n}"))?;
-    Ok(code
-        .replace("192.0.2.1", &link.b.v4.to_string())
-        .replace("192.0.2.2", &link.a.v4.to_string())
-        .replace("2001:db8::1", &link.b.v6.to_string())
-        .replace("2001:db8::2", &link.a.v6.to_string()))
+    let mut code = code.to_owned();
+    for (n, end) in (1..).zip(ends) {
+        code = code
+            .replace(&format!("192.0.2.{n}"), &end.v4.to_string())
+            .replace(&format!("2001:db8::{n}"), &end.v6.to_string());
+    }
+    Ok(code)
 }

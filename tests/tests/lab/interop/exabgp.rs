@@ -1,13 +1,14 @@
 //! ExaBGP, which is no router: it says what it is told to, and repeats what it hears.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value;
-use wayleave_lab::{End, Exabgp, Host, Lab, Why};
+use wayleave_lab::{End, Exabgp, Host, Lab, Why, ensure};
 
 use crate::interop::daemon::{
     COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
 };
+use crate::interop::paths::{Asked, Paths, Told};
 
 pub(crate) struct Tested {
     exabgp: Exabgp,
@@ -102,6 +103,45 @@ impl Daemon for Tested {
     /// Four octets of nothing, in an attribute for IPv6.
     fn unset_next_hop(_: &End) -> Option<String> {
         None
+    }
+}
+
+impl Paths for Tested {
+    /// "ExaBGP misbehaved", says 4.2.21 of itself.
+    const ASKED: Asked = Asked::Closes;
+
+    fn paths(&self, prefix: &str, _: IpAddr) -> Result<Told, Why> {
+        let mut told = Told::new();
+        for (path, route) in self.exabgp.paths(prefix)? {
+            // It writes identifiers like addresses.
+            let path: Ipv4Addr = path.parse()?;
+            let hop = route["next-hop"].as_str().unwrap_or_default();
+            told.insert(hop.to_owned(), Some(u32::from(path).into()));
+        }
+        Ok(told)
+    }
+
+    fn agreed(&self, _: IpAddr) -> Result<(), Why> {
+        let shown = self.exabgp.cli("show neighbor extensive")?;
+        let enabled = |name: &str| {
+            let line = shown.lines().find(|line| line.trim().starts_with(name));
+            line.map_or(0, |line| line.matches("enabled").count())
+        };
+        // By both sides, and for the family; it does not show directions.
+        ensure!(enabled("add-path:") == 2, "{shown}");
+        ensure!(enabled("ipv4 unicast:") == 3, "{shown}");
+        Ok(())
+    }
+
+    /// The last octet of the next hop is the identifier, as in its configuration.
+    fn own_path(&self, prefix: &str, next_hop: IpAddr, there: bool) -> Result<(), Why> {
+        let verb = if there { "announce" } else { "withdraw" };
+        let text = next_hop.to_string();
+        let (_, last) = text.rsplit_once('.').ok_or("no IPv4 address")?;
+        self.exabgp.cli(&format!(
+            "{verb} route {prefix} next-hop {text} as-path [ 65001 ] path-information 0.0.0.{last}"
+        ))?;
+        Ok(())
     }
 }
 

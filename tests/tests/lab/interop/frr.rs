@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
-use wayleave_lab::{Frr, FrrConfig, Host, Lab, Why};
+use wayleave_lab::{Frr, FrrConfig, Host, Lab, Why, ensure};
 
 use crate::interop::daemon::{
     COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
 };
+use crate::interop::paths::{Paths, Told};
+use crate::interop::roles::Roles;
 
 pub(crate) struct Tested {
     frr: Frr,
@@ -105,6 +107,54 @@ impl Daemon for Tested {
 
     fn said(&self) -> Result<String, Why> {
         Ok(self.frr.vtysh("show bgp neighbors")? + &self.frr.log())
+    }
+}
+
+impl Paths for Tested {
+    fn paths(&self, prefix: &str, us: IpAddr) -> Result<Told, Why> {
+        let shown = self
+            .frr
+            .vtysh_json(&format!("show bgp ipv4 unicast {prefix} json"))?;
+        let paths = shown["paths"].as_array().map(Vec::as_slice);
+        let ours = paths
+            .unwrap_or_default()
+            .iter()
+            .filter(|path| path["peer"]["peerId"] == us.to_string());
+        Ok(ours
+            .map(|path| {
+                let hop = path["nexthops"][0]["ip"].as_str().unwrap_or_default();
+                (hop.to_owned(), path["addpathRxId"].as_u64())
+            })
+            .collect())
+    }
+
+    fn agreed(&self, us: IpAddr) -> Result<(), Why> {
+        let address = us.to_string();
+        let shown = self
+            .frr
+            .vtysh_json(&format!("show bgp neighbors {address} json"))?;
+        let seen = &shown[&address]["neighborCapabilities"]["addPath"]["ipv4Unicast"];
+        for direction in ["txAdvertisedAndReceived", "rxAdvertisedAndReceived"] {
+            ensure!(seen[direction] == true, "{direction}: {seen}");
+        }
+        Ok(())
+    }
+}
+
+impl Roles for Tested {
+    const MISMATCH: &str = "2/11 (OPEN Message Error/Role Mismatch)";
+
+    fn our_role(&self, us: IpAddr) -> Result<String, Why> {
+        let address = us.to_string();
+        let shown = self
+            .frr
+            .vtysh_json(&format!("show bgp neighbors {address} json"))?;
+        let role = shown[&address]["remoteRole"].as_str();
+        Ok(role.ok_or("FRR shows no role")?.to_owned())
+    }
+
+    fn mark(&self, prefix: &str) -> Result<Option<u64>, Why> {
+        Ok(self.frr.best(prefix)?["otc"].as_u64())
     }
 }
 

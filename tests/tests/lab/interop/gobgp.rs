@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
-use wayleave_lab::{End, Gobgp, Host, Lab, Why};
+use wayleave_lab::{End, Gobgp, Host, Lab, Why, ensure};
 
 use crate::interop::daemon::{
     COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
 };
+use crate::interop::paths::{Paths, Told};
 
 /// gobgpd, and the routes it is told to announce: its configuration has none.
 pub(crate) struct Tested {
@@ -129,6 +130,35 @@ impl Daemon for Tested {
     /// The address of its IPv4 session, mapped: nobody can send a packet there.
     fn unset_next_hop(here: &End) -> Option<String> {
         Some(here.v4.to_ipv6_mapped().to_string())
+    }
+}
+
+impl Paths for Tested {
+    /// Its JSON has no identifiers.
+    fn paths(&self, prefix: &str, us: IpAddr) -> Result<Told, Why> {
+        let table = self.gobgp.cli(&format!("neighbor {us} adj-in"))?;
+        let mut told = Told::new();
+        for line in table.lines() {
+            // Identifier, prefix, next hop.
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words.get(1) == Some(&prefix) {
+                let hop = words.get(2).copied().unwrap_or_default();
+                told.insert(hop.to_owned(), Some(words[0].parse()?));
+            }
+        }
+        Ok(told)
+    }
+
+    fn agreed(&self, us: IpAddr) -> Result<(), Why> {
+        let shown = self.gobgp.cli(&format!("neighbor {us}"))?;
+        let (_, modes) = shown
+            .split_once("add-path:\tadvertised and received")
+            .ok_or_else(|| shown.clone())?;
+        let both = modes
+            .lines()
+            .filter(|line| line.contains("ipv4-unicast") && line.contains("receive/send"));
+        ensure!(both.count() == 2, "{shown}");
+        Ok(())
     }
 }
 

@@ -17,8 +17,10 @@ mod numbers;
 mod openbgpd;
 mod operators;
 mod ours;
+mod paths;
 mod refresh;
 mod restart;
+mod roles;
 mod signed;
 mod withdrawal;
 
@@ -38,6 +40,7 @@ macro_rules! matrix {
             too_many_prefixes_from_us_close_the_session => limits::theirs,
             the_documented_session_comes_up => documented::comes_up,
             we_reflect_a_route_as_it_is => internal::reflected,
+            both_sides_tell_two_paths_to_a_prefix => paths::both_ways,
         }
         $crate::interop::tests! { $daemon, [$($need,)* Cni],
             an_endpoint_passes_it_between_two_ases => between::transit,

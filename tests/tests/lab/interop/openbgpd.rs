@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
-use wayleave_lab::{End, Host, Lab, Openbgpd, Why};
+use wayleave_lab::{End, Host, Lab, Openbgpd, Why, ensure};
 
 use crate::interop::daemon::{
     COMMUNITIES, Daemon, Families, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
 };
+use crate::interop::paths::{Asked, Paths, Told};
+use crate::interop::roles::Roles;
 
 pub(crate) struct Tested {
     bgpd: Openbgpd,
@@ -89,6 +91,60 @@ impl Daemon for Tested {
     /// That of its loopback interface: nobody else can send a packet there.
     fn unset_next_hop(_: &End) -> Option<String> {
         Some("::1".to_owned())
+    }
+}
+
+impl Paths for Tested {
+    /// Of 7.7 FRR has the same answer.
+    const ASKED: Asked = Asked::Ignores("route refresh: AID IPv4 unicast not negotiated");
+
+    fn paths(&self, prefix: &str, us: IpAddr) -> Result<Told, Why> {
+        let shown = self.bgpd.cli_json(&format!("show rib detail {prefix}"))?;
+        let routes = shown["rib"].as_array().map(Vec::as_slice);
+        let ours = routes
+            .unwrap_or_default()
+            .iter()
+            .filter(|route| route["neighbor"]["remote_addr"] == us.to_string());
+        Ok(ours
+            .map(|route| {
+                let hop = route["exit_nexthop"].as_str().unwrap_or_default();
+                (hop.to_owned(), route["path_id"].as_u64())
+            })
+            .collect())
+    }
+
+    fn agreed(&self, us: IpAddr) -> Result<(), Why> {
+        let shown = self.bgpd.cli_json(&format!("show neighbor {us}"))?;
+        let session = &shown["neighbors"][0]["session"];
+        let agreed = &session["capabilities"]["add-path"];
+        let expected = serde_json::json!({ "family": "IPv4 unicast", "mode": "bidir" });
+        let families = agreed.as_array().map(Vec::as_slice);
+        ensure!(
+            families.unwrap_or_default().contains(&expected),
+            "{session}"
+        );
+        Ok(())
+    }
+}
+
+impl Roles for Tested {
+    const MISMATCH: &str = "role mismatch";
+
+    fn our_role(&self, us: IpAddr) -> Result<String, Why> {
+        let shown = self.bgpd.cli_json(&format!("show neighbor {us}"))?;
+        let theirs = &shown["neighbors"][0]["session"]["remote"];
+        let role = theirs["capabilities"]["open_policy_role"].as_str();
+        Ok(role.ok_or("OpenBGPD shows no role")?.to_owned())
+    }
+
+    fn mark(&self, prefix: &str) -> Result<Option<u64>, Why> {
+        let route = self.bgpd.best(prefix)?;
+        let attributes = route["attributes"].as_array().map(Vec::as_slice);
+        let mark = attributes
+            .unwrap_or_default()
+            .iter()
+            .find(|attribute| attribute["type"] == "OTC");
+        Ok(mark.and_then(|mark| mark["as"].as_u64()))
     }
 }
 
