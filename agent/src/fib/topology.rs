@@ -233,7 +233,7 @@ impl Topology {
         interface.running.then(|| NextHop {
             gateway: hop.gateway.or(Some(addr)),
             weight: 1,
-            ..hop.clone()
+            ..*hop
         })
     }
 

@@ -146,7 +146,7 @@ pub(super) struct Running {
     prompt: std::cell::RefCell<wayleave_bgp::Prompt<Forwarding>>,
     pub(super) handle: fib::FibHandle,
     /// What the speaker is told of its next hops.
-    reachable: std::cell::RefCell<mpsc::UnboundedReceiver<Vec<(IpAddr, bool)>>>,
+    reachable: tokio::sync::Mutex<mpsc::UnboundedReceiver<Vec<(IpAddr, bool)>>>,
     pub(super) task: tokio::task::JoinHandle<Result<(), fib::Lost>>,
     pub(super) progress: Progress,
     problems: Problems,
@@ -185,7 +185,7 @@ pub(super) fn run_with(settings: Settings) -> Running {
         feed,
         prompt: std::cell::RefCell::new(prompt),
         handle,
-        reachable: std::cell::RefCell::new(reachable),
+        reachable: tokio::sync::Mutex::new(reachable),
         task: tokio::spawn(task),
         progress,
         problems,
@@ -203,7 +203,7 @@ impl Running {
 
     /// What the speaker is told next of its next hops.
     pub(super) async fn reachability(&self) -> Vec<(IpAddr, bool)> {
-        let mut reachable = self.reachable.borrow_mut();
+        let mut reachable = self.reachable.lock().await;
         let told = tokio::time::timeout(Duration::from_secs(60), reachable.recv());
         told.await.expect("it is told").expect("the task runs")
     }

@@ -14,7 +14,10 @@ fn router(socket: &mut Socket) -> Option<String> {
     let object = objects.find(|object| object.id == through)?;
     match object.to {
         NexthopTarget::Via { gateway, .. } => Some(gateway.to_string()),
-        _ => None,
+        NexthopTarget::Dev { .. }
+        | NexthopTarget::Blackhole { .. }
+        | NexthopTarget::Group(_)
+        | NexthopTarget::Resilient { .. } => None,
     }
 }
 

@@ -506,7 +506,12 @@ impl Speaker {
         }
         let lost = fx.list.iter().find_map(|effect| match effect {
             Effect::Down(_, restart) => Some(restart.is_some()),
-            _ => None,
+            Effect::Connect(_)
+            | Effect::Taken(_)
+            | Effect::Send(..)
+            | Effect::Keepalive(_)
+            | Effect::Close(..)
+            | Effect::Up(..) => None,
         });
         match (lost, ended) {
             (Some(held), Some(down)) => {
