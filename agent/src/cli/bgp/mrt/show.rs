@@ -19,7 +19,7 @@ use wayleave_bgp_core::{
 };
 
 use super::super::super::{CommandError, output::Output};
-use crate::rfc3339;
+use crate::{rfc3339, text::printable};
 
 /// Shows records; keeps the table of peers that those after it refer to.
 #[derive(Default)]
@@ -29,21 +29,22 @@ pub(super) struct Show {
 
 /// What all records have.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line {
     time: String,
     #[serde(rename = "type")]
     kind: Value,
     subtype: Value,
     #[serde(flatten)]
-    content: Body<'a>,
+    content: Body,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Body<'a> {
+enum Body {
     Peers {
         collector: RouterId,
-        view: &'a str,
+        /// A text of anybody's.
+        view: String,
         peers: Vec<Peer>,
     },
     Rib {
@@ -142,7 +143,7 @@ impl Show {
         Ok(writeln!(out)?)
     }
 
-    fn content<'a>(&mut self, content: &'a Content<'_>) -> Body<'a> {
+    fn content(&mut self, content: &Content<'_>) -> Body {
         match content {
             Content::PeerIndexTable(table) => {
                 let PeerIndexTable {
@@ -153,7 +154,7 @@ impl Show {
                 self.peers.clone_from(peers);
                 Body::Peers {
                     collector: *collector,
-                    view,
+                    view: printable(view),
                     peers: (0..peers.len()).map(|index| self.peer(index)).collect(),
                 }
             }
@@ -174,7 +175,7 @@ impl Show {
         }
     }
 
-    fn rib(&self, rib: &Rib<'_>) -> Body<'static> {
+    fn rib(&self, rib: &Rib<'_>) -> Body {
         let entries = rib.entries.iter().map(|entry| {
             let EntryAttributes {
                 next_hops,
