@@ -58,7 +58,10 @@ impl Host {
             Action::Connect {
                 remote, interface, ..
             } => Some((remote.ip(), interface.unwrap().to_string())),
-            _ => None,
+            Action::BfdStart { .. }
+            | Action::BfdTimers { .. }
+            | Action::BfdStop { .. }
+            | Action::Close { .. } => None,
         });
         dials.collect()
     }

@@ -39,7 +39,10 @@ pub(crate) fn written(record: &Record<'_>) -> Vec<u8> {
 pub(crate) fn rib(octets: &[u8]) -> Rib<'_> {
     match read(octets).unwrap().content {
         Content::Rib(rib) => rib,
-        other => panic!("no routes: {other:?}"),
+        other @ (Content::PeerIndexTable(_)
+        | Content::Message(_)
+        | Content::StateChange(_)
+        | Content::Other { .. }) => panic!("no routes: {other:?}"),
     }
 }
 

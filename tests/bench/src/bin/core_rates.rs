@@ -83,6 +83,8 @@ fn table(count: u32, family: Family) -> (Vec<u8>, Vec<Prefix>, usize) {
         keep_med: true,
         reflect: None,
         strip_reflection: false,
+        only_to_customer: None,
+        foreign: true,
     };
     let (mut bytes, mut canonical, mut attributes) = (Vec::new(), Vec::new(), Vec::new());
     let (mut at, mut sets) = (0, 0);

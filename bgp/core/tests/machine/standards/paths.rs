@@ -217,7 +217,9 @@ fn a_neighbour_that_takes_several_paths_is_told_the_best_of_them() {
 /// receive.
 #[test]
 fn identifiers_take_two_that_want_them() {
-    let rows: [(fn(&mut PeerConfig), u8, u8); 5] = [
+    /// What we are configured to want, offer then, and are offered.
+    type Row = (fn(&mut PeerConfig), u8, u8);
+    let rows: [Row; 5] = [
         (|peer| peer.add_path_receive = true, RECEIVE, RECEIVE),
         (|peer| peer.add_path_send = 2, SEND, SEND),
         (|peer| peer.add_path_send = 1, 0, RECEIVE | SEND),
