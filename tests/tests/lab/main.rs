@@ -10,6 +10,7 @@ mod malformed;
 mod many;
 mod middle;
 mod names;
+mod next_hops;
 mod oracle;
 mod peering;
 mod policy;
