@@ -72,7 +72,8 @@ fn a_next_hop_counts_when_the_kernel_knows_a_way_to_it_and_no_longer() {
         agent.cli(["peers", "enable", "two"])?;
         lab.until(CONVERGED, "all to be as it was", || {
             goes_to("two", &links[1])
-        })
+        })?;
+        Ok(())
     });
 }
 
