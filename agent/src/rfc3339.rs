@@ -14,6 +14,12 @@ pub fn millis(time: SystemTime) -> String {
     format!("{date}.{:03}Z", nanos / 1_000_000)
 }
 
+/// To the microsecond: `2026-11-24T03:35:40.123456Z`.
+pub fn micros(time: SystemTime) -> String {
+    let (date, nanos) = parts(time);
+    format!("{date}.{:06}Z", nanos / 1_000)
+}
+
 /// When a monotonic moment was, by today's clock.
 pub fn of(moment: Instant) -> String {
     ago(moment.elapsed())

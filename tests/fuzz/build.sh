@@ -20,7 +20,7 @@ options=(-timeout=10 -rss_limit_mb=1024 -print_final_stats=1 "-artifact_prefix=$
 longest() {
     case $1 in
         session) echo 16384 ;;
-        stream | update | canonical | decode | cni_frames) echo 8192 ;;
+        stream | update | canonical | decode | mrt | cni_frames) echo 8192 ;;
         *) echo 4096 ;;
     esac
 }

@@ -204,7 +204,10 @@ fn replay(table: &mut BTreeMap<Key, Value>, event: &Value) {
         }
     }
     for (_, by_next_hop) in object(&update["announce"]) {
-        for (next_hop, prefixes) in object(&by_next_hop) {
+        // It tells a global next hop and the link-local one beside it as two (RFC 2545, 3).
+        let mut by_next_hop: Vec<_> = object(&by_next_hop).into_iter().collect();
+        by_next_hop.sort_by_key(|(next_hop, _)| !next_hop.starts_with("fe80:"));
+        for (next_hop, prefixes) in by_next_hop {
             for (prefix, path) in nlri(&prefixes) {
                 let mut route = object(&update["attribute"]);
                 route.insert("next-hop".to_owned(), json!(next_hop));

@@ -21,6 +21,8 @@ pub enum Need {
     Nft,
     /// BIND's `dig`.
     Dig,
+    /// RIPE NCC's reader of MRT.
+    Bgpdump,
     /// `wayleaved` and `wayleave`, built.
     Agent,
     /// `wayleave-cni`, built.
@@ -37,6 +39,7 @@ impl Need {
             Self::Bird => &["bird", "birdc"],
             Self::Nft => &["nft"],
             Self::Dig => &["dig"],
+            Self::Bgpdump => &["bgpdump"],
             Self::Agent => return unbuilt(&[Built::Wayleaved, Built::Wayleave]),
             Self::Cni => return unbuilt(&[Built::Cni]),
             Self::Bfd => return unbuilt(&[Built::Bfd]),
@@ -52,6 +55,7 @@ impl fmt::Display for Need {
             Self::Bird => "bird2",
             Self::Nft => "nftables",
             Self::Dig => "bind9-dnsutils",
+            Self::Bgpdump => "bgpdump",
             Self::Agent => "wayleave-agent",
             Self::Cni => "wayleave-cni",
             Self::Bfd => "the example bfd",

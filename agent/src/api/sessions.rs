@@ -4,11 +4,11 @@ use axum::{
     Extension, Json, Router,
     body::Bytes,
     extract::{Path, State},
-    routing::post,
+    routing::{get, post},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wayleave_bgp::{Direction, RefreshRefused};
-use wayleave_bgp_core::Family;
+use wayleave_bgp_core::{Family, news::MalformedMessage, view::PeerView};
 
 use super::{
     ApiError, Code, Context,
@@ -82,6 +82,7 @@ pub struct Refreshed {
 pub(super) fn routes() -> Router<Context> {
     Router::new()
         .route("/v1/peers/{name}/reset", post(reset))
+        .route("/v1/peers/{name}/malformed", get(malformed))
         .route("/v1/peers/{name}/shutdown", post(shutdown))
         .route("/v1/peers/{name}/enable", post(enable))
         .route("/v1/peers/{name}/refresh", post(refresh))
@@ -94,11 +95,53 @@ async fn reset(
 ) -> Result<Json<Closed>, ApiError> {
     let text = communication(&body)?;
     let peer = full_name(&context, &name).await?;
+    kept_closed(&context, &peer).await?;
     if !context.speaker.reset(&peer, text).await? {
         return Err(no_peer(&name, &[]));
     }
     tracing::info!(peer, "session reset by request");
     Ok(Json(Closed { peer }))
+}
+
+/// Nothing is opened again that is to stay closed.
+async fn kept_closed(context: &Context, peer: &str) -> Result<(), ApiError> {
+    let views = context.speaker.peers().await?;
+    let is_shut_down = |view: &PeerView| view.name == peer && view.shut_down.is_some();
+    if views.iter().any(is_shut_down) {
+        let message = format!("{peer} is shut down, so there is no session to reset");
+        let hint = format!("`wayleave peers enable {peer}` lets it have one again");
+        return Err(ApiError::new(Code::Conflict, message).hint(hint));
+    }
+    let config = context.config.borrow().clone();
+    let configured = config.peers.iter().find(|known| known.name.value == peer);
+    match configured.map(|known| &known.transport.disabled) {
+        Some(disabled) if disabled.value => {
+            let message = format!("{peer} is switched off, so there is no session to reset");
+            let hint = format!("remove `disabled` at {} and reload", disabled.origin);
+            Err(ApiError::new(Code::Conflict, message).hint(hint))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Messages of a peer that were malformed (RFC 7606, 6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Malformed {
+    /// Whose.
+    pub peer: String,
+    /// The last few, latest first.
+    pub messages: Vec<MalformedMessage>,
+}
+
+async fn malformed(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+) -> Result<Json<Malformed>, ApiError> {
+    let peer = full_name(&context, &name).await?;
+    match context.speaker.malformed(&peer).await? {
+        Some(messages) => Ok(Json(Malformed { peer, messages })),
+        None => Err(no_peer(&name, &[])),
+    }
 }
 
 async fn shutdown(

@@ -20,6 +20,7 @@ mod problems;
 mod register;
 mod reload;
 mod resolve;
+mod route_pages;
 mod routes;
 mod services;
 mod session;
@@ -52,7 +53,8 @@ const DEFAULT_SOCKET: &str = "/run/wayleave/wayleave.sock";
     version,
     after_help = "Exit codes: 0 done; 1 wrong usage, or refused; 2 degraded (`status` with a \
                   problem of severity error, `ipam check` with any, `reload` with a wrong file of \
-                  services, `bgp decode` with a message that is not `ok`), or a route rejected \
+                  services, `bgp decode` with a message that is not `ok`, `bgp mrt` and `bgp dump` \
+                  with a record that cannot be read or written), or a route rejected \
                   (`policy test`); 3 the agent cannot be reached."
 )]
 pub struct Cli {
@@ -117,8 +119,7 @@ enum Command {
     Config(config::Config),
     /// Applies the configuration files: whole, or not at all.
     Reload,
-    /// BGP messages in hexadecimal: what is in them and what a session would do with them; does not
-    /// need the agent.
+    /// BGP messages, and MRT files: what is in them, and a table of the agent as one.
     #[command(subcommand)]
     Bgp(bgp::Bgp),
     /// What fingers trained on other routers type: `show bgp summary [json]`.
@@ -203,7 +204,7 @@ fn execute(cli: Cli) -> Result<Outcome, CommandError> {
         Command::Policy(policy) => policy.exec(&mut out),
         Command::Config(config) => config.exec(&client, &mut out),
         Command::Reload => reload::exec(&client, &mut out),
-        Command::Bgp(bgp) => bgp.exec(&mut out),
+        Command::Bgp(bgp) => bgp.exec(&client, &mut out),
         Command::Show(show) => show.exec(&client, &mut out),
         Command::Version => version::exec(&client, &mut out),
     }?;
@@ -310,6 +311,10 @@ mod tests {
             "wayleave bgp decode --as2 --add-path ipv4,ipv6 --ibgp --extended",
             "wayleave bgp decode --as4 --ebgp --add-path ipv4 --add-path ipv6",
             "wayleave bgp encode --as2",
+            "wayleave bgp dump routes.mrt",
+            "wayleave bgp dump --rib in --peer tor1 --family ipv6 -",
+            "wayleave bgp mrt updates.mrt",
+            "wayleave bgp mrt --hex -",
             "wayleave show bgp summary",
             "wayleave show bgp summary json",
             "wayleave version",
@@ -358,6 +363,9 @@ mod tests {
             "wayleave bgp decode --ebgp --ibgp",
             "wayleave bgp decode --add-path vpnv4",
             "wayleave bgp decode file",
+            "wayleave bgp dump",
+            "wayleave bgp dump --rib out file",
+            "wayleave bgp mrt",
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.use_stderr(), "{line}");

@@ -15,7 +15,10 @@ use super::{
     table::{Align, Table, count, duration},
 };
 use crate::{
-    api::peers::{PeerList, PeerReport, place},
+    api::{
+        peers::{PeerList, PeerReport, place},
+        sessions::Malformed,
+    },
     text::printable,
 };
 
@@ -37,6 +40,14 @@ enum PeersCommand {
         /// Its name or address.
         name: String,
     },
+    /// The last messages of a neighbour that were malformed, as they came (RFC 7606).
+    Malformed {
+        /// Its name or address.
+        name: String,
+        /// Only the messages, as `wayleave bgp decode` reads them.
+        #[arg(long)]
+        hex: bool,
+    },
     #[command(flatten)]
     Session(SessionCommand),
 }
@@ -49,6 +60,7 @@ impl Peers {
     ) -> Result<Outcome, CommandError> {
         match (self.command, self.name) {
             (Some(PeersCommand::Session(command)), _) => command.exec(client, out),
+            (Some(PeersCommand::Malformed { name, hex }), _) => malformed(client, out, &name, hex),
             (Some(PeersCommand::Show { name }), _) | (None, Some(name)) => show(client, out, &name),
             (None, None) => list(client, out),
         }
@@ -127,6 +139,57 @@ fn row(peer: &PeerReport, wide: bool) -> Vec<String> {
     }
     row.push(view.last_error.clone().unwrap_or_default());
     row
+}
+
+fn malformed(
+    client: &Client,
+    out: &mut Output<'_>,
+    name: &str,
+    hex: bool,
+) -> Result<Outcome, CommandError> {
+    let path = format!("{PATH}/{}/malformed", encoded(name));
+    let answer = client.get(&path)?;
+    if out.is_json() {
+        out.json(&answer)?;
+        return Ok(Outcome::Done);
+    }
+    let malformed: Malformed = typed(&path, &answer)?;
+    if hex {
+        for message in &malformed.messages {
+            writeln!(out, "{}", message.message)?;
+        }
+        return Ok(Outcome::Done);
+    }
+    if malformed.messages.is_empty() {
+        let peer = printable(&malformed.peer);
+        writeln!(
+            out,
+            "{peer} has sent nothing malformed since wayleaved started"
+        )?;
+        return Ok(Outcome::Done);
+    }
+    let mut table = Table::new(vec![
+        ("AGO", Align::Right),
+        ("OCTETS", Align::Right),
+        ("OUTCOME", Align::Left),
+        ("WHAT", Align::Left),
+    ]);
+    for message in &malformed.messages {
+        let outcome = serde_json::to_value(message.outcome).unwrap_or_default();
+        table.row(vec![
+            duration(message.seconds),
+            message.message.0.len().to_string(),
+            outcome.as_str().unwrap_or_default().to_owned(),
+            message.what.clone(),
+        ]);
+    }
+    table.print(out)?;
+    let name = printable(name);
+    writeln!(
+        out,
+        "\n`wayleave peers malformed {name} --hex | wayleave bgp decode` shows what is in them"
+    )?;
+    Ok(Outcome::Done)
 }
 
 fn show(client: &Client, out: &mut Output<'_>, name: &str) -> Result<Outcome, CommandError> {

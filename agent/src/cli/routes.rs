@@ -13,11 +13,9 @@ use super::{
     Client, CommandError, Outcome,
     client::{encoded, typed},
     output::Output,
+    route_pages::{FamilyName, RoutePages},
     table::{Align, Table},
 };
-
-/// Routes asked for at a time: few questions, and no answer that takes the speaker long.
-const PAGE: u32 = 5_000;
 
 #[derive(Debug, Args)]
 pub(super) struct Routes {
@@ -43,12 +41,6 @@ enum Rib {
     Loc,
     Out,
     Fib,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum FamilyName {
-    Ipv4,
-    Ipv6,
 }
 
 /// A prefix or an address, as written.
@@ -167,27 +159,14 @@ impl Routes {
         client: &Client,
         mut print: impl FnMut(&Value, &RoutePage) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
-        for family in self.families()? {
-            let mut cursor = 0;
-            loop {
-                let path = self.path(family, cursor);
-                let answer = client.get(&path)?;
-                let page: RoutePage = typed(&path, &answer)?;
-                print(&answer, &page)?;
-                match page.next {
-                    Some(next) if next != cursor => cursor = next,
-                    Some(_) | None => break,
-                }
-            }
-        }
-        Ok(())
+        RoutePages::new(self.families()?, self.query()).each(client, |path, answer| {
+            let page: RoutePage = typed(path, answer)?;
+            print(answer, &page)
+        })
     }
 
     fn families(&self) -> Result<Vec<Family>, CommandError> {
-        let named = self.family.map(|name| match name {
-            FamilyName::Ipv4 => Family::Ipv4Unicast,
-            FamilyName::Ipv6 => Family::Ipv6Unicast,
-        });
+        let named = self.family.map(Family::from);
         match (&self.prefix, named) {
             (Some(wanted), Some(named)) if wanted.family != named => Err(CommandError::Usage(
                 format!("{} is {}, not {named}", wanted.text, wanted.family),
@@ -198,24 +177,24 @@ impl Routes {
         }
     }
 
-    fn path(&self, family: Family, cursor: u32) -> String {
+    fn query(&self) -> Vec<String> {
         let rib = match self.rib {
             Rib::In => "in",
             Rib::Loc => "loc",
             Rib::Out => "out",
             Rib::Fib => "fib",
         };
-        let mut path = format!("/v1/routes?rib={rib}&family={family}&cursor={cursor}&limit={PAGE}");
+        let mut query = vec![format!("rib={rib}")];
         if let Some(peer) = &self.peer {
-            path.push_str(&format!("&peer={}", encoded(peer)));
+            query.push(format!("peer={}", encoded(peer)));
         }
         if let Some(wanted) = &self.prefix {
-            path.push_str(&format!("&prefix={}", encoded(&wanted.text)));
+            query.push(format!("prefix={}", encoded(&wanted.text)));
         }
         if self.longer {
-            path.push_str("&longer=true");
+            query.push("longer=true".to_owned());
         }
-        path
+        query
     }
 }
 

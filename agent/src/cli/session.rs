@@ -12,7 +12,7 @@ use super::{
     client::{encoded, typed},
     output::Output,
     peers::PATH,
-    routes::FamilyName,
+    route_pages::FamilyName,
 };
 use crate::{
     api::sessions::{Closed, Enabled, RefreshDirection, Refreshed},
@@ -111,10 +111,7 @@ impl Refresh {
             true => RefreshDirection::Out,
             false => RefreshDirection::In,
         };
-        let family = self.family.map(|family| match family {
-            FamilyName::Ipv4 => Family::Ipv4Unicast,
-            FamilyName::Ipv6 => Family::Ipv6Unicast,
-        });
+        let family = self.family.map(Family::from);
         // Serialising these types cannot fail.
         let body = json!({
             "direction": to_value(direction).unwrap_or_default(),

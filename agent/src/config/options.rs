@@ -147,11 +147,10 @@ impl RawOptions<'_> {
     }
 
     fn complete(self, bgp: &Bgp, check: &mut Check<'_>) -> Option<PeerOptions> {
-        let raw = self;
-        let table = raw.table;
-        raw.check_together(check);
-        let Some(asn) = raw.asn else {
-            let within = match raw.group {
+        let table = self.table;
+        self.check_together(check);
+        let Some(asn) = self.asn else {
+            let within = match self.group {
                 Some(group) => format!(" and in its group {:?}", group.value),
                 None => String::new(),
             };
@@ -159,12 +158,12 @@ impl RawOptions<'_> {
                 "`asn` is missing in [[{table}]]{within}: which AS is the neighbour in?"
             ));
             let help = "write asn = 65001, \"external\" (any but ours) or \"internal\" (ours)";
-            check.missing(raw.lacks_asn, fault.at(raw.header).help(help));
+            check.missing(self.lacks_asn, fault.at(self.header).help(help));
             return None;
         };
         let external = asn.value.is_external(bgp.asn.value);
-        raw.check_borders(asn, bgp, check);
-        let role = check.optional(raw.role.cloned());
+        self.check_borders(asn, bgp, check);
+        let role = check.optional(self.role.cloned());
         let (import, export, allow) = implied_policy(role.value, external);
         let from_role = |value| Setting::derived(value, "the role");
         let by_session = |value| {
@@ -186,62 +185,64 @@ impl RawOptions<'_> {
             Some(found) => check.found(found.clone()),
             None => from.clone(),
         };
-        let families = raw.families.map(|found| Found {
+        let families = self.families.map(|found| Found {
             value: found.value.iter().map(|family| family.value).collect(),
             place: found.place.clone(),
         });
         Some(PeerOptions {
-            group: check.optional(raw.group.cloned()),
+            group: check.optional(self.group.cloned()),
             asn: check.found(asn.clone()),
-            local_as: check.optional(raw.local_as.cloned()),
-            local_as_prepend: check.setting(raw.local_as_prepend.cloned(), true),
-            local_as_replace: check.setting(raw.local_as_replace.cloned(), false),
-            as_override: check.setting(raw.as_override.cloned(), false),
-            remove_private_as: check.setting(raw.remove_private_as.cloned(), false),
-            import: policy(raw.import, import),
-            export: policy(raw.export, export),
+            local_as: check.optional(self.local_as.cloned()),
+            local_as_prepend: check.setting(self.local_as_prepend.cloned(), true),
+            local_as_replace: check.setting(self.local_as_replace.cloned(), false),
+            as_override: check.setting(self.as_override.cloned(), false),
+            remove_private_as: check.setting(self.remove_private_as.cloned(), false),
+            import: policy(self.import, import),
+            export: policy(self.export, export),
             families: check.setting(families, Family::ALL.to_vec()),
-            hold_time: inherited(raw.hold_time, &bgp.hold_time),
-            send_hold_time: inherited(raw.send_hold_time, &bgp.send_hold_time),
-            connect_retry: inherited(raw.connect_retry, &bgp.connect_retry),
-            delay_open: check.setting(raw.delay_open.cloned(), 0),
-            reflector_client: check.setting(raw.reflector_client.cloned(), false),
-            next_hop_self: check.setting(raw.next_hop_self.cloned(), NextHopSelfSetting::Never),
-            extended_next_hop: match raw.extended_next_hop {
+            hold_time: inherited(self.hold_time, &bgp.hold_time),
+            send_hold_time: inherited(self.send_hold_time, &bgp.send_hold_time),
+            connect_retry: inherited(self.connect_retry, &bgp.connect_retry),
+            delay_open: check.setting(self.delay_open.cloned(), 0),
+            reflector_client: check.setting(self.reflector_client.cloned(), false),
+            next_hop_self: check.setting(self.next_hop_self.cloned(), NextHopSelfSetting::Never),
+            extended_next_hop: match self.extended_next_hop {
                 Some(found) => check.found(found.clone()),
-                None if raw.ipv6 => Setting::derived(true, "the neighbour being reached over IPv6"),
+                None if self.ipv6 => {
+                    Setting::derived(true, "the neighbour being reached over IPv6")
+                }
                 None => Setting::default_to(false),
             },
-            extended_messages: check.setting(raw.extended_messages.cloned(), true),
-            bgp_role: check.optional(raw.bgp_role.cloned()),
-            bgp_role_strict: check.setting(raw.bgp_role_strict.cloned(), false),
-            add_path_receive: check.setting(raw.add_path_receive.cloned(), false),
-            add_path_send: check.setting(raw.add_path_send.cloned(), 0),
-            enforce_first_as: check.setting(raw.enforce_first_as.cloned(), true),
-            allow_own_as: match (raw.allow_own_as, role.value) {
+            extended_messages: check.setting(self.extended_messages.cloned(), true),
+            bgp_role: check.optional(self.bgp_role.cloned()),
+            bgp_role_strict: check.setting(self.bgp_role_strict.cloned(), false),
+            add_path_receive: check.setting(self.add_path_receive.cloned(), false),
+            add_path_send: check.setting(self.add_path_send.cloned(), 0),
+            enforce_first_as: check.setting(self.enforce_first_as.cloned(), true),
+            allow_own_as: match (self.allow_own_as, role.value) {
                 (Some(found), _) => check.found(found.clone()),
                 (None, Some(_)) => Setting::derived(allow, "the role"),
                 (None, None) => Setting::default_to(allow),
             },
-            max_prefixes: check.optional(raw.max_prefixes.cloned()),
-            max_prefixes_ipv4: check.optional(raw.max_prefixes_ipv4.cloned()),
-            max_prefixes_ipv6: check.optional(raw.max_prefixes_ipv6.cloned()),
-            max_prefixes_warning: check.setting(raw.max_prefixes_warning.cloned(), 75),
-            max_prefixes_restart: check.optional(raw.max_prefixes_restart.cloned()),
-            ttl: check.optional(raw.ttl.cloned()),
-            ttl_security: check.setting(raw.ttl_security.cloned(), false),
-            password: check.optional(raw.password.cloned()),
-            graceful_restart: check.setting(raw.graceful_restart.cloned(), true),
-            bfd: match raw.bfd {
+            max_prefixes: check.optional(self.max_prefixes.cloned()),
+            max_prefixes_ipv4: check.optional(self.max_prefixes_ipv4.cloned()),
+            max_prefixes_ipv6: check.optional(self.max_prefixes_ipv6.cloned()),
+            max_prefixes_warning: check.setting(self.max_prefixes_warning.cloned(), 75),
+            max_prefixes_restart: check.optional(self.max_prefixes_restart.cloned()),
+            ttl: check.optional(self.ttl.cloned()),
+            ttl_security: check.setting(self.ttl_security.cloned(), false),
+            password: check.optional(self.password.cloned()),
+            graceful_restart: check.setting(self.graceful_restart.cloned(), true),
+            bfd: match self.bfd {
                 Some(found) => check.found(found.clone()),
-                None if raw.named && external => {
+                None if self.named && external => {
                     Setting::derived(true, "the neighbour being a router outside our AS")
                 }
                 None => Setting::default_to(false),
             },
-            bfd_interval: check.setting(raw.bfd_interval.cloned(), 300),
-            bfd_multiplier: check.setting(raw.bfd_multiplier.cloned(), 3),
-            discovery: match (raw.discovery, role.value) {
+            bfd_interval: check.setting(self.bfd_interval.cloned(), 300),
+            bfd_multiplier: check.setting(self.bfd_multiplier.cloned(), 3),
+            discovery: match (self.discovery, role.value) {
                 (Some(found), _) => check.found(found.clone()),
                 (None, Some(Role::Host)) => Setting::derived(true, "the role"),
                 (None, None) => Setting::default_to(false),
@@ -308,45 +309,45 @@ impl RawOptions<'_> {
 
     /// What is wrong with single values.
     pub(super) fn check_values(&self, check: &mut Check<'_>) {
-        let raw = self;
-        let table = raw.table;
-        let families = check.distinct(&format!("{table}.families"), raw.families.cloned());
+        let table = self.table;
+        let families = check.distinct(&format!("{table}.families"), self.families.cloned());
         check.require(
             families.as_ref(),
             |list| !list.is_empty(),
             |_| format!("`{table}.families`: expected at least one of \"ipv4\" and \"ipv6\""),
         );
         check.require(
-        raw.import,
-        |import| *import != PolicySetting::Own,
-        |_| {
-            format!(
-                "`{table}.import`: \"own\" is what this host originates, so it is for export only"
-            )
-        },
-    );
+            self.import,
+            |import| *import != PolicySetting::Own,
+            |_| {
+                format!(
+                    "`{table}.import`: \"own\" is what this host originates, so it is for export \
+                     only"
+                )
+            },
+        );
         check.require(
-            raw.hold_time,
+            self.hold_time,
             |time| hold_time_is_legal(*time),
             |time| format!("`{table}.hold_time`: {}", hold_time_expected(*time)),
         );
         check.require(
-            raw.send_hold_time,
+            self.send_hold_time,
             |time| *time > 0,
             |_| format!("`{table}.send_hold_time`: expected 1 to 65535 (seconds), found 0"),
         );
         check.require(
-            raw.connect_retry,
+            self.connect_retry,
             |time| *time > 0,
             |_| format!("`{table}.connect_retry`: expected 1 to 65535 (seconds), found 0"),
         );
         check.require(
-            raw.allow_own_as,
+            self.allow_own_as,
             |count| *count <= 10,
             |count| format!("`{table}.allow_own_as`: expected 0 to 10, found {count}"),
         );
         check.require(
-            raw.add_path_send,
+            self.add_path_send,
             |paths| *paths != 1,
             |_| {
                 format!(
@@ -356,9 +357,9 @@ impl RawOptions<'_> {
             },
         );
         let limits = [
-            ("max_prefixes", raw.max_prefixes),
-            ("max_prefixes_ipv4", raw.max_prefixes_ipv4),
-            ("max_prefixes_ipv6", raw.max_prefixes_ipv6),
+            ("max_prefixes", self.max_prefixes),
+            ("max_prefixes_ipv4", self.max_prefixes_ipv4),
+            ("max_prefixes_ipv6", self.max_prefixes_ipv6),
         ];
         for (key, limit) in limits {
             check.require(
@@ -372,7 +373,7 @@ impl RawOptions<'_> {
             );
         }
         check.require(
-            raw.max_prefixes_warning,
+            self.max_prefixes_warning,
             |percent| (1..=100).contains(percent),
             |percent| {
                 format!(
@@ -381,7 +382,7 @@ impl RawOptions<'_> {
             },
         );
         check.require(
-            raw.max_prefixes_restart,
+            self.max_prefixes_restart,
             |time| (1..=86_400).contains(time),
             |time| {
                 format!(
@@ -390,12 +391,12 @@ impl RawOptions<'_> {
             },
         );
         check.require(
-            raw.delay_open,
+            self.delay_open,
             |time| *time <= 240,
             |time| format!("`{table}.delay_open`: expected 0 to 240 (seconds), found {time}"),
         );
         check.require(
-            raw.bfd_interval,
+            self.bfd_interval,
             |interval| (10..=60_000).contains(interval),
             |interval| {
                 format!(
@@ -404,12 +405,12 @@ impl RawOptions<'_> {
             },
         );
         check.require(
-            raw.bfd_multiplier,
+            self.bfd_multiplier,
             |multiplier| *multiplier > 0,
             |_| format!("`{table}.bfd_multiplier`: expected 1 to 255, found 0"),
         );
         check.require(
-            raw.ttl,
+            self.ttl,
             |ttl| *ttl > 0,
             |_| format!("`{table}.ttl`: expected 1 to 255, found 0"),
         );
@@ -417,33 +418,32 @@ impl RawOptions<'_> {
 
     /// What is wrong with values beside each other, wherever each of them stands.
     fn check_together(&self, check: &mut Check<'_>) {
-        let raw = self;
-        let table = raw.table;
+        let table = self.table;
         let limits = [
-            raw.max_prefixes,
-            raw.max_prefixes_ipv4,
-            raw.max_prefixes_ipv6,
+            self.max_prefixes,
+            self.max_prefixes_ipv4,
+            self.max_prefixes_ipv6,
         ];
         if limits.iter().all(Option::is_none) {
             let about = [
-                raw.max_prefixes_warning.map(|found| &found.place),
-                raw.max_prefixes_restart.map(|found| &found.place),
+                self.max_prefixes_warning.map(|found| &found.place),
+                self.max_prefixes_restart.map(|found| &found.place),
             ];
             for place in about.into_iter().flatten() {
                 let message = format!("`{table}` has no max_prefixes for this to be about");
-                check.faults.push(raw.fault(place, message));
+                check.faults.push(self.fault(place, message));
             }
         }
-        if raw.local_as.is_none() {
-            for found in [raw.local_as_prepend, raw.local_as_replace]
+        if self.local_as.is_none() {
+            for found in [self.local_as_prepend, self.local_as_replace]
                 .into_iter()
                 .flatten()
             {
                 let message = format!("`{table}` has no local_as for this to be about");
-                check.faults.push(raw.fault(&found.place, message));
+                check.faults.push(self.fault(&found.place, message));
             }
         }
-        if let (Some(ttl), Some(security)) = (raw.ttl, raw.ttl_security)
+        if let (Some(ttl), Some(security)) = (self.ttl, self.ttl_security)
             && security.value
             && ttl.value != 255
         {
@@ -451,7 +451,7 @@ impl RawOptions<'_> {
                 "`{table}.ttl`: TTL security sends with 255 (RFC 5082), which contradicts {}",
                 ttl.value
             );
-            let fault = raw.fault(&ttl.place, message);
+            let fault = self.fault(&ttl.place, message);
             check
                 .faults
                 .push(fault.also("asked for here", &security.place));

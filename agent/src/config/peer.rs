@@ -179,7 +179,10 @@ fn peer(
         // Written, and refused.
         (None, _) if !raw.lacks("address") => return None,
         (None, Some(interface)) => {
-            check_unnumbered(&raw, interface, check);
+            let has_password = options
+                .as_ref()
+                .is_some_and(|options| options.password.value.is_some());
+            check_unnumbered(&raw, interface, has_password, check);
             interface.place.clone()
         }
         (None, None) => {
@@ -219,7 +222,12 @@ fn peer(
 }
 
 /// What makes no sense where the neighbour is found on its link, or cannot be done yet.
-fn check_unnumbered(raw: &RawPeer, interface: &Found<String>, check: &mut Check<'_>) {
+fn check_unnumbered(
+    raw: &RawPeer,
+    interface: &Found<String>,
+    has_password: bool,
+    check: &mut Check<'_>,
+) {
     let name = &interface.value;
     if let Some(local) = &raw.local_address {
         let fault = Fault::new(format!(
@@ -229,14 +237,20 @@ fn check_unnumbered(raw: &RawPeer, interface: &Found<String>, check: &mut Check<
         let help = "leave it out, or write the neighbour's link-local address as well";
         check.faults.push(fault.at(&local.place).help(help));
     }
-    if let Some(password) = &raw.password {
+    // Its own, or that of its group.
+    let place = match (&raw.password, has_password) {
+        (Some(own), _) => Some(&own.place),
+        (None, true) => raw.group.as_ref().map(|group| &group.place),
+        (None, false) => None,
+    };
+    if let Some(place) = place {
         let fault = Fault::new(format!(
             "`peer.password`: the kernel asks for passwords by address, and that of a neighbour found on \
              {name:?} is not known beforehand"
         ));
         let help =
             "write the neighbour's link-local address beside the interface: address = \"fe80::1\"";
-        check.faults.push(fault.at(&password.place).help(help));
+        check.faults.push(fault.at(place).help(help));
     }
     if raw.name.is_none() && is_interface(name) && !is_name(name) {
         let fault = Fault::new(format!(

@@ -135,7 +135,7 @@ fn shut_down(view: &PeerView) -> Option<Problem> {
     Some(Problem {
         key: format!("{KEYS}{}.shut-down", view.name),
         severity: Severity::Warning,
-        what: format!("{} ({}) is shut down", view.name, view.address),
+        what: format!("{} ({}) is shut down", view.name, place(view)),
         why: format!("{} has shut it down{said}", shut_down.by),
         fix: format!(
             "`wayleave peers enable {}` when it is to come back",

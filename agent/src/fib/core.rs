@@ -19,6 +19,7 @@ use super::{
     feed::{self, Wishes},
     machine::Slot,
     reconciler::{Reconciler, Turn},
+    task::Reachable,
     trouble::{KEYS, Trouble},
     way::Owner,
 };
@@ -53,6 +54,7 @@ pub(super) struct Core {
     monitor: Monitor,
     heard: Vec<Event>,
     carriers: Option<bgp::Prefix>,
+    reachable: Reachable,
     wishes: Wishes,
     problems: Problems,
     progress: Option<Progress>,
@@ -70,6 +72,7 @@ impl Core {
         reconciler: Reconciler<Netlink>,
         monitor: Monitor,
         carriers: Option<bgp::Prefix>,
+        reachable: Reachable,
         problems: Problems,
         progress: Progress,
     ) -> Self {
@@ -78,6 +81,7 @@ impl Core {
             monitor,
             heard: Vec::new(),
             carriers,
+            reachable,
             wishes: Wishes::default(),
             problems,
             progress: Some(progress),
@@ -105,6 +109,10 @@ impl Core {
         let now = self.now();
         let turn = self.reconciler.turn(now, &mut self.heard);
         self.last = if more { Turn::Again } else { turn };
+        let reachability = self.reconciler.fib().take_reachability();
+        if !reachability.is_empty() {
+            (self.reachable)(reachability);
+        }
         self.report();
         Ok(self.last)
     }

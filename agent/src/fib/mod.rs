@@ -37,8 +37,9 @@
 //! - Deleting very many IPv4 routes in the order of adding is ten times slower than in reverse.
 //!
 //! # What it does not do yet
-//! - A BGP next hop must be on a connected network; it is not resolved through other routes
-//!   (RFC 4271 section 9.1.2.1 allows both). Such routes are listed as not installed.
+//! - A BGP next hop is on a connected network or behind a route of another protocol in the same
+//!   table, but for default routes; of several next hops of such a route one is used. It is not
+//!   resolved through routes learned by BGP (RFC 4271 section 9.1.2.1 leaves that to us).
 //! - Weights of multipath routes are equal.
 
 mod contents;
@@ -60,7 +61,7 @@ mod ways;
 pub use self::{
     machine::{Fib, Settings, Slot, Status},
     reconciler::{Reconciler, Turn},
-    task::{FibHandle, Learned, Lost, StartError, Subscribe, start},
+    task::{FibHandle, Learned, Lost, Reachable, StartError, Subscribe, start},
     trouble::Trouble,
     way::{Gateway, Owner, Unresolved, Wish},
 };

@@ -104,8 +104,8 @@ impl<K: Kernel> Reconciler<K> {
     /// The problems as they stand, if they have changed since the last time.
     pub fn changed_problems(&mut self) -> Option<Vec<Problem>> {
         let listing = self.listing_problem.as_ref().map(trouble::listing_fails);
-        let troubles = self.fib.changed_troubles()?;
-        let mut problems = trouble::problems(troubles);
+        let mut problems = trouble::problems(self.fib.changed_troubles()?);
+        problems.extend(trouble::unreachable(self.fib.unreachable()));
         problems.extend(listing);
         Some(problems)
     }

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -70,7 +71,12 @@ pub struct Learned {
     pub subscribe: Subscribe,
     /// The carriers of the fabric, if there are any: they say something and lead nowhere.
     pub carriers: Option<bgp::Prefix>,
+    /// Is told whether next hops of the speaker can be reached, where that changes.
+    pub reachable: Reachable,
 }
+
+/// See [`Learned`].
+pub type Reachable = Box<dyn Fn(Vec<(IpAddr, bool)>) + Send>;
 
 /// See [`Learned`].
 pub type Subscribe = Box<dyn FnOnce(Prompt<Forwarding>) -> mpsc::Receiver<FeedEvent<Forwarding>>>;
@@ -90,6 +96,7 @@ enum Command {
     Settled(Vec<Slot>, oneshot::Sender<Vec<Result<(), Trouble>>>),
     Status(Option<Slot>, usize, oneshot::Sender<Vec<Status>>),
     StatusAt(Vec<Prefix>, oneshot::Sender<Vec<Status>>),
+    Track(Vec<(IpAddr, bool)>),
 }
 
 impl FibHandle {
@@ -148,6 +155,11 @@ impl FibHandle {
         answered.await.ok()
     }
 
+    /// These next hops of the speaker have come into use (`true`), or out of it.
+    pub fn track(&self, next_hops: Vec<(IpAddr, bool)>) {
+        self.send(Command::Track(next_hops));
+    }
+
     fn send(&self, command: Command) {
         // A task that has ended keeps no routes; its end is reported elsewhere.
         let _ = self.commands.send(command);
@@ -181,7 +193,14 @@ pub fn start(
     let (commands, received) = mpsc::unbounded_channel();
     let fib = Fib::new(settings, claimants, Time(0));
     let reconciler = Reconciler::new(fib, kernel);
-    let core = Core::new(reconciler, monitor, learned.carriers, problems, progress);
+    let core = Core::new(
+        reconciler,
+        monitor,
+        learned.carriers,
+        learned.reachable,
+        problems,
+        progress,
+    );
     let shared = Arc::new(Shared {
         core: Mutex::new(core),
         on_their_way: AtomicUsize::new(0),
@@ -337,6 +356,7 @@ fn obey(core: &mut Core, command: Command) {
             // Whoever asked may have gone away.
             let _ = answer.send(fib.status(after, limit));
         }
+        Command::Track(next_hops) => fib.track(&next_hops),
         Command::StatusAt(prefixes, answer) => {
             let mut found = prefixes.into_iter().map(|prefix| fib.status_at(prefix));
             let _ = answer.send(found.find(|at| !at.is_empty()).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The host's interfaces and addresses, as far as they decide where a next hop is.
+//! The host's interfaces, addresses and others' routes, as far as they decide where a next hop is.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use wayleave_netlink::{Address, Link, NextHop, NextHops, Prefix};
+use wayleave_netlink::{Address, Link, NextHop, NextHops, Prefix, Protocol, Route, RouteKind};
 
 use super::way::{Content, Gateway, Unresolved, Wish};
 
@@ -18,6 +18,10 @@ pub(super) struct Topology {
     /// Connected networks by interface, and how many addresses each is connected by: every learned
     /// route is asked whether it is one.
     networks: BTreeMap<(Prefix, u32), usize>,
+    /// Routes of other protocols by prefix and metric: what is on no connected network may be behind one
+    /// of them (RFC 4271, 9.1.2.1). None of our own, or a learned route might lead to itself, and no
+    /// default route: everything is behind that, whether it is there or not.
+    routes: BTreeMap<(Prefix, u32), NextHops>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -100,6 +104,37 @@ impl Topology {
         }
     }
 
+    /// Somebody else's route is there, or leads elsewhere. Whether that is news.
+    pub(super) fn route_is(&mut self, route: &Route) -> bool {
+        let key = (route.prefix, route.metric);
+        // Connected networks are known by their addresses.
+        let leads = route.kind == RouteKind::Unicast
+            && route.protocol != Protocol::KERNEL
+            && route.prefix.len() > 0
+            && !route.next_hops.is_empty();
+        match leads {
+            true => {
+                let before = self.routes.insert(key, route.next_hops.clone());
+                before.as_ref() != Some(&route.next_hops)
+            }
+            false => self.routes.remove(&key).is_some(),
+        }
+    }
+
+    /// It is gone. Whether that is news.
+    pub(super) fn route_is_gone(&mut self, route: &Route) -> bool {
+        self.routes.remove(&(route.prefix, route.metric)).is_some()
+    }
+
+    /// An interface has gone down: the kernel may have dropped others' routes through it without a word.
+    /// Whether there were any.
+    pub(super) fn forget_routes_over(&mut self, ifindex: u32) -> bool {
+        let before = self.routes.len();
+        let over = |hops: &NextHops| hops.iter().any(|hop| hop.ifindex == ifindex);
+        self.routes.retain(|_, hops| !over(hops));
+        self.routes.len() < before
+    }
+
     /// The networks connected by an interface.
     pub(super) fn networks(&self, ifindex: u32) -> Vec<Prefix> {
         let on = self.addresses.iter().filter(|(on, ..)| *on == ifindex);
@@ -177,8 +212,29 @@ impl Topology {
             (Err(_), Some(link_local), Some(ifindex)) => {
                 Ok(NextHop::via(link_local.into(), ifindex))
             }
+            (Err(why), _, None) => self.behind(addr).ok_or(why),
             (Err(why), ..) => Err(why),
         }
+    }
+
+    /// Where the longest of others' routes to an address leads, the one with the lowest metric first.
+    /// Of several next hops one that can be used is taken.
+    fn behind(&self, addr: IpAddr) -> Option<NextHop> {
+        let host = Prefix::host(addr);
+        (1..=host.len()).rev().find_map(|len| {
+            let prefix = Prefix::new(addr, len).ok()?;
+            let mut routes = self.routes.range((prefix, 0)..=(prefix, u32::MAX));
+            routes.find_map(|(_, hops)| hops.iter().find_map(|hop| self.usable(hop, addr)))
+        })
+    }
+
+    fn usable(&self, hop: &NextHop, addr: IpAddr) -> Option<NextHop> {
+        let interface = self.links.get(&hop.ifindex)?;
+        interface.running.then(|| NextHop {
+            gateway: hop.gateway.or(Some(addr)),
+            weight: 1,
+            ..hop.clone()
+        })
     }
 
     /// The interface of a name, if packets can pass.

@@ -1,6 +1,6 @@
 //! What is wrong with single routes, and the problems an operator sees.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
 use wayleave_netlink::{KernelError, Protocol};
@@ -136,6 +136,34 @@ impl Kind {
             fix: fix.to_owned(),
         }
     }
+}
+
+/// The problem that next hops of routes that were received cannot be reached.
+pub(super) fn unreachable<'a>(
+    next_hops: impl Iterator<Item = (IpAddr, &'a Unresolved)>,
+) -> Option<Problem> {
+    let (mut count, mut examples) = (0_usize, Vec::new());
+    for (_, why) in next_hops {
+        count += 1;
+        if examples.len() < EXAMPLES {
+            examples.push(why.to_string());
+        }
+    }
+    let hops = match count {
+        0 => return None,
+        1 => "1 next hop of received routes cannot".to_owned(),
+        _ => format!("{count} next hops of received routes cannot"),
+    };
+    let more = if count > examples.len() { ", ..." } else { "" };
+    Some(Problem {
+        key: format!("{KEYS}next-hops"),
+        severity: Severity::Warning,
+        what: format!("{hops} be reached: what has no other is neither installed nor passed on"),
+        why: format!("{}{more}", examples.join(", ")),
+        fix: "check the uplink; let the peer set itself as next hop, or connect its network; \
+              `wayleave routes --rib in` shows which routes these are"
+            .to_owned(),
+    })
 }
 
 /// The problem that the kernel cannot be listed.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -161,6 +162,16 @@ impl Ways {
     /// The objects there are have been listed.
     pub(super) const fn are_listed(&mut self) {
         self.listed = true;
+    }
+
+    /// The addresses of all routers that ways lead to.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        let ways = self.ways.iter().flatten();
+        ways.flat_map(|way| match &*way.wish {
+            Wish::Via(gateways) => gateways.as_slice(),
+            Wish::Exactly(_) | Wish::Blackhole => &[],
+        })
+        .map(|gateway| gateway.addr)
     }
 
     /// Resolves all anew. Returns those that lead elsewhere than before; routes through objects

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 /// Runs `wayleave bgp` with this on its standard input.
-fn bgp(words: &[&str], input: impl Into<Vec<u8>>) -> Output {
+pub(crate) fn bgp(words: &[&str], input: impl Into<Vec<u8>>) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wayleave"))
         .arg("bgp")
         .args(words)

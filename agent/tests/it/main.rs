@@ -12,6 +12,7 @@ mod config;
 mod daemon;
 mod documents;
 mod host;
+mod mrt;
 mod namespace;
 mod pages;
 mod place;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::place::{Directory, wayleave};
 
 /// Answers requests one after the other with these, and says what was asked for.
-fn answering(
+pub(crate) fn answering(
     directory: &Directory,
     answers: Vec<Value>,
 ) -> (std::path::PathBuf, thread::JoinHandle<Vec<String>>) {

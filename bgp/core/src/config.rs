@@ -220,7 +220,8 @@ pub struct PeerConfig {
     /// What we pass on gets our own address as next hop, on iBGP too.
     pub next_hop_self: NextHopSelf,
     /// IPv4 prefixes may have IPv6 next hops on this session, if the neighbour agrees (RFC 8950): the
-    /// one address both have may be an IPv6 one. IPv4 addresses are preferred where both have them.
+    /// one address both have may be an IPv6 one. An IPv4 address
+    /// of ours is preferred, unless the session is over link-local addresses.
     pub extended_next_hop: bool,
     /// The neighbour may tell several paths to a prefix, if it likes (RFC 7911).
     pub add_path_receive: bool,

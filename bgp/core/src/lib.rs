@@ -16,6 +16,7 @@ pub mod config;
 pub mod feed;
 mod limits;
 pub mod message;
+pub mod mrt;
 pub mod news;
 mod out;
 pub mod policy;

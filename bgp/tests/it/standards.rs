@@ -38,7 +38,7 @@ fn source_of(word: &str) -> Option<PathBuf> {
         _ => {
             let (first, file) = word.split_once('/')?;
             let directory = match first {
-                "wire" | "machine" | "policy" => format!("bgp/core/tests/{first}"),
+                "wire" | "machine" | "policy" | "mrt" => format!("bgp/core/tests/{first}"),
                 "it" => "bgp/tests/it".to_owned(),
                 "bfd" => "bgp/bfd/tests/machine".to_owned(),
                 "lab" => "tests/tests/lab".to_owned(),

@@ -1,23 +1,33 @@
-//! `wayleave bgp decode` and `wayleave bgp encode`: BGP messages without the agent.
+//! `wayleave bgp`: BGP messages and MRT files.
 
 mod decode;
+mod dump;
 mod encode;
+mod mrt;
+mod new_file;
 mod place;
 
 use clap::{Args, Subcommand, ValueEnum};
 use wayleave_bgp_core::message::Options;
 
-use super::{CommandError, Outcome, output::Output};
+use super::{Client, CommandError, Outcome, output::Output};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Bgp {
     /// Reads messages in hexadecimal from standard input; says what is in them and what a session
-    /// would do with them, one JSON object a line.
+    /// would do with them, one JSON object a line. Does not need the agent.
     #[command(after_help = DECODE_HELP)]
     Decode(Session),
-    /// Makes messages from such objects, one a line in hexadecimal.
+    /// Makes messages from such objects, one a line in hexadecimal. Does not need the agent.
     #[command(after_help = ENCODE_HELP)]
     Encode(Session),
+    /// Writes a table of the agent into a file, as MRT (TABLE_DUMP_V2).
+    #[command(after_help = dump::HELP)]
+    Dump(dump::Dump),
+    /// Reads an MRT file: one JSON object a record, or its messages in hexadecimal. Does not need the
+    /// agent.
+    #[command(after_help = mrt::HELP)]
+    Mrt(mrt::Mrt),
 }
 
 const DECODE_HELP: &str = "\
@@ -77,10 +87,16 @@ enum AddPath {
 }
 
 impl Bgp {
-    pub(super) fn exec(self, out: &mut Output<'_>) -> Result<Outcome, CommandError> {
+    pub(super) fn exec(
+        self,
+        client: &Client,
+        out: &mut Output<'_>,
+    ) -> Result<Outcome, CommandError> {
         match self {
             Self::Decode(session) => decode::exec(session.options(), out),
             Self::Encode(session) => encode::exec(&session.options(), out),
+            Self::Dump(dump) => dump.exec(client, out),
+            Self::Mrt(mrt) => mrt.exec(out),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Routes into the kernel.
 
+use std::net::IpAddr;
+
 use tokio::sync::mpsc;
 use wayleave_netlink::Protocol;
 
@@ -32,9 +34,11 @@ pub(super) fn start(
         // A feed that ends at once: nothing is learned, and what an earlier run learned goes.
         Box::new(|_| mpsc::channel(1).1)
     };
+    let speaker = dependencies.speaker.clone();
     let learned = Learned {
         subscribe,
         carriers: config::carriers(config),
+        reachable: Box::new(move |next_hops| speaker.reachable(next_hops)),
     };
     let settings = fib::Settings {
         table: config.fib.table.value,
@@ -49,8 +53,21 @@ pub(super) fn start(
         dependencies.problems.clone(),
         dependencies.progress.clone(),
     )?;
+    if config.fib.install.value {
+        tokio::spawn(track(
+            dependencies.speaker.track_next_hops(),
+            handle.clone(),
+        ));
+    }
     tokio::spawn(watch_over(task, dependencies.lost.clone()));
     Ok(Some(handle))
+}
+
+/// Has the reconciler find out whether the speaker's next hops can be reached, until the speaker ends.
+async fn track(mut next_hops: mpsc::UnboundedReceiver<Vec<(IpAddr, bool)>>, fib: FibHandle) {
+    while let Some(news) = next_hops.recv().await {
+        fib.track(news);
+    }
 }
 
 /// Runs the reconciler. When it cannot go on, neither can the agent: what peers are told would no

@@ -1,6 +1,6 @@
 //! What the kernel tells: listings and events.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use wayleave_bgp_core::Time;
 use wayleave_netlink::{Event, Object, Prefix, Route};
@@ -25,6 +25,9 @@ impl Fib {
                 | Event::Dropped(Object::Nexthop(_))
         ) {
             self.settle_fates();
+        }
+        if let Event::Gone(Object::Route(route)) | Event::Dropped(Object::Route(route)) = event {
+            self.follow_route(route, false, now);
         }
         match event {
             Event::Overrun => self.list_now(now),
@@ -108,6 +111,9 @@ impl Fib {
                     if let Some(object) = route.nexthop {
                         self.ways.objects.used_by_others(object);
                     }
+                    if self.is_others(&route) {
+                        listing.topology.route_is(&route);
+                    }
                     if self.concerns(&route) {
                         listing.foreign.insert(Slot::of(&route), route.protocol);
                     }
@@ -158,6 +164,7 @@ impl Fib {
         self.ways.renumber(&taken, &self.topology);
         self.ways.resolve_again(&self.topology);
         self.listed = true;
+        self.reach_again();
         self.last_listed = now;
         self.listing_due = Some(now + AUDIT);
         self.unquiet_due = None;
@@ -175,6 +182,27 @@ impl Fib {
         self.unquiet_due = None;
     }
 
+    /// A route of another protocol in our table.
+    fn is_others(&self, route: &Route) -> bool {
+        route.protocol != self.settings.protocol && route.table == self.settings.table
+    }
+
+    /// Next hops may be behind a route of somebody else that came or went.
+    fn follow_route(&mut self, route: &Route, there: bool, now: Time) {
+        if !self.is_others(route) {
+            return;
+        }
+        let news = match there {
+            true => self.topology.route_is(route),
+            false => self.topology.route_is_gone(route),
+        };
+        // Others may have a million routes, and few of them are between us and a next hop.
+        let within = |addr: &IpAddr| route.prefix.contains(*addr);
+        if news && (self.ways.gateways().any(|addr| within(&addr)) || self.tracks(within)) {
+            self.follow(Consequence::Resolve, now);
+        }
+    }
+
     /// A route in our table at a metric of ours or a better one.
     fn concerns(&self, route: &Route) -> bool {
         let worst = [0, self.settings.metric].map(|m| Slot::new(route.prefix, m).metric);
@@ -190,6 +218,9 @@ impl Fib {
     }
 
     fn appeared(&mut self, object: &Object, replaced: bool, now: Time) {
+        if let Object::Route(route) = object {
+            self.follow_route(route, true, now);
+        }
         if let Object::Route(route) = object
             && let Some(through) = route.nexthop
             && !self.is_ours(route)
@@ -345,6 +376,12 @@ impl Fib {
             Consequence::RoutesLost(ifindex) => (Some(ifindex), false),
             Consequence::LinkLost(ifindex) => (Some(ifindex), true),
         };
+        if let Some(ifindex) = lost
+            && self.topology.forget_routes_over(ifindex)
+        {
+            self.list_when_quiet(now);
+        }
+        self.reach_again();
         let blocked = self.ways.blocked();
         if objects && let Some(ifindex) = lost {
             self.ways.objects.lost(ifindex);

@@ -2,12 +2,14 @@
 
 mod decide;
 mod events;
+mod tracked;
 
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
     time::Duration,
 };
 
+use self::tracked::Tracked;
 use serde::Serialize;
 use wayleave_bgp_core::Time;
 use wayleave_netlink::{Family, METRIC_V6_DEFAULT, NexthopId, Prefix, Protocol, Route};
@@ -116,6 +118,7 @@ pub struct Fib {
     /// When routes that appeared without our doing are swept.
     sweep_due: Option<Time>,
     troubles_changed: bool,
+    tracked: Tracked,
 }
 
 /// What has become of nexthop objects.
@@ -179,6 +182,7 @@ impl Fib {
             last_listed: Time(0),
             sweep_due: None,
             troubles_changed: false,
+            tracked: Tracked::default(),
         }
     }
 

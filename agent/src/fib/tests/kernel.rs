@@ -89,7 +89,7 @@ fn uplink(socket: &mut Socket) {
     );
 }
 
-fn learned(text: &str, router: Option<&str>) -> RouteChange<Forwarding> {
+pub(super) fn learned(text: &str, router: Option<&str>) -> RouteChange<Forwarding> {
     let prefix = prefix(text);
     let route = router.map(|router| Forwarding {
         paths: Arc::new([FeedPath {
@@ -145,18 +145,21 @@ pub(super) struct Running {
     /// What the speaker would ask before it sends.
     prompt: std::cell::RefCell<wayleave_bgp::Prompt<Forwarding>>,
     pub(super) handle: fib::FibHandle,
+    /// What the speaker is told of its next hops.
+    reachable: std::cell::RefCell<mpsc::UnboundedReceiver<Vec<(IpAddr, bool)>>>,
     pub(super) task: tokio::task::JoinHandle<Result<(), fib::Lost>>,
     pub(super) progress: Progress,
     problems: Problems,
 }
 
-fn run() -> Running {
+pub(super) fn run() -> Running {
     run_with(SETTINGS)
 }
 
 pub(super) fn run_with(settings: Settings) -> Running {
     let (feed, received) = mpsc::channel(16);
     let (problems, progress) = (Problems::default(), Progress::default());
+    let (told, reachable) = mpsc::unbounded_channel();
     let prompt = std::rc::Rc::new(std::cell::RefCell::new(None));
     let kept = std::rc::Rc::clone(&prompt);
     let (handle, task) = fib::start(
@@ -168,6 +171,10 @@ pub(super) fn run_with(settings: Settings) -> Running {
                 received
             }),
             carriers: None,
+            reachable: Box::new(move |next_hops| {
+                // A test that does not ask has let go of the other end.
+                let _ = told.send(next_hops);
+            }),
         },
         problems.clone(),
         progress.clone(),
@@ -178,6 +185,7 @@ pub(super) fn run_with(settings: Settings) -> Running {
         feed,
         prompt: std::cell::RefCell::new(prompt),
         handle,
+        reachable: std::cell::RefCell::new(reachable),
         task: tokio::spawn(task),
         progress,
         problems,
@@ -191,6 +199,19 @@ impl Running {
         let Some(event) = left else { return true };
         self.feed.send(event).await.expect("the task runs");
         false
+    }
+
+    /// What the speaker is told next of its next hops.
+    pub(super) async fn reachability(&self) -> Vec<(IpAddr, bool)> {
+        let mut reachable = self.reachable.borrow_mut();
+        let told = tokio::time::timeout(Duration::from_secs(60), reachable.recv());
+        told.await.expect("it is told").expect("the task runs")
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        let standing = self.problems.standing();
+        let keys = standing.iter().map(|standing| standing.problem.key.clone());
+        keys.collect()
     }
 
     pub(super) async fn in_sync(&self) {

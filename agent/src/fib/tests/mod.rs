@@ -8,6 +8,7 @@ mod links;
 mod objects;
 mod others;
 mod over_ipv6;
+mod reachability;
 
 use std::{net::IpAddr, time::Duration};
 

@@ -47,7 +47,10 @@ pub use self::{
 };
 use crate::{
     types::Family,
-    wire::{self, Frame, MAX_EXTENDED, MAX_MESSAGE, MessageKind, begin, finish, frame},
+    wire::{
+        self, DecodeContext, Frame, MAX_EXTENDED, MAX_MESSAGE, MessageKind, begin, finish, frame,
+        parse_before,
+    },
 };
 
 /// What a session would have negotiated, as far as it changes how messages are read.
@@ -205,6 +208,23 @@ fn unframed(octets: &[u8], notification: wire::Notification) -> Decoded {
         hex: Some(Hex(octets.to_vec())),
         ..Decoded::new(kind, judge)
     }
+}
+
+/// Decodes path attributes that stand in no message, and says what is wrong with them. `has_ipv4_nlri`:
+/// they belong to an IPv4 prefix that needs a NEXT_HOP.
+pub(crate) fn path_attributes(
+    raw: &[u8],
+    options: &Options,
+    has_ipv4_nlri: bool,
+) -> (PathAttributes, Vec<Found>) {
+    let context = DecodeContext {
+        as4: options.as4,
+        ebgp: options.ebgp,
+    };
+    let mut judge = Judge::default();
+    let parsed = parse_before(&mut judge, raw, &context, has_ipv4_nlri, &mut Vec::new());
+    let attributes = attributes::decode(raw, &parsed, options);
+    (attributes, judge.problems)
 }
 
 /// Appends the message that an object describes.

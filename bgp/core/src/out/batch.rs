@@ -40,6 +40,11 @@ pub(crate) trait Sink {
 }
 
 impl Batch {
+    /// Destinations and paths in it.
+    pub(crate) fn len(&self) -> usize {
+        self.dests.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.dests.is_empty()
     }

@@ -118,8 +118,10 @@ impl Desired<'_> {
         let mut candidates: Vec<u32> = table
             .paths_of(dest)
             .filter(|(_, path)| {
+                let prefix = || table.prefix(dest).into();
                 sources.is_candidate(family, path)
                     && self.key.exports(shared, P::FAMILY, path.attr, path.peer)
+                    && (self.rules.is_some() || self.key.exports_prefix(path.peer, prefix))
             })
             .map(|(id, _)| id)
             .collect();
@@ -135,8 +137,7 @@ impl Desired<'_> {
             let prefix = || table.prefix(dest).into();
             let attr = match &mut self.rules {
                 Some(rules) => rules.judge(self.key, shared, attr, peer, prefix()),
-                None if self.key.exports_prefix(peer, prefix) => attr,
-                None => AttrId::NONE,
+                None => attr,
             };
             if !attr.is_none() {
                 let source = peer;
@@ -333,6 +334,7 @@ impl GroupKey {
                 originator: RouterId::from(source.router_id),
                 cluster_id: self.cluster_id,
             }),
+            foreign: slot != Slot::LOCAL,
             only_to_customer: match self.role {
                 Some(BgpRole::Provider | BgpRole::Peer | BgpRole::RouteServer) => {
                     Some(self.local_asn)

@@ -59,6 +59,8 @@ pub(crate) struct Departure {
     pub(super) end_of_rib: [bool; 2],
     /// Families that are being told again, and the end of that is still owed (RFC 7313).
     pub(super) marked: [bool; 2],
+    /// Families that are to be told once more behind that, between marks or not.
+    pub(super) once_more: [Option<bool>; 2],
     /// Where several paths are told: the highest identifiers of any it may hold.
     pub(super) path_ids: [u32; 2],
     /// What it has written.
@@ -160,8 +162,16 @@ impl Group {
             };
             before.max(self.told[family].most_places())
         });
+        let once_more = match &self.members[at].progress {
+            Progress::Following(_) => [None; 2],
+            Progress::Walking(walk) => [0, 1].map(|family: usize| {
+                let family = &walk.families[family];
+                family.once_more.then_some(family.marks)
+            }),
+        };
         let member = self.members.remove(at);
         Some(Departure {
+            once_more,
             path_ids,
             marked,
             begun,
@@ -406,7 +416,10 @@ impl Group {
 
     /// How much dearer a destination is than without rules, roughly: the turn is cut accordingly.
     pub(crate) fn weight(&self) -> usize {
-        self.rules.as_ref().map_or(1, Export::weight)
+        let rules = self.rules.as_ref().map_or(1, Export::weight);
+        // Several paths are ranked, and each of them judged.
+        let paths = self.key.add_path.into_iter().max().unwrap_or_default();
+        rules * (1 + usize::from(paths).min(16))
     }
 
     /// Looks at up to `most` destinations the group has not covered yet; whether there are more.
@@ -610,8 +623,7 @@ impl Step<'_> {
         while budget > 0
             && let Some(dest) = walk.behind.pop_first()
         {
-            budget -= 1;
-            self.tell::<P>(told, dest, true, held);
+            budget = budget.saturating_sub(self.tell::<P>(told, dest, true, held));
         }
         let bound = table.dest_bound();
         while budget > 0 && walk.position < bound {
@@ -621,8 +633,8 @@ impl Step<'_> {
             let dest = walk.position;
             walk.position += 1;
             if table.is_live(dest) {
-                budget -= 1;
-                self.tell::<P>(told, dest, walk.explicit, held);
+                let done = self.tell::<P>(told, dest, walk.explicit, held);
+                budget = budget.saturating_sub(done);
             }
         }
         self.batch.encode(
@@ -647,9 +659,12 @@ impl Step<'_> {
         }
     }
 
-    fn tell<P: PrefixKey>(&mut self, told: &Told, dest: u32, withdraw: bool, held: u32) {
+    /// How much work that was.
+    fn tell<P: PrefixKey>(&mut self, told: &Told, dest: u32, withdraw: bool, held: u32) -> usize {
         if self.key.add_path[P::FAMILY.index()] > 0 {
-            return self.tell_paths(told, dest, withdraw, held);
+            let before = self.batch.len();
+            self.tell_paths(told, dest, withdraw, held);
+            return (self.batch.len() - before).max(1);
         }
         let (attr, source) = told.get(dest);
         if attr.is_none() || source == self.slot {
@@ -659,6 +674,7 @@ impl Step<'_> {
         } else {
             self.batch.push(dest, attr, source);
         }
+        1
     }
 
     /// The same where several paths are told. It may hold any whose identifier is not past `held`.

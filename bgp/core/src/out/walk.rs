@@ -86,6 +86,7 @@ impl Walk {
             end_of_rib,
             marked,
             path_ids,
+            once_more,
             ..
         } = departure;
         let family = |index: usize| FamilyWalk {
@@ -94,7 +95,8 @@ impl Walk {
             end_of_rib: end_of_rib[index],
             path_ids: path_ids[index],
             refreshing: marked[index],
-            marks: marked[index],
+            marks: marked[index] || once_more[index] == Some(true),
+            once_more: once_more[index].is_some(),
             ..FamilyWalk::default()
         };
         Self {

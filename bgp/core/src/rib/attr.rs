@@ -167,7 +167,11 @@ impl AttrArena {
         let sets = &self.sets;
         let id = self.index.find_or_insert(hash, new, |id| {
             let set = &sets[id as usize];
-            set.next_hop == next_hop && set.key.flags & JUDGED == judged && *set.bytes == *bytes
+            set.next_hop == next_hop
+                && set.key.flags & JUDGED == judged
+                // Whoever has put an AS before the path keeps the one the route came from.
+                && set.key.neighbor_as == facts.neighbor_as
+                && *set.bytes == *bytes
         });
         if id != new {
             return AttrId(id);
@@ -185,7 +189,7 @@ impl AttrArena {
             None => self.sets.push(set),
         }
         self.idle.push(id);
-        self.next_hops.count(next_hop, true);
+        self.next_hops.hold(next_hop);
         AttrId(id)
     }
 
@@ -225,6 +229,11 @@ impl AttrArena {
     #[inline]
     pub(crate) fn is_reachable(&self, id: AttrId) -> bool {
         !self.next_hops.some_unreachable() || self.next_hops.is_reachable(self.next_hop_id(id))
+    }
+
+    /// Whether the next hop of a set has an address that means something on its link only, or it is ours.
+    pub(crate) fn is_on_link(&self, id: AttrId) -> bool {
+        self.next_hop(id).is_none_or(|hop| hop.link_local.is_some())
     }
 
     pub(crate) fn hold(&mut self, id: AttrId) {
@@ -269,7 +278,7 @@ impl AttrArena {
             let bytes = std::mem::take(&mut set.bytes);
             let (next_hop, judged) = (set.next_hop, set.key.flags & JUDGED);
             let hash = self.hash(&bytes, next_hop, judged);
-            self.next_hops.count(next_hop, false);
+            self.next_hops.release(next_hop);
             self.index.remove(hash, id);
             self.free.push(id);
         }

@@ -28,6 +28,7 @@ pub(crate) enum Step {
     ClusterListLength,
     PeerAddress,
     PathId,
+    Session,
     Equal,
 }
 
@@ -46,6 +47,7 @@ impl Step {
             Self::ClusterListLength => "shorter CLUSTER_LIST",
             Self::PeerAddress => "lower peer address",
             Self::PathId => "lower path identifier",
+            Self::Session => "its session was configured before the other",
             Self::Equal => "only path",
         }
     }
@@ -71,7 +73,8 @@ impl Sources<'_> {
     }
 
     pub(crate) fn is_reachable(&self, path: &Path) -> bool {
-        self.attrs.is_reachable(path.attr) || self.source(path.peer).on_interface
+        self.attrs.is_reachable(path.attr)
+            || (self.source(path.peer).on_interface && self.attrs.is_on_link(path.attr))
     }
 
     fn key(&self, path: &Path) -> &AttrKey {
@@ -125,6 +128,8 @@ impl Sources<'_> {
             keep_min(candidates, |id| self.source(table.path(id).peer).address);
             // Two paths of one peer: anything will do that is the same each time.
             keep_min(candidates, |id| table.path_id(id));
+            // Two sessions with one router that is called alike on both links.
+            keep_min(candidates, |id| table.path(id).peer);
         }
         candidates.first().copied().unwrap_or(NONE)
     }
@@ -205,7 +210,27 @@ impl Sources<'_> {
             });
         }
         into.insert(0, best);
+        self.drop_same_ways(table, into);
         into.truncate(usize::from(limit.max(1)));
+    }
+
+    /// Of paths that lead the same way the first stays: beside each other they share nothing.
+    fn drop_same_ways<P: PrefixKey>(&self, table: &Table<P>, paths: &mut Vec<u32>) {
+        let way = |id: u32| {
+            let path = table.path(id);
+            let source = self.source(path.peer);
+            let link = source.on_interface.then_some(path.peer);
+            (self.attrs.next_hop_id(path.attr), link)
+        };
+        let mut kept = 0;
+        for at in 0..paths.len() {
+            let id = paths[at];
+            if !paths[..kept].iter().any(|&other| way(other) == way(id)) {
+                paths[kept] = id;
+                kept += 1;
+            }
+        }
+        paths.truncate(kept);
     }
 
     /// The first step that tells two candidates, by their ids, apart.
@@ -241,6 +266,8 @@ impl Sources<'_> {
             Step::PeerAddress
         } else if ids.0 != ids.1 {
             Step::PathId
+        } else if one.peer != other.peer {
+            Step::Session
         } else {
             Step::Equal
         }

@@ -81,9 +81,10 @@ impl Shared {
         let hash = table.hash(prefix);
         let dest = table.find_or_add_hashed(prefix, hash);
         self.announce_to(table, dest, peer.into(), received, attr, since)
+            .expect("one path of a peer to a prefix, which has room for more")
     }
 
-    /// The same where the destination is known.
+    /// The same where the destination is known, for one of the peer's paths. `None`: it has too many there.
     pub(crate) fn announce_to<P: PrefixKey>(
         &mut self,
         table: &mut Table<P>,
@@ -92,18 +93,19 @@ impl Shared {
         received: AttrId,
         attr: AttrId,
         since: u32,
-    ) -> Outcome {
+    ) -> Option<Outcome> {
         let family = P::FAMILY.index();
         let peer = whose.peer;
         let epoch = self.sources[peer.index()].epoch[family];
-        self.attrs.hold(received);
-        self.attrs.hold(attr);
+        let stale = self.sources[peer.index()].stale[family];
         let new = Replaced {
             received,
             attr,
             epoch,
         };
-        let (id, old) = table.put_path(dest, whose, new, since);
+        let (id, old) = table.put_path(dest, whose, new, since, stale)?;
+        self.attrs.hold(received);
+        self.attrs.hold(attr);
         let mut outcome = Outcome {
             dest,
             best_changed: false,
@@ -120,12 +122,12 @@ impl Shared {
                 outcome.received = 0;
                 outcome.accepted -= i8::from(!old.attr.is_none());
                 if old == new {
-                    return outcome;
+                    return Some(outcome);
                 }
             }
         }
         outcome.best_changed = self.decide_again(table, dest, Some(id));
-        outcome
+        Some(outcome)
     }
 
     /// `peer` withdraws `prefix`; `None` when it had no path to it.

@@ -38,7 +38,8 @@ pub(crate) struct Source {
     /// told everything anew (RFC 7313, 4; RFC 4724, 4.2).
     pub(crate) stale: [Option<u8>; 2],
     pub(crate) ebgp: bool,
-    /// Its next hops are on the link of its session's interface, and are there as long as that is.
+    /// Its session is on an interface: a link-local address beside a next hop leads there, as long as
+    /// that is.
     pub(crate) on_interface: bool,
     /// We reflect its routes to everybody (RFC 4456).
     pub(crate) client: bool,

@@ -58,6 +58,10 @@ pub(crate) struct Path {
     flags: u8,
 }
 
+/// So many paths to a prefix are held of one peer (RFC 7911): each is looked at with every change of
+/// any, and a neighbour must not make that dear.
+pub(crate) const MOST_OF_ONE_PEER: usize = 64;
+
 const PATH_FREED: u8 = 1;
 /// Its peer tells several paths to a prefix, and has given it an identifier other than 0.
 const HAS_PATH_ID: u8 = 2;
@@ -273,8 +277,10 @@ impl<P: PrefixKey> Table<P> {
     }
 
     fn set_path_id(&mut self, id: u32, path_id: u32) {
-        if path_id != 0 {
-            let at = id as usize;
+        let at = id as usize;
+        if path_id == 0 {
+            self.paths[at].flags &= !HAS_PATH_ID;
+        } else {
             if self.path_ids.len() <= at {
                 self.path_ids.resize(at + 1, 0);
             }
@@ -283,19 +289,43 @@ impl<P: PrefixKey> Table<P> {
         }
     }
 
-    /// Puts a peer's path to `dest` in place. The caller moves the attribute counts.
+    /// Puts a peer's path to `dest` in place. The caller moves the attribute counts. `None`: the peer has
+    /// too many there.
+    ///
+    /// A peer that has restarted need not know a path by the identifier that it had before (RFC 7911, 3).
+    /// What it tells anew takes the place of the same one of the epoch `stale`: two of it would push others
+    /// out of what is told and installed.
     pub(crate) fn put_path(
         &mut self,
         dest: u32,
         whose: Whose,
         new: Replaced,
         since: u32,
-    ) -> (u32, Option<Replaced>) {
+        stale: Option<u8>,
+    ) -> Option<(u32, Option<Replaced>)> {
         let mut at = self.dests[dest as usize].head;
+        let (mut of_peer, mut known, mut stands_for) = (0, NONE, NONE);
         while at != NONE {
-            let same = self.is_of(at, whose);
-            let path = &mut self.paths[at as usize];
-            if same {
+            if self.is_of(at, whose) {
+                known = at;
+                break;
+            }
+            let path = &self.paths[at as usize];
+            if path.peer == whose.peer {
+                of_peer += 1;
+                if stale == Some(path.epoch) && path.received == new.received {
+                    stands_for = at;
+                }
+            }
+            at = path.next;
+        }
+        if known == NONE && stands_for != NONE {
+            known = stands_for;
+            self.set_path_id(known, whose.path_id);
+        }
+        if known != NONE {
+            let path = &mut self.paths[known as usize];
+            {
                 let old = Replaced {
                     received: path.received,
                     attr: path.attr,
@@ -307,9 +337,11 @@ impl<P: PrefixKey> Table<P> {
                 path.received = new.received;
                 path.attr = new.attr;
                 path.epoch = new.epoch;
-                return (at, Some(old));
+                return Some((known, Some(old)));
             }
-            at = path.next;
+        }
+        if of_peer >= MOST_OF_ONE_PEER {
+            return None;
         }
         let path = Path {
             dest,
@@ -333,7 +365,7 @@ impl<P: PrefixKey> Table<P> {
         self.set_path_id(id, whose.path_id);
         self.dests[dest as usize].head = id;
         self.live_paths += 1;
-        (id, None)
+        Some((id, None))
     }
 
     /// Whether the path `id` is this one of a peer's.
@@ -495,6 +527,17 @@ mod tests {
         }
     }
 
+    fn put(
+        table: &mut Table<Ipv4Prefix>,
+        dest: u32,
+        whose: Whose,
+        new: Replaced,
+        since: u32,
+    ) -> (u32, Option<Replaced>) {
+        let done = table.put_path(dest, whose, new, since, None);
+        done.expect("few are put there")
+    }
+
     #[test]
     fn the_layout_keeps_to_its_budget() {
         assert_eq!(size_of::<Dest<<Ipv4Prefix as PrefixKey>::Addr>>(), 16);
@@ -506,10 +549,10 @@ mod tests {
     fn paths_of_several_peers_are_kept_apart_and_replaced_in_place() {
         let mut table = Table::new();
         let dest = table.find_or_add(prefix(1));
-        let (first, old) = table.put_path(dest, Slot(1).into(), set(1), 0);
+        let (first, old) = put(&mut table, dest, Slot(1).into(), set(1), 0);
         assert_eq!(old, None);
-        let (second, _) = table.put_path(dest, Slot(2).into(), set(2), 0);
-        let (again, old) = table.put_path(dest, Slot(1).into(), set(3), 5);
+        let (second, _) = put(&mut table, dest, Slot(2).into(), set(2), 0);
+        let (again, old) = put(&mut table, dest, Slot(1).into(), set(3), 5);
         assert_eq!((again, old), (first, Some(set(1))));
         assert_eq!(table.path(first).since, 5);
         assert_eq!(table.paths_len(), 2);
@@ -527,18 +570,59 @@ mod tests {
             peer: Slot(1),
             path_id,
         };
-        let ids = [7, 0, 9].map(|id| table.put_path(dest, whose(id), set(id), 0).0);
+        let ids = [7, 0, 9].map(|id| put(&mut table, dest, whose(id), set(id), 0).0);
         assert_eq!(
-            table.put_path(dest, whose(7), set(8), 0),
+            put(&mut table, dest, whose(7), set(8), 0),
             (ids[0], Some(set(7)))
         );
         assert_eq!(ids.map(|id| table.path_id(id)), [7, 0, 9]);
         assert_eq!(table.path_of(dest, whose(9)), Some(ids[2]));
         // Whoever comes into a freed place has no identifier of its past.
         table.remove_path(ids[0]);
-        let (again, old) = table.put_path(dest, Slot(2).into(), set(1), 0);
+        let (again, old) = put(&mut table, dest, Slot(2).into(), set(1), 0);
         assert_eq!((again, old, table.path_id(again)), (ids[0], None, 0));
         assert_eq!(table.path_of(dest, whose(7)), None);
+    }
+
+    #[test]
+    fn a_peer_has_only_so_many_paths_to_a_prefix() {
+        let mut table = Table::new();
+        let dest = table.find_or_add(prefix(1));
+        let most = u32::try_from(MOST_OF_ONE_PEER).unwrap();
+        let whose = |peer, path_id| Whose {
+            peer: Slot(peer),
+            path_id,
+        };
+        for id in 0..most {
+            put(&mut table, dest, whose(1, id), set(1), 0);
+        }
+        let more = table.put_path(dest, whose(1, most), set(1), 0, None);
+        assert_eq!(more, None);
+        // Those that are there may change, and others have theirs.
+        put(&mut table, dest, whose(1, 7), set(2), 0);
+        put(&mut table, dest, whose(2, most), set(1), 0);
+        assert_eq!(table.paths_len(), most + 1);
+    }
+
+    #[test]
+    fn what_is_told_anew_under_another_identifier_takes_the_place_of_the_stale_one() {
+        let mut table = Table::new();
+        let dest = table.find_or_add(prefix(1));
+        let whose = |path_id| Whose {
+            peer: Slot(1),
+            path_id,
+        };
+        let anew = |n| Replaced { epoch: 1, ..set(n) };
+        let first = put(&mut table, dest, whose(1), set(1), 0).0;
+        let second = put(&mut table, dest, whose(2), set(2), 0).0;
+        let other = table.put_path(dest, whose(9), anew(3), 0, Some(0));
+        assert!(other.is_some_and(|(id, old)| id != first && id != second && old.is_none()));
+        let again = table.put_path(dest, whose(7), anew(1), 0, Some(0));
+        assert_eq!(again, Some((first, Some(set(1)))));
+        assert_eq!((table.path_id(first), table.paths_len()), (7, 3));
+        // An identifier that is known stands for its path, whatever else there is.
+        let known = table.put_path(dest, whose(2), anew(4), 0, Some(0));
+        assert_eq!(known, Some((second, Some(set(2)))));
     }
 
     #[test]
@@ -570,7 +654,7 @@ mod tests {
         assert!(table.is_live(dest), "a log of turn 9 may name it");
 
         // It comes back and goes again while it waits: what it waits for is later.
-        let (path, _) = table.put_path(dest, Slot(1).into(), set(1), 0);
+        let (path, _) = put(&mut table, dest, Slot(1).into(), set(1), 0);
         table.mark_dirty(dest);
         table.take_dirty(10, 12, &mut taken);
         table.remove_path(path);

@@ -216,6 +216,11 @@ impl Session {
         }
     }
 
+    /// Where the peer is that there is a session with.
+    pub(crate) fn is_at(&mut self, remote: IpAddr) {
+        self.remote = Some(remote);
+    }
+
     /// Whether the peer is only waited for.
     fn is_passive(&self) -> bool {
         self.config.passive || self.remote.is_none()

@@ -280,9 +280,7 @@ pub(crate) fn negotiate(
     }
     let theirs = &open.capabilities;
     let role = config.bgp_role.filter(|_| !internal);
-    if let Some(role) = role
-        && !bare
-    {
+    if let Some(role) = role {
         let fits = match theirs.role {
             Some(theirs) => theirs == role.counterpart() as u8,
             None => !config.bgp_role_strict,

@@ -166,10 +166,13 @@ pub(super) fn group_key(
         (None, Some(link_local)) => Some(NextHop::from(IpAddr::V6(link_local))),
         (None, None) => None,
     };
-    // IPv4 routers forward to an IPv4 address more surely than to an IPv6 one.
-    let v4 = match v4 {
-        Some(addr) => Some(NextHop::from(IpAddr::V4(addr))),
-        None => v6.filter(|_| negotiated.extended_next_hop),
+    // IPv4 routers forward to an IPv4 address more surely than to an IPv6 one. Where the session itself
+    // needs none, an IPv4 address of the interface need not be one that the neighbour is near by.
+    let over_v6 = v6.filter(|_| negotiated.extended_next_hop);
+    let v4 = v4.map(|addr| NextHop::from(IpAddr::V4(addr)));
+    let v4 = match info.interface {
+        Some(_) => over_v6.or(v4),
+        None => v4.or(over_v6),
     };
     let mut own_next_hop = [None, None];
     own_next_hop[Family::Ipv4Unicast.index()] = v4;

@@ -32,6 +32,7 @@ pub(super) enum Refusal {
     OwnCluster,
     NextHop,
     OwnNextHop,
+    LinkLocal,
     Leak,
     Discovery,
     NoPolicy,
@@ -50,6 +51,10 @@ impl Refusal {
             Self::OwnCluster => "our CLUSTER_ID is in its CLUSTER_LIST (RFC 4456, 8)",
             Self::NextHop => "its next hop is no unicast address of a neighbour",
             Self::OwnNextHop => "its next hop is our own address",
+            Self::LinkLocal => {
+                "its next hop is a link-local address, and its session is on no interface where that means \
+                 something"
+            }
             Self::Leak => {
                 "a route leak: it is for customers only, by the word of another than its peer (RFC 9234, 5)"
             }
@@ -120,8 +125,12 @@ impl Speaker {
         if !is_usable_next_hop(addr) {
             return Some(Refusal::NextHop);
         }
-        let ours = peer.own_addresses.contains(addr);
-        ours.then_some(Refusal::OwnNextHop)
+        if peer.own_addresses.contains(addr) {
+            return Some(Refusal::OwnNextHop);
+        }
+        let link_local = matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
+        let nowhere = link_local && !self.shared.sources[slot.index()].on_interface;
+        nowhere.then_some(Refusal::LinkLocal)
     }
 
     /// What counts of a set that is not refused: see [`as_adjusted`](Self::as_adjusted).
@@ -130,7 +139,7 @@ impl Speaker {
             return received;
         };
         let next_hop = self.shared.attrs.next_hop(received);
-        let facts = facts_of(&canonical);
+        let facts = as_before(&self.shared.attrs, received, &canonical);
         self.shared.attrs.intern(&canonical, next_hop, &facts)
     }
 
@@ -201,7 +210,17 @@ pub(super) fn as_long_lived(attrs: &mut AttrArena, attr: AttrId) -> AttrId {
     edit.set_communities(&[edit.communities(), &[mark]].concat());
     edit.finish(true, &mut canonical);
     let next_hop = attrs.next_hop(attr);
-    attrs.intern(&canonical, next_hop, &facts_of(&canonical))
+    let facts = as_before(attrs, attr, &canonical);
+    attrs.intern(&canonical, next_hop, &facts)
+}
+
+/// The facts of what was made of a set on import. The neighbouring AS is the one it was received from,
+/// whatever was put before the path: MED compares among its routes alone (RFC 4271, 9.1.2.2 c).
+pub(super) fn as_before(attrs: &AttrArena, before: AttrId, canonical: &[u8]) -> AttrFacts {
+    AttrFacts {
+        neighbor_as: attrs.key(before).neighbor_as,
+        ..facts_of(canonical)
+    }
 }
 
 /// Judges a prefix that came with an accepted set, as far as it takes no rules.

@@ -26,7 +26,7 @@ pub(super) struct Rejudging {
     remaining: [u32; 2],
     /// Paths there were when somebody last joined it: what came later was judged when it came.
     bound: [u32; 2],
-    /// Whose paths are judged.
+    /// Whose paths are judged, in order.
     due: Vec<Slot>,
     /// Whose paths are decided about anew.
     next_hops: Vec<NextHopId>,
@@ -62,8 +62,8 @@ struct Judgement {
 impl Speaker {
     /// Judges everything `slot` has sent again, in the turns to come.
     pub(super) fn judge_anew(&mut self, slot: Slot) {
-        if !self.rejudging.due.contains(&slot) {
-            self.rejudging.due.push(slot);
+        if let Err(at) = self.rejudging.due.binary_search(&slot) {
+            self.rejudging.due.insert(at, slot);
         }
         self.start_judging();
     }
@@ -71,11 +71,7 @@ impl Speaker {
     /// Whether these next hops can be reached: what anybody who tracks them ([`Self::track_next_hops`])
     /// has found out. Paths with one that cannot take no part in the decision (RFC 4271, 9.1.2.1).
     pub fn reachable(&mut self, next_hops: &[(IpAddr, bool)]) {
-        let mut changed = Vec::new();
-        for &(addr, reachable) in next_hops {
-            let known = self.shared.attrs.next_hops();
-            known.set_reachable(addr, reachable, &mut changed);
-        }
+        let mut changed = self.shared.attrs.next_hops().set_reachable(next_hops);
         if !changed.is_empty() {
             self.rejudging.next_hops.append(&mut changed);
             self.rejudging.next_hops.sort_unstable();
@@ -139,7 +135,9 @@ impl Speaker {
                 }
             }
             let source = &self.shared.sources[path.peer.index()];
-            if self.rejudging.due.contains(&path.peer) && source.holds(family, path.epoch) {
+            if self.rejudging.due.binary_search(&path.peer).is_ok()
+                && source.holds(family, path.epoch)
+            {
                 concerned.push((path.peer, id));
             }
         }

@@ -11,8 +11,11 @@ use crate::{
     wire::{HEADER_LEN, MessageKind, begin, finish},
 };
 
-/// So many are kept: 32 KiB a peer.
+/// So many are kept at most ...
 const KEPT: usize = 8;
+
+/// ... and no more octets of them than these, but for the last one.
+const KEPT_OCTETS: usize = 32 << 10;
 
 /// No more than one in this time is told to a log.
 const BETWEEN_NEWS: Duration = Duration::from_secs(1);
@@ -59,8 +62,15 @@ impl Speaker {
             return;
         };
         let malformed = &mut peer.malformed;
-        while malformed.entries.len() >= KEPT {
-            malformed.entries.pop_front();
+        let octets = |entries: &VecDeque<Entry>| -> usize {
+            entries.iter().map(|entry| entry.message.len()).sum()
+        };
+        while malformed.entries.len() >= KEPT
+            || octets(&malformed.entries) + message.len() > KEPT_OCTETS
+        {
+            if malformed.entries.pop_front().is_none() {
+                break;
+            }
         }
         malformed.entries.push_back(Entry {
             at: now,

@@ -615,6 +615,10 @@ impl Speaker {
         };
         let held = self.shared.sources[slot.index()].stale;
         let of_range = peer.range.is_some();
+        // Another may have been found than the one that was called.
+        if peer.session.config().is_unnumbered() {
+            peer.session.is_at(info.remote.ip().to_canonical());
+        }
         peer.came_up(now, &info, negotiated, held.map(|stale| stale.is_some()));
         peer.import = rules::Import::of(peer, self.config.asn);
         let config = peer.session.config();

@@ -88,6 +88,8 @@ pub(super) struct Peer {
     /// When the last UPDATE with routes came in this session.
     pub(super) last_route: Time,
     pub(super) treated_as_withdraw: u64,
+    /// Paths that were ignored: there were too many to one prefix.
+    pub(super) too_many_paths: u64,
     pub(super) attributes_discarded: u64,
     pub(super) last_malformed: Option<String>,
     /// Messages that were malformed.
@@ -130,6 +132,7 @@ impl Peer {
             counts: [FamilyCounts::default(); 2],
             last_route: now,
             treated_as_withdraw: 0,
+            too_many_paths: 0,
             attributes_discarded: 0,
             last_malformed: None,
             malformed: Malformed::default(),

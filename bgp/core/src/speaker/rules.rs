@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{
-    import::{Refusal, is_usable_next_hop},
+    import::{Refusal, as_before, is_usable_next_hop},
     peer::{OwnAddresses, Peer},
 };
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
         attr::{AttrId, DISCOVERY, carries_services},
     },
     types::{Asn, Family, Prefix},
-    wire::facts_of,
 };
 
 /// The session of a peer as rules see it.
@@ -118,9 +117,8 @@ impl Import {
                 let before = shared.attrs.next_hop(attr);
                 let next_hop = changed_next_hop(family, before, changed.next_hop);
                 let canonical = &changed.attributes;
-                shared
-                    .attrs
-                    .intern(canonical, next_hop, &facts_of(canonical))
+                let facts = as_before(&shared.attrs, attr, canonical);
+                shared.attrs.intern(canonical, next_hop, &facts)
             }
         };
         if refuses_result(shared, leaves, judging.config, judging.own).is_some() {

@@ -160,7 +160,11 @@ impl<P: PrefixKey> Change<P> {
                     NONE => table.find_or_add_hashed(prefix, hash),
                     dest => dest,
                 };
-                Some(shared.announce_to(table, dest, whose, received, attr, *since))
+                let outcome = shared.announce_to(table, dest, whose, received, attr, *since);
+                if outcome.is_none() {
+                    peer.too_many_paths += 1;
+                }
+                outcome
             }
         };
         let Some(outcome) = outcome else { return };

@@ -11,7 +11,7 @@ use crate::{
         attr::AttrId,
         key::PrefixKey,
         source::Slot,
-        table::{NONE, Path, Table},
+        table::{MOST_OF_ONE_PEER, NONE, Path, Table},
     },
     types::{Family, Ipv4Prefix, Ipv6Prefix, Prefix, Time},
     view::{FamilyCounts, PeerView, RibKind, RoutePage, RouteQuery, RouteView, SpeakerView, State},
@@ -111,6 +111,12 @@ impl Speaker {
             warnings.push(format!(
                 "no neighbour was found on {interface} yet: none has sent a router advertisement there, \
                  nor connected"
+            ));
+        }
+        if peer.too_many_paths > 0 {
+            warnings.push(format!(
+                "it has told more than {MOST_OF_ONE_PEER} paths to one prefix: {} times one was ignored",
+                peer.too_many_paths
             ));
         }
         if let Some(trouble) = &peer.bfd_trouble {
@@ -219,7 +225,11 @@ impl Speaker {
                 };
                 let (attr, source) = told.get(dest);
                 if !attr.is_none() && source != slot {
-                    let path = table.paths_of(dest).find(|(_, path)| path.peer == source);
+                    // One that tells several has told the best, mostly.
+                    let best = table.best_id(dest);
+                    let of_source = || table.paths_of(dest).filter(|(_, path)| path.peer == source);
+                    let path = of_source().find(|(id, _)| *id == best);
+                    let path = path.or_else(|| of_source().next());
                     path.into_iter()
                         .for_each(|path| show(path, None, (attr, source)));
                 }

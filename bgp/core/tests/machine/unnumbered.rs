@@ -175,3 +175,30 @@ fn a_peer_that_is_configured_later_knows_who_was_found() {
     host.speaker.reconfigure(host.now, changed);
     assert_eq!(host.dials(), eth3);
 }
+
+#[test]
+fn a_neighbour_that_has_replaced_another_is_known_by_its_own_address() {
+    let mut host = Host::new();
+    assert!(host.establish(7, "eth1"));
+    host.speaker.neighbor_is(host.now, "eth1", link_local(8));
+    assert_eq!(host.view("eth1").address, IpAddr::V6(link_local(7)));
+    host.speaker.link_down(host.now, "eth1");
+    host.wait(Duration::from_secs(6));
+    let there = vec![(IpAddr::V6(link_local(8)), "eth1".to_owned())];
+    assert_eq!(host.dials(), there);
+    // It calls before our call comes through.
+    assert!(host.establish(8, "eth1"));
+    let view = host.view("eth1");
+    assert_eq!(
+        (view.state, view.address),
+        (State::Established, link_local(8).into())
+    );
+    // After a restart of its own it is let in, though its old session is still there.
+    let again = host.speaker.accepted(host.now, call_from(8, "eth1"));
+    assert!(again.is_some());
+    assert!(
+        host.speaker
+            .accepted(host.now, call_from(7, "eth1"))
+            .is_none()
+    );
+}

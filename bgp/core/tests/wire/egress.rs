@@ -27,6 +27,7 @@ const INTERNAL: Egress = Egress {
     keep_med: true,
     reflect: None,
     only_to_customer: None,
+    foreign: true,
     strip_reflection: false,
 };
 

@@ -60,6 +60,7 @@ fn passes<D: Daemon>(
         limit: None,
         next_hop_unset: false,
         more_large: 0,
+        more: String::new(),
     };
     let daemon = D::start(lab, far, &setup)?;
     let [one, other] = [

@@ -80,6 +80,15 @@ impl Daemon for Tested {
     }
 }
 
+impl Tested {
+    /// Has it write a table as MRT.
+    pub(crate) fn dump(&self, table: &str, file: &str) -> Result<(), Why> {
+        self.bird
+            .cli(&format!("mrt dump table \"{table}\" to \"{file}\""))?;
+        Ok(())
+    }
+}
+
 impl Paths for Tested {
     /// Nor does it show those that it gives itself.
     const SHOWS_IDENTIFIERS: bool = false;
@@ -161,9 +170,10 @@ fn announced(network: &str) -> String {
 
 fn config(setup: &Setup) -> String {
     let asn = setup.asn;
+    // First, because defaults count for what stands behind them.
     let mut text = format!(
-        "router id {};\nprotocol device {{ scan time 1; }}\n",
-        setup.id
+        "router id {};\n{}protocol device {{ scan time 1; }}\n",
+        setup.id, setup.more
     );
     for (channel, ipv6) in [("ipv4", false), ("ipv6", true)] {
         let own = setup

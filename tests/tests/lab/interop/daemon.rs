@@ -96,6 +96,8 @@ pub(crate) struct Setup {
     /// So many large communities more has each of its routes; and long messages are switched on where
     /// they have to be (RFC 8654).
     pub(crate) more_large: u32,
+    /// What else its configuration says, in its own words.
+    pub(crate) more: String,
 }
 
 /// A neighbour of a daemon: one of our agents.
@@ -146,6 +148,7 @@ impl Setup {
             limit: None,
             next_hop_unset: false,
             more_large: 0,
+            more: String::new(),
         }
     }
 

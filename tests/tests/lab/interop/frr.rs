@@ -216,5 +216,5 @@ fn config(setup: &Setup) -> String {
         }
         text += " exit-address-family\n";
     }
-    text
+    text + &setup.more
 }

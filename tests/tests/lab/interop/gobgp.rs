@@ -223,5 +223,5 @@ fn config(setup: &Setup) -> String {
             }
         }
     }
-    text
+    text + &setup.more
 }

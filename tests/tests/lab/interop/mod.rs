@@ -7,6 +7,7 @@ mod close;
 mod crossing;
 mod daemon;
 mod documented;
+mod dumps;
 mod exabgp;
 mod frr;
 mod gobgp;

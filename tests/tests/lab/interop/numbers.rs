@@ -88,6 +88,7 @@ pub(crate) fn as_override<D: Daemon>(lab: &Lab) -> Result<(), Why> {
         limit: None,
         next_hop_unset: false,
         more_large: 0,
+        more: String::new(),
     };
     let one = D::start(lab, &left, &site(1, &ends[0]))?;
     let other = D::start(lab, &right, &site(2, &ends[1]))?;

@@ -191,5 +191,5 @@ fn config(setup: &Setup) -> String {
         }
         text += "}\n";
     }
-    text + "allow from any\nallow to any\n"
+    text + "allow from any\nallow to any\n" + &setup.more
 }

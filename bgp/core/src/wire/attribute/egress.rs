@@ -35,6 +35,8 @@ pub struct Egress {
     pub reflect: Option<Reflect>,
     /// Mark the route as one for customers only, unless it is so already (RFC 9234, 5).
     pub only_to_customer: Option<Asn>,
+    /// Somebody else originated the route: what is put on it is marked as partial (RFC 4271, 5).
+    pub foreign: bool,
     /// Leave out ORIGINATOR_ID and CLUSTER_LIST (eBGP: both are non-transitive).
     pub strip_reflection: bool,
 }
@@ -138,7 +140,8 @@ impl<'a> Writer<'a> {
             }
             ONLY_TO_CUSTOMER => {
                 if let Some(asn) = egress.only_to_customer {
-                    let flags = OPTIONAL | TRANSITIVE;
+                    let partial = if egress.foreign { PARTIAL } else { 0 };
+                    let flags = OPTIONAL | TRANSITIVE | partial;
                     push(out, flags, ONLY_TO_CUSTOMER, &asn.0.to_be_bytes());
                 }
             }

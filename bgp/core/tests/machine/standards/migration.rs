@@ -8,7 +8,7 @@ use wayleave_bgp_core::{
 };
 
 use super::stage::{
-    OPEN, OURS, Stage, TRANSITIVE, UPDATE, announce, as_path, attr, mandatory, message,
+    OPEN, OPTIONAL, OURS, Stage, TRANSITIVE, UPDATE, announce, as_path, attr, mandatory, message,
 };
 
 /// The AS that neighbour 1 takes the speaker to be in.
@@ -273,4 +273,28 @@ fn what_is_done_to_paths_can_be_changed_while_the_session_is_up() {
     // Another number is another OPEN.
     let done = change(&mut stage, |peer| peer.local_as = Some(local_as(64_998)));
     assert_eq!(done, ["peer s1: settings changed, session opened again"]);
+}
+
+/// RFC 4271, 9.1.2.2 c: MED compares among the routes of one neighbouring AS, which is the one they came
+/// from, and not the one that two neighbours take us to be in.
+#[test]
+fn med_does_not_compare_across_neighbours_that_share_a_local_as() {
+    let mut stage = Stage::up(&[65_002, 65_003, 65_004], |n, peer| {
+        peer.local_as = (n < 3).then(|| local_as(OLD));
+    });
+    let med = |value: u32| attr(OPTIONAL, 4, &value.to_be_bytes());
+    stage.say(
+        2,
+        &announce(10, &[mandatory(2, &[65_003]), med(5)].concat()),
+    );
+    stage.say(
+        1,
+        &announce(10, &[mandatory(1, &[65_002]), med(50)].concat()),
+    );
+    // The lower identifier decides.
+    let best = &stage.routes(RibKind::In, 1)[0];
+    assert_eq!(
+        (best.best, &best.reason[..]),
+        (true, "lower BGP identifier")
+    );
 }

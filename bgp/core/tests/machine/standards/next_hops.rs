@@ -221,3 +221,14 @@ fn none_of_our_own_addresses_is_a_next_hop() {
         );
     }
 }
+
+/// RFC 4291, 2.5.6: a link-local address means something on one link. Of a session that is bound to
+/// none, nobody knows which.
+#[test]
+fn a_link_local_next_hop_needs_a_session_on_an_interface() {
+    let mut six = Six::new((None, Some(GLOBAL), Some(LINK_LOCAL)), true, false);
+    let other = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+    six.stage.say_on(six.conn, &reach(&other.octets()));
+    let refused = six.held()[0].refused.clone().unwrap();
+    assert!(refused.contains("on no interface"), "{refused}");
+}

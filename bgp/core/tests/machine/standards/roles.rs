@@ -160,3 +160,24 @@ fn a_mark_of_another_length_withdraws_the_route() {
     assert!(stage.routes(RibKind::In, 1).is_empty());
     assert_eq!(stage.view(1).state, State::Established);
 }
+
+/// 4.2: "in strict mode [...] the receipt" of a role is required, also of a neighbour that says that it
+/// knows no capabilities.
+#[test]
+fn a_strict_speaker_does_without_no_role() {
+    let mut stage = Stage::new(&[65_002], |_, peer| {
+        (peer.bgp_role, peer.bgp_role_strict) = (Some(BgpRole::Customer), true);
+    });
+    assert!(stage.call(1));
+    let mut refusal = Vec::new();
+    wayleave_bgp_core::wire::Notification::new(2, 4).encode(&mut refusal);
+    stage.say(1, &refusal);
+    stage.pass(std::time::Duration::from_secs(300));
+    assert!(stage.call(1));
+    let open = stage.open_with(1, |open| {
+        open.capabilities = wayleave_bgp_core::wire::Capabilities::default();
+    });
+    stage.say(1, &open);
+    let said = stage.last_word(1);
+    assert_eq!((said.code, said.subcode), (2, 11));
+}
