@@ -127,17 +127,23 @@ impl Bird {
 }
 
 fn attributes(text: &str) -> Option<BTreeMap<String, String>> {
-    text.contains(" [").then(|| {
-        text.lines()
-            .filter_map(|line| {
-                let line = line.trim();
-                line.strip_prefix("via ")
-                    .map(|via| ("via", via.split(' ').next().unwrap_or(via)))
-                    .or_else(|| line.split_once(": "))
-            })
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
-    })
+    let mut attributes: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        // Long lists go on in further lines, behind one tab more.
+        if let (Some(more), Some((_, value))) = (line.strip_prefix("\t\t"), attributes.last_mut()) {
+            value.push(' ');
+            value.push_str(more);
+            continue;
+        }
+        let line = line.trim();
+        let attribute = line
+            .strip_prefix("via ")
+            .map(|via| ("via", via.split(' ').next().unwrap_or(via)))
+            .or_else(|| line.split_once(": "));
+        attributes.extend(attribute.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    text.contains(" [")
+        .then(|| attributes.into_iter().collect())
 }
 
 fn write_config(file: &str, config: &str) -> Result<(), LabError> {
@@ -155,11 +161,15 @@ mod tests {
             \tvia 10.255.0.1 on to-frr\n\
             \tType: BGP univ\n\
             \tBGP.as_path: 65000 65001\n\
-            \tBGP.large_community: (65001, 1, 2) (65001, 1, 3)\n";
+            \tBGP.large_community: (65001, 1, 2) (65001, 1, 3)\n\
+            \t\t(65001, 1, 4)\n";
         let route = attributes(text).expect("a route");
         assert_eq!(route["via"], "10.255.0.1");
         assert_eq!(route["BGP.as_path"], "65000 65001");
-        assert_eq!(route["BGP.large_community"], "(65001, 1, 2) (65001, 1, 3)");
+        assert_eq!(
+            route["BGP.large_community"],
+            "(65001, 1, 2) (65001, 1, 3) (65001, 1, 4)"
+        );
         assert!(attributes("BIRD 2.0.12 ready.\nNetwork not found\n").is_none());
     }
 }

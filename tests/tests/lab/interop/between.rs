@@ -59,6 +59,7 @@ fn passes<D: Daemon>(
         networks: Vec::new(),
         limit: None,
         next_hop_unset: false,
+        more_large: 0,
         more: String::new(),
     };
     let daemon = D::start(lab, far, &setup)?;

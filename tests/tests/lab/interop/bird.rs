@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use wayleave_lab::{Bird, Host, Lab, Why, ensure};
 
-use crate::interop::daemon::{COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6};
+use crate::interop::daemon::{COMMUNITIES, Daemon, LOCAL_PREF, MED, Route, Setup, is_ipv6};
 use crate::interop::paths::{Paths, Told};
 use crate::interop::roles::Roles;
 
@@ -188,14 +188,16 @@ fn config(setup: &Setup) -> String {
         true => format!("bgp_local_pref = {LOCAL_PREF};"),
         false => format!("bgp_path.prepend({asn});"),
     };
+    let large: String = setup
+        .large()
+        .iter()
+        .map(|large| format!("bgp_large_community.add(({})); ", tuple(large)))
+        .collect();
     text += &format!(
         "filter ours {{\n  if source = RTS_STATIC then {{\n    bgp_med = {MED}; {scope}\n    \
-         bgp_community.add(({})); bgp_community.add(({}));\n    \
-         bgp_large_community.add(({})); bgp_large_community.add(({}));\n  }}\n  accept;\n}}\n",
+         bgp_community.add(({})); bgp_community.add(({}));\n    {large}\n  }}\n  accept;\n}}\n",
         tuple(COMMUNITIES[0]),
         tuple(COMMUNITIES[1]),
-        tuple(LARGE[0]),
-        tuple(LARGE[1]),
     );
     let limit = setup.limit.map_or(String::new(), |limit| {
         format!("receive limit {limit} action restart;")
@@ -207,6 +209,9 @@ fn config(setup: &Setup) -> String {
         }
         if neighbour.client && neighbour.asn == asn {
             more += "rr client; ";
+        }
+        if setup.more_large > 0 {
+            more += "enable extended messages on; ";
         }
         for (channel, ipv6) in [("ipv4", false), ("ipv6", true)] {
             if neighbour.carries(ipv6) {

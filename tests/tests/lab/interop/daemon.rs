@@ -37,6 +37,8 @@ pub(crate) trait Daemon: Sized {
     const LIMITS: bool = true;
     /// It passes routes on from one neighbour to another.
     const PASSES_ON: bool = true;
+    /// It sends and takes messages past 4,096 octets (RFC 8654).
+    const LONG_MESSAGES: bool = true;
 
     /// Why it cannot run here, where the needs of the test do not say it.
     fn missing() -> Option<String> {
@@ -91,6 +93,9 @@ pub(crate) struct Setup {
     pub(crate) limit: Option<u32>,
     /// The next hop of its own IPv6 routes is left to it.
     pub(crate) next_hop_unset: bool,
+    /// So many large communities more has each of its routes; and long messages are switched on where
+    /// they have to be (RFC 8654).
+    pub(crate) more_large: u32,
     /// What else its configuration says, in its own words.
     pub(crate) more: String,
 }
@@ -142,8 +147,15 @@ impl Setup {
             networks: networks(id).to_vec(),
             limit: None,
             next_hop_unset: false,
+            more_large: 0,
             more: String::new(),
         }
+    }
+
+    /// The large communities of its routes.
+    pub(crate) fn large(&self) -> Vec<String> {
+        let more = (1..=self.more_large).map(|n| format!("{}:{n}:{n}", self.asn));
+        LARGE.map(str::to_owned).into_iter().chain(more).collect()
     }
 
     /// Whether all its neighbours are in its own AS.

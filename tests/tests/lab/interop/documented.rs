@@ -1,6 +1,6 @@
 //! The configurations in docs/interop.md, as they stand there but for the addresses of the cable.
 
-use wayleave_lab::{End, Lab, Why, ensure};
+use wayleave_lab::{End, Host, Lab, Why, ensure};
 
 use crate::interop::daemon::{Daemon, is_ipv6};
 use crate::interop::ours::{CONVERGED, heard};
@@ -12,16 +12,10 @@ const OURS: [&str; 2] = ["203.0.113.0/24", "2001:db8:200::/48"];
 pub(crate) fn comes_up<D: Daemon>(lab: &Lab) -> Result<(), Why> {
     let (far, us) = (lab.host("far")?, lab.host("us")?);
     let link = lab.link(&far, &us)?;
-    let block = |heading: &str, n| block(heading, n, &[&link.b, &link.a]);
-    let daemon = D::run(lab, &far, &block(D::HEADING, 0)?)?;
-    if !D::AFTERWARDS.is_empty() {
-        for command in block(D::HEADING, 1)?.lines() {
-            let words: Vec<&str> = command.split_whitespace().collect();
-            ensure!(words.first() == Some(&D::AFTERWARDS), "{command}");
-            far.run(words)?;
-        }
-    }
-    let agent = block("The agent", 0)?;
+    let ends = [&link.b, &link.a];
+    let daemon = D::run(lab, &far, &block(D::HEADING, 0, &ends)?)?;
+    afterwards::<D>(&far, D::HEADING, &ends)?;
+    let agent = block("The agent", 0, &ends)?;
     // A speaker alone: the networks of the daemon lead nowhere.
     let agent = lab.agent(&us, &format!("{agent}\n[fib]\ninstall = false\n"))?;
     lab.until(CONVERGED, "routes to cross both ways", || {
@@ -43,6 +37,19 @@ pub(crate) fn comes_up<D: Daemon>(lab: &Lab) -> Result<(), Why> {
         }
         Ok(())
     })?;
+    Ok(())
+}
+
+/// Runs the commands of the second block below a heading, if the daemon needs any.
+pub(crate) fn afterwards<D: Daemon>(far: &Host, heading: &str, ends: &[&End]) -> Result<(), Why> {
+    if D::AFTERWARDS.is_empty() {
+        return Ok(());
+    }
+    for command in block(heading, 1, ends)?.lines() {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        ensure!(words.first() == Some(&D::AFTERWARDS), "{command}");
+        far.run(words)?;
+    }
     Ok(())
 }
 

@@ -5,9 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::Value;
 use wayleave_lab::{End, Exabgp, Host, Lab, Why, ensure};
 
-use crate::interop::daemon::{
-    COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
-};
+use crate::interop::daemon::{COMMUNITIES, Daemon, LOCAL_PREF, MED, Route, Setup, is_ipv6, set};
 use crate::interop::paths::{Asked, Paths, Told};
 
 pub(crate) struct Tested {
@@ -106,6 +104,14 @@ impl Daemon for Tested {
     }
 }
 
+impl Tested {
+    /// A command of its command line.
+    pub(crate) fn cli(&self, command: &str) -> Result<(), Why> {
+        self.exabgp.cli(command)?;
+        Ok(())
+    }
+}
+
 impl Paths for Tested {
     /// "ExaBGP misbehaved", says 4.2.21 of itself.
     const ASKED: Asked = Asked::Closes;
@@ -175,7 +181,7 @@ fn config(setup: &Setup) -> String {
                 "    {family} {{ unicast {network} next-hop {hop} origin igp {scope} med {MED} \
                  community [ {} ] large-community [ {} ]; }}\n",
                 COMMUNITIES.join(" "),
-                LARGE.join(" "),
+                setup.large().join(" "),
             );
         }
         text += &format!(

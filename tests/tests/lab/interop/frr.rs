@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use wayleave_lab::{Frr, FrrConfig, Host, Lab, Why, ensure};
 
-use crate::interop::daemon::{
-    COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
-};
+use crate::interop::daemon::{COMMUNITIES, Daemon, LOCAL_PREF, MED, Route, Setup, is_ipv6, set};
 use crate::interop::paths::{Paths, Told};
 use crate::interop::roles::Roles;
 
@@ -164,13 +162,27 @@ fn config(setup: &Setup) -> String {
         true => format!("set local-preference {LOCAL_PREF}"),
         false => format!("set as-path prepend {asn}"),
     };
+    let large = setup.large();
+    // A line of its configuration holds no more.
+    let mut parts = large.chunks(100).enumerate();
+    let first = parts.next().map_or(&[][..], |(_, part)| part);
+    let more: String = parts
+        .map(|(n, part)| {
+            let part = part.join(" ");
+            format!(
+                " on-match next\nexit\nroute-map OURS permit {}\n \
+                 set large-community {part} additive\n",
+                10 + n
+            )
+        })
+        .collect();
     let mut text = format!(
         "route-map OURS permit 10\n set metric {MED}\n set community {}\n \
-         set large-community {}\n {scope}\nexit\n\
+         set large-community {}\n {scope}\n{more}exit\n\
          router bgp {asn}\n bgp router-id {}\n no bgp ebgp-requires-policy\n \
          no bgp network import-check\n no bgp default ipv4-unicast\n",
         COMMUNITIES.join(" "),
-        LARGE.join(" "),
+        first.join(" "),
         setup.id,
     );
     for neighbour in &setup.neighbours {

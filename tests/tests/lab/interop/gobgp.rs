@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use wayleave_lab::{End, Gobgp, Host, Lab, Why, ensure};
 
-use crate::interop::daemon::{
-    COMMUNITIES, Daemon, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
-};
+use crate::interop::daemon::{COMMUNITIES, Daemon, LOCAL_PREF, MED, Route, Setup, is_ipv6, set};
 use crate::interop::paths::{Paths, Told};
 
 /// gobgpd, and the routes it is told to announce: its configuration has none.
@@ -32,6 +30,7 @@ impl Daemon for Tested {
     const AFTERWARDS: &str = "gobgp";
     /// It keeps what it was told, as we do: `softresetin` looks at that again.
     const ASKS_AGAIN: bool = false;
+    const LONG_MESSAGES: bool = false;
 
     fn missing() -> Option<String> {
         Gobgp::missing()
@@ -173,7 +172,7 @@ impl Tested {
 
 fn route(setup: &Setup, network: &str) -> String {
     let family = if is_ipv6(network) { "ipv6" } else { "ipv4" };
-    let (communities, large) = (COMMUNITIES.join(","), LARGE.join(","));
+    let (communities, large) = (COMMUNITIES.join(","), setup.large().join(","));
     let mut text = format!(
         "-a {family} {network} origin igp med {MED} community {communities} large-community {large}"
     );

@@ -13,10 +13,12 @@ mod frr;
 mod gobgp;
 mod internal;
 mod limits;
+mod long_messages;
 mod numbers;
 mod openbgpd;
 mod operators;
 mod ours;
+mod over_ipv6;
 mod paths;
 mod refresh;
 mod restart;
@@ -41,6 +43,9 @@ macro_rules! matrix {
             the_documented_session_comes_up => documented::comes_up,
             we_reflect_a_route_as_it_is => internal::reflected,
             both_sides_tell_two_paths_to_a_prefix => paths::both_ways,
+            two_paths_come_back_after_either_side_was_killed => paths::killed,
+            a_route_that_outgrows_a_message_goes_on_to_those_who_take_it => long_messages::sink,
+            a_route_past_4096_octets_is_taken_from_it => long_messages::source,
         }
         $crate::interop::tests! { $daemon, [$($need,)* Cni],
             an_endpoint_passes_it_between_two_ases => between::transit,

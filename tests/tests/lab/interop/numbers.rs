@@ -87,6 +87,7 @@ pub(crate) fn as_override<D: Daemon>(lab: &Lab) -> Result<(), Why> {
         networks: networks(id).to_vec(),
         limit: None,
         next_hop_unset: false,
+        more_large: 0,
         more: String::new(),
     };
     let one = D::start(lab, &left, &site(1, &ends[0]))?;

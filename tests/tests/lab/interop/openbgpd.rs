@@ -6,7 +6,7 @@ use serde_json::Value;
 use wayleave_lab::{End, Host, Lab, Openbgpd, Why, ensure};
 
 use crate::interop::daemon::{
-    COMMUNITIES, Daemon, Families, LARGE, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
+    COMMUNITIES, Daemon, Families, LOCAL_PREF, MED, Route, Setup, is_ipv6, set,
 };
 use crate::interop::paths::{Asked, Paths, Told};
 use crate::interop::roles::Roles;
@@ -22,6 +22,7 @@ impl Daemon for Tested {
     /// Its next hop is useless there, and the one in its configuration is not heeded: that counts
     /// inside the AS alone, or with the address of a network that the session is on.
     const BOTH_OVER_IPV4: bool = false;
+    const LONG_MESSAGES: bool = false;
 
     fn missing() -> Option<String> {
         Openbgpd::missing()
@@ -158,7 +159,7 @@ fn config(setup: &Setup) -> String {
         for community in COMMUNITIES {
             attributes += &format!(" community {community}");
         }
-        for community in LARGE {
+        for community in setup.large() {
             attributes += &format!(" large-community {community}");
         }
         attributes += &match setup.internal() {

@@ -89,6 +89,27 @@ pub(crate) fn both_ways<D: Paths>(lab: &Lab) -> Result<(), Why> {
     Ok(())
 }
 
+/// Identifiers may be others in the next session: what was held meanwhile (RFC 4724) has the old ones,
+/// and must not stay beside the new.
+pub(crate) fn killed<D: Paths>(lab: &Lab) -> Result<(), Why> {
+    let net = Net::<D>::start(lab)?;
+    let both = [net.one, net.two];
+    net.wait(lab, &both, &both)?;
+    net.daemon.kill()?;
+    // What goes while nobody is there to be told must not come back.
+    net.tell(&[THEIRS])?;
+    net.daemon.start_again()?;
+    net.wait_for_session(lab, 2)?;
+    net.wait(lab, &both, &[net.two])?;
+    net.announce(true, true)?;
+    net.wait(lab, &both, &both)?;
+    net.agent.kill()?;
+    net.agent.start_again()?;
+    net.wait_for_session(lab, 1)?;
+    net.wait(lab, &both, &both)?;
+    Ok(())
+}
+
 /// Four hosts on a switch: the daemon and us in one AS, and two routers in another.
 struct Net<D> {
     daemon: D,
@@ -145,13 +166,31 @@ impl<D: Paths> Net<D> {
         if ours {
             all.push(OURS);
         }
-        self.first
-            .write_config(&router(3, self.us, self.far, &all))?;
-        self.first.cli(["reload"])?;
+        self.tell(&all)?;
         if !D::PASSES_ON {
             self.daemon.own_path(THEIRS, self.one, theirs)?;
         }
         Ok(())
+    }
+
+    fn tell(&self, all: &[&str]) -> Result<(), Why> {
+        let config = router(3, self.us, self.far, all);
+        self.first.write_config(&config)?;
+        self.first.cli(["reload"])?;
+        Ok(())
+    }
+
+    fn wait_for_session(&self, lab: &Lab, ups: u64) -> Result<(), LabError> {
+        lab.until(CONVERGED, "the session to be back", || {
+            let peer = self.peer()?;
+            let back = peer["state"] == "Established" && peer["established_count"] == ups;
+            ensure!(back, "{}: {}", peer["state"], peer["last_error"]);
+            // What is stale goes with the end of the table, where there is such a thing.
+            let offered = peer["capabilities_received"].to_string();
+            let ended = peer["ipv4"]["end_of_rib"] == true;
+            ensure!(ended || !offered.contains("graceful-restart"), "no end yet");
+            Ok(())
+        })
     }
 
     /// Waits until we hold and use paths through these routers, and the daemon has those through those
