@@ -56,7 +56,7 @@ impl Refusal {
                  something"
             }
             Self::Leak => {
-                "a route leak: it is for customers only, by the word of another than its peer (RFC 9234, 5)"
+                "a route leak: it is marked as one for customers only, and came from elsewhere (RFC 9234, 5)"
             }
             Self::Discovery => "it carries services, and its peer may not (`discovery = true`)",
             Self::NoPolicy => "no import policy (RFC 8212)",
