@@ -74,6 +74,21 @@ fn place_of(members: &[Member], slot: Slot) -> Option<usize> {
         .ok()
 }
 
+/// Whether anybody reads the log.
+fn some_follow(members: &[Member]) -> bool {
+    let mut members = members.iter();
+    members.any(|member| matches!(member.progress, Progress::Following(_)))
+}
+
+/// A destination has changed: who walks may have passed it.
+fn remind_walkers(members: &mut [Member], family: usize, dest: u32) {
+    for member in members {
+        if let Progress::Walking(walk) = &mut member.progress {
+            walk.families[family].changed(dest);
+        }
+    }
+}
+
 /// Peers that are sent the same.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -299,9 +314,7 @@ impl Group {
             ..
         } = self;
         let told = &mut told[index];
-        let following = members
-            .iter()
-            .any(|member| matches!(member.progress, Progress::Following(_)));
+        let following = some_follow(members);
         // Nobody reads what came from the only member there is.
         let alone = match &members[..] {
             [only] => Some(only.slot),
@@ -316,11 +329,7 @@ impl Group {
             let Some(old) = told.set(shared, dest, new) else {
                 continue;
             };
-            for member in members.iter_mut() {
-                if let Progress::Walking(walk) = &mut member.progress {
-                    walk.families[index].changed(dest);
-                }
-            }
+            remind_walkers(members, index, dest);
             if !following {
                 continue;
             }
@@ -352,9 +361,7 @@ impl Group {
             ..
         } = self;
         let told = &mut told[index];
-        let following = members
-            .iter()
-            .any(|member| matches!(member.progress, Progress::Following(_)));
+        let following = some_follow(members);
         let mut desired = key.desired(rules.as_mut());
         for &dest in dests {
             if !told.covers(dest) {
@@ -365,11 +372,7 @@ impl Group {
             if changes.is_empty() {
                 continue;
             }
-            for member in members.iter_mut() {
-                if let Progress::Walking(walk) = &mut member.progress {
-                    walk.families[index].changed(dest);
-                }
-            }
+            remind_walkers(members, index, dest);
             if !following {
                 continue;
             }

@@ -16,6 +16,7 @@ mod malformed;
 mod neighbor;
 mod originate;
 mod peer;
+mod range;
 mod reconfigure;
 mod rules;
 mod staged;
@@ -44,11 +45,12 @@ use self::{
     judging::Rejudging,
     originate::Own,
     peer::{OwnAddresses, Peer},
+    range::RangeIsFull,
     staged::StagedFamilies,
     turn::Sweep,
 };
 use crate::{
-    config::{ListenRange, Password, PeerConfig, SpeakerConfig},
+    config::{Password, PeerConfig, SpeakerConfig},
     limits::Limits,
     news::{Event, News},
     out::{Departure, Families, Group, GroupKey, outbox::Outbox},
@@ -66,10 +68,6 @@ const REJECTIONS: usize = 64;
 
 /// News that wait for whoever asks.
 const NEWS: usize = 256;
-
-/// A listen range has as many peers as it may.
-#[derive(Debug)]
-struct RangeIsFull;
 
 /// One transport connection.
 #[derive(Debug)]
@@ -816,56 +814,5 @@ impl Speaker {
             }
             self.retired.push((slot, self.shared.turn + 1));
         }
-    }
-
-    /// Makes a peer of somebody who connects from a listen range; `None`: from none of them.
-    fn admit(&mut self, now: Time, info: &ConnInfo) -> Result<Option<Slot>, RangeIsFull> {
-        let address = info.remote.ip().to_canonical();
-        // A peer that is known by name, but connects to another address of ours, is nobody else.
-        if self.by_address.contains_key(&(address, None)) {
-            return Ok(None);
-        }
-        let Some(range) = range_of(&self.config.ranges, address) else {
-            return Ok(None);
-        };
-        let of_range = |peer: &&Peer| peer.range == Some(range.prefix);
-        let mut present: Vec<&Peer> = self.peers.iter().flatten().filter(of_range).collect();
-        if present.len() >= range.limit as usize {
-            // Who is held back has no claim to a place that somebody else wants.
-            present.retain(|peer| peer.session.is_alone());
-            // Last of all one whose routes are held: it is expected back.
-            let held = |peer: &Peer| peer.stale.iter().any(peer::Stale::is_held);
-            present.sort_by_key(|peer| held(peer));
-            let gives_way = present.first().map(|peer| peer.name.clone());
-            let Some(slot) = gives_way.and_then(|name| self.slot_named(&name)) else {
-                return Err(RangeIsFull);
-            };
-            let why = Notification::cease(Cease::PeerDeconfigured, None);
-            self.remove_peer(now, slot, &why);
-        }
-        let Some(range) = range_of(&self.config.ranges, address) else {
-            return Ok(None);
-        };
-        let (prefix, config) = (range.prefix, of_range_at(range, address));
-        Ok(self.add_peer(now, config, Some(prefix)))
-    }
-}
-
-/// The most specific range with this address.
-fn range_of(ranges: &[ListenRange], address: IpAddr) -> Option<&ListenRange> {
-    let host = Prefix::host(address);
-    let covering = ranges.iter().filter(|range| range.prefix.contains(host));
-    covering.max_by_key(|range| range.prefix.len())
-}
-
-/// What a range makes of a peer at this address.
-fn of_range_at(range: &ListenRange, address: IpAddr) -> PeerConfig {
-    let template = range.template.clone();
-    PeerConfig {
-        name: format!("{}-{address}", template.name),
-        address,
-        interface: None,
-        passive: true,
-        ..template
     }
 }

@@ -6,7 +6,11 @@
 
 use std::net::IpAddr;
 
-use super::{Action, Speaker, action, of_range_at, range_of, rules::Import};
+use super::{
+    Action, Speaker, action,
+    range::{of_range_at, range_of},
+    rules::Import,
+};
 use crate::{
     config::{PeerConfig, Policy, SpeakerConfig},
     rib::{
